@@ -1,0 +1,43 @@
+"""NumPy as the kernels' namespace: ``numpy`` itself, with a shorter way to the calls that small models make most.
+
+From 2.1 on NumPy's main namespace follows the Array API standard. Its reductions are Python functions that cost 1.5 to
+2 microseconds more than the ufunc method they end in, which is half the time of a step on a small model; the functions
+here do the same without the detour, for the arguments that the standard gives them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+__name__ = "numpy"
+
+_add_reduce = numpy.add.reduce
+_maximum_reduce = numpy.maximum.reduce
+
+
+def __getattr__(name: str) -> Any:
+    value = getattr(numpy, name)
+    globals()[name] = value  # found at once the next time
+    return value
+
+
+def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    """As ``numpy.sum``."""
+    return _add_reduce(x, axis, dtype, None, keepdims)
+
+
+def max(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """As ``numpy.max``."""
+    return _maximum_reduce(x, axis, None, None, keepdims)
+
+
+def matrix_transpose(x: Any, /) -> Any:
+    """As ``numpy.matrix_transpose``."""
+    return x.mT
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
+    """As ``numpy.astype``."""
+    return x.astype(dtype, copy=copy)

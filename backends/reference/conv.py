@@ -1,0 +1,44 @@
+"""Convolution layers: cross-correlation of images NHWC with filters HWIO (notes 4.2)."""
+
+from __future__ import annotations
+
+from backends.kernel import kernel
+from backends.standard import fold_windows, output_size, pad, strip, windows
+
+
+@kernel
+def conv2d(xp, x, w, b, *, stride, padding, dilation, needed):
+    """(N, H, W, C), (kh, kw, C, K), (K,) or None -> (N, OH, OW, K): windows laid out as rows, then one product.
+
+    ``stride`` and ``dilation`` are (vertical, horizontal), ``padding`` is ((top, bottom), (left, right)).
+    """
+    kh, kw, c, k = w.shape
+    xpad = pad(xp, x, padding)
+    n, h, width, _ = xpad.shape
+    size = output_size(h, kh, stride[0], dilation[0]), output_size(width, kw, stride[1], dilation[1])
+    columns = xp.reshape(windows(xp, xpad, (kh, kw), size, stride, dilation), (-1, kh * kw * c))
+    y = columns @ xp.reshape(w, (kh * kw * c, k))  # (N OH OW, kh kw C) @ (kh kw C, K)
+    if b is not None:
+        y += b
+    return xp.reshape(y, (n, *size, k)), (columns if needed[1] else None, w, xpad.shape)
+
+
+@conv2d.backward
+def _(xp, dy, saved, *, stride, padding, dilation, needed):
+    columns, w, shape = saved
+    kh, kw, c, k = w.shape
+    rows = xp.reshape(dy, (-1, k))  # (N, OH, OW, K) -> (N OH OW, K)
+    dx = dw = db = None
+    if needed[0]:
+        # One product per tap: (N OH OW, K) @ (K, C).
+        taps = [
+            xp.reshape(rows @ xp.matrix_transpose(w[i, j, :, :]), (*dy.shape[:3], c))
+            for i in range(kh)
+            for j in range(kw)
+        ]
+        dx = strip(fold_windows(xp, taps, shape, (kh, kw), stride, dilation), padding)
+    if needed[1]:
+        dw = xp.reshape(xp.matrix_transpose(columns) @ rows, w.shape)
+    if needed[2]:
+        db = xp.sum(rows, axis=0)
+    return dx, dw, db

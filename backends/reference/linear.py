@@ -1,0 +1,28 @@
+"""The affine map of a dense layer (notes 1.1, with rows as examples)."""
+
+from __future__ import annotations
+
+from backends.kernel import kernel
+
+
+@kernel
+def linear(xp, x, w, b, *, needed):
+    """x @ w + b: (..., D), (D, K), (K,) or None -> (..., K)."""
+    y = x @ w
+    if b is not None:
+        y += b
+    return y, (x, w)
+
+
+@linear.backward
+def _(xp, dy, saved, *, needed):
+    x, w = saved
+    dx = dy @ xp.matrix_transpose(w) if needed[0] else None
+    dw = db = None
+    if needed[1] or needed[2]:
+        rows = dy if dy.ndim == 2 else xp.reshape(dy, (-1, dy.shape[-1]))  # (..., K) -> (M, K)
+        if needed[1]:
+            dw = xp.matrix_transpose(x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1]))) @ rows
+        if needed[2]:
+            db = xp.sum(rows, axis=0)
+    return dx, dw, db

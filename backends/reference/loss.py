@@ -1,0 +1,111 @@
+"""Losses from logits (notes 1.3), averaged with optional weights.
+
+A loss is the sum of each example's loss times its weight, divided by the sum of the weights. ``weight`` is None for
+equal weights; labels and weights get no gradient.
+"""
+
+from __future__ import annotations
+
+from backends.kernel import kernel
+from backends.standard import one_hot
+
+
+def _mean(xp, losses, weight):
+    """The (weighted) mean of the losses of all examples, and the share of each example in it."""
+    if weight is None:
+        count = losses.size
+        return xp.sum(losses) / count, 1.0 / count
+    share = weight / xp.maximum(xp.sum(weight), float(xp.finfo(weight.dtype).smallest_normal))  # all 0: the loss is 0
+    return xp.sum(losses * share), share
+
+
+@kernel
+def mse(xp, prediction, target, weight, *, needed):
+    """mean (prediction - target)**2: equal shapes -> scalar; ``weight`` broadcasts to their shape, one per element."""
+    difference = prediction - target
+    loss, share = _mean(xp, difference * difference, weight)
+    return loss, (difference, share)
+
+
+@mse.backward
+def _(xp, dy, saved, *, needed):
+    difference, share = saved
+    dprediction = (dy * 2.0 * share) * difference
+    return dprediction if needed[0] else None, -dprediction if needed[1] else None, None
+
+
+@kernel
+def binary_cross_entropy(xp, logits, target, weight, *, label_smoothing, needed):
+    """mean of -(y log s(z) + (1 - y) log(1 - s(z))) with s the sigmoid, z the logits and y the targets in [0, 1].
+
+    Written as max(z, 0) - z y + log(1 + exp(-abs(z))), which is finite for every finite z. ``label_smoothing`` moves y
+    towards 1/2: y (1 - smoothing) + smoothing / 2.
+    """
+    if label_smoothing:
+        target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    e = xp.exp(-xp.abs(logits))
+    losses = xp.maximum(logits, 0.0) - logits * target + xp.log1p(e)
+    loss, share = _mean(xp, losses, weight)
+    return loss, (logits, e, target, share) if needed[0] else None
+
+
+@binary_cross_entropy.backward
+def _(xp, dy, saved, *, label_smoothing, needed):
+    if saved is None:
+        return None, None, None
+    logits, e, target, share = saved
+    probability = xp.where(logits >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
+    return (probability - target) * (dy * share), None, None
+
+
+@kernel
+def cross_entropy(xp, logits, labels, weight, *, label_smoothing, needed):
+    """mean of -sum_k q_k log softmax(z)_k: (M, K) logits, (M,) integer labels, (M,) weights or None -> scalar.
+
+    q is the label as one-hot, moved towards the uniform distribution by ``label_smoothing``:
+    q (1 - smoothing) + smoothing / K.
+    """
+    classes = logits.shape[-1]
+    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    e = xp.exp(shifted)
+    total = xp.sum(e, axis=-1, keepdims=True)
+    target = xp.astype(one_hot(xp, labels, classes), logits.dtype)
+    if label_smoothing:
+        target = target * (1.0 - label_smoothing) + label_smoothing / classes
+    losses = xp.log(total[:, 0]) - xp.sum(shifted * target, axis=-1)  # the target's entries sum to 1
+    loss, share = _mean(xp, losses, weight)
+    return loss, (e, total, target, share) if needed[0] else None
+
+
+@cross_entropy.backward
+def _(xp, dy, saved, *, label_smoothing, needed):
+    if saved is None:
+        return None, None, None
+    e, total, target, share = saved
+    scale = dy * share
+    return (e / total - target) * (scale if scale.ndim == 0 else scale[:, None]), None, None
+
+
+# --- penalties on any number of weight arrays (notes 2.3)
+
+
+@kernel
+def sum_of_squares(xp, *weights, scale, needed):
+    """scale · sum of w² over all elements of all arrays."""
+    return scale * sum(xp.sum(w * w) for w in weights), weights
+
+
+@sum_of_squares.backward
+def _(xp, dy, weights, *, scale, needed):
+    return tuple((dy * (2.0 * scale)) * w if wanted else None for w, wanted in zip(weights, needed, strict=True))
+
+
+@kernel
+def sum_of_absolutes(xp, *weights, scale, needed):
+    """scale · sum of abs(w) over all elements of all arrays; the derivative at 0 is taken as 0."""
+    return scale * sum(xp.sum(xp.abs(w)) for w in weights), weights
+
+
+@sum_of_absolutes.backward
+def _(xp, dy, weights, *, scale, needed):
+    return tuple((dy * scale) * xp.sign(w) if wanted else None for w, wanted in zip(weights, needed, strict=True))

@@ -1,0 +1,76 @@
+"""Optimiser steps in place, on runs of the flat parameter vector (notes 1.4 and 3.4 to 3.6, with their errata).
+
+Each kernel takes parameters, their gradient and the rule's state as flat arrays of one shape and writes into the first
+and the state. ``lr`` is the learning rate of this step, ``step`` counts from 1. ``decay`` is AdamW's decoupled decay.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from backends.kernel import update_kernel
+
+
+@update_kernel
+def sgd_(xp, theta, grad, *, lr):
+    """theta = theta - lr grad."""
+    theta -= lr * grad
+
+
+@update_kernel
+def momentum_(xp, theta, velocity, grad, *, lr, beta, bias_correction, nesterov, step):
+    """v = beta v + (1 - beta) grad; theta = theta - lr v, with v / (1 - beta**step) if corrected.
+
+    Nesterov's variant steps along beta v + (1 - beta) grad, the average as it will be after the next such gradient.
+    """
+    velocity *= beta
+    velocity += (1.0 - beta) * grad
+    direction = beta * velocity + (1.0 - beta) * grad if nesterov else velocity
+    theta -= (lr / (1.0 - beta**step) if bias_correction else lr) * direction
+
+
+@update_kernel
+def rmsprop_(xp, theta, square, grad, *, lr, beta, eps):
+    """s = beta s + (1 - beta) grad**2; theta = theta - lr grad / (sqrt(s) + eps)."""
+    square *= beta
+    square += (1.0 - beta) * (grad * grad)
+    theta -= lr * grad / (xp.sqrt(square) + eps)
+
+
+@update_kernel
+def adam_(xp, theta, mean, square, grad, *, lr, beta1, beta2, eps, decay, step):
+    """m and s average grad and grad**2; theta = theta - lr (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps).
+
+    Both sides of the quotient are multiplied by sqrt(1 - beta2**t), which saves two passes. ``decay`` first shrinks
+    theta by lr · decay · theta.
+    """
+    mean *= beta1
+    mean += (1.0 - beta1) * grad
+    square *= beta2
+    square += (1.0 - beta2) * (grad * grad)
+    root = sqrt(1.0 - beta2**step)
+    if decay:
+        theta *= 1.0 - lr * decay
+    change = mean / (xp.sqrt(square) + eps * root)
+    change *= lr * root / (1.0 - beta1**step)
+    theta -= change
+
+
+@update_kernel
+def adagrad_(xp, theta, total, grad, *, lr, eps):
+    """s = s + grad**2; theta = theta - lr grad / (sqrt(s) + eps)."""
+    total += grad * grad
+    theta -= lr * grad / (xp.sqrt(total) + eps)
+
+
+@update_kernel
+def clip_(xp, x, *, limit):
+    """x = min(max(x, -limit), limit)."""
+    x[...] = xp.clip(x, -limit, limit)
+
+
+@update_kernel
+def clip_by_norm_(xp, x, norm, *, limit):
+    """x = x · min(1, limit / norm) with norm, a 0-d array, written by this kernel as the Euclidean norm of x."""
+    norm[...] = xp.sqrt(xp.sum(x * x))
+    x *= xp.where(norm > limit, limit / xp.maximum(norm, limit), xp.ones_like(norm))

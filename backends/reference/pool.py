@@ -1,0 +1,74 @@
+"""Pooling over windows of images NHWC (notes 4.3)."""
+
+from __future__ import annotations
+
+from backends.kernel import kernel
+from backends.standard import device_of, fold_windows, output_size, pad, strip, tap
+
+_ONE = (1, 1)
+
+
+def _sizes(shape, kernel, stride):
+    return output_size(shape[1], kernel[0], stride[0]), output_size(shape[2], kernel[1], stride[1])
+
+
+@kernel
+def max_pool2d(xp, x, *, kernel, stride, padding, needed):
+    """The largest pixel of each window: (N, H, W, C) -> (N, OH, OW, C); padded places never win.
+
+    Of equal pixels the first in row-major order counts as the largest, and receives the whole gradient.
+    """
+    xpad = pad(xp, x, padding, float(xp.finfo(x.dtype).min))
+    size = _sizes(xpad.shape, kernel, stride)
+    y = winner = None
+    for t in range(kernel[0] * kernel[1]):
+        pixel = xpad[tap(t // kernel[1], t % kernel[1], size, stride, _ONE)]
+        if y is None:
+            y = pixel
+            winner = xp.zeros(pixel.shape, dtype=xp.int32, device=device_of(x)) if needed[0] else None
+        else:
+            if needed[0]:
+                winner = xp.where(pixel > y, t, winner)
+            y = xp.maximum(y, pixel)
+    return xp.asarray(y, copy=True) if kernel == _ONE else y, (winner, xpad.shape)
+
+
+@max_pool2d.backward
+def _(xp, dy, saved, *, kernel, stride, padding, needed):
+    winner, shape = saved
+    taps = [dy * xp.astype(winner == t, dy.dtype) for t in range(kernel[0] * kernel[1])]
+    return (strip(fold_windows(xp, taps, shape, kernel, stride, _ONE), padding),)
+
+
+@kernel
+def avg_pool2d(xp, x, *, kernel, stride, padding, needed):
+    """The mean of each window: (N, H, W, C) -> (N, OH, OW, C); padded places do not count in the mean."""
+    xpad = pad(xp, x, padding)
+    size = _sizes(xpad.shape, kernel, stride)
+    total = None
+    for t in range(kernel[0] * kernel[1]):
+        pixel = xpad[tap(t // kernel[1], t % kernel[1], size, stride, _ONE)]
+        total = pixel if total is None else total + pixel
+    count = _counted(xp, x, kernel, stride, padding)
+    return total / count, (xpad.shape, count)
+
+
+@avg_pool2d.backward
+def _(xp, dy, saved, *, kernel, stride, padding, needed):
+    shape, count = saved
+    share = dy / count
+    return (strip(fold_windows(xp, [share] * (kernel[0] * kernel[1]), shape, kernel, stride, _ONE), padding),)
+
+
+def _counted(xp, x, kernel, stride, padding):
+    """How many pixels of the image itself each window holds: a number, or (OH, OW, 1) where windows hang over."""
+    if padding == ((0, 0), (0, 0)):
+        return kernel[0] * kernel[1]
+    counts = []
+    for axis in (0, 1):
+        n, (before, after) = x.shape[1 + axis], padding[axis]
+        starts = xp.arange(output_size(n + before + after, kernel[axis], stride[axis]), device=device_of(x))
+        starts = starts * stride[axis] - before
+        inside = xp.clip(starts + kernel[axis], 0, n) - xp.clip(starts, 0, n)
+        counts.append(xp.astype(inside, x.dtype))
+    return (counts[0][:, None] * counts[1][None, :])[:, :, None]

@@ -1,0 +1,111 @@
+"""What the Array API standard lacks, built from its calls: windows and their adjoint, padding, one-hot, broadcasting.
+
+Every function takes the namespace ``xp`` first and works on any library of the standard.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "Padding",
+    "device_of",
+    "fold_windows",
+    "one_hot",
+    "output_size",
+    "pad",
+    "strip",
+    "tap",
+    "unbroadcast",
+    "windows",
+]
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+"""Pixels added ((top, bottom), (left, right))."""
+
+
+def device_of(x: Any) -> Any:
+    """The device for creation functions; None (the default device) for what has none, such as a NumPy scalar."""
+    return getattr(x, "device", None)
+
+
+def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
+    """Sum ``dy`` over the axes along which an array of ``shape`` was broadcast: the adjoint of broadcasting."""
+    if dy.shape == shape:
+        return dy
+    extra = dy.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + axis for axis, n in enumerate(shape) if n == 1 and dy.shape[extra + axis] != 1
+    )
+    return xp.reshape(xp.sum(dy, axis=axes), shape)
+
+
+def one_hot(xp: Any, labels: Any, classes: int) -> Any:
+    """(...,) integers -> (..., classes) bool; a label outside [0, classes) gives a row of False."""
+    return labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=device_of(labels))
+
+
+def output_size(n: int, kernel: int, stride: int, dilation: int = 1) -> int:
+    """Places a window fits along an axis of ``n`` (padded) pixels: floor((n - f) / s) + 1 (the notes' 4.2)."""
+    return (n - (dilation * (kernel - 1) + 1)) // stride + 1
+
+
+def pad(xp: Any, x: Any, padding: Padding, value: float = 0.0) -> Any:
+    """Surround the two space axes of (N, H, W, C) by ``value``."""
+    (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right):
+        return x
+    n, h, w, c = x.shape
+    y = xp.full((n, h + top + bottom, w + left + right, c), value, dtype=x.dtype, device=device_of(x))
+    y[:, top : top + h, left : left + w, :] = x
+    return y
+
+
+def strip(x: Any, padding: Padding) -> Any:
+    """The part of (N, H, W, C) inside ``padding``: the adjoint of :func:`pad`."""
+    (top, bottom), (left, right) = padding
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right, :]
+
+
+def tap(i: int, j: int, size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[slice, ...]:
+    """The index that picks, from (N, H, W, C), the pixel (i, j) of every window: an (N, OH, OW, C) view."""
+    top, left = i * dilation[0], j * dilation[1]
+    return (
+        slice(None),
+        slice(top, top + (size[0] - 1) * stride[0] + 1, stride[0]),
+        slice(left, left + (size[1] - 1) * stride[1] + 1, stride[1]),
+        slice(None),
+    )
+
+
+def windows(
+    xp: Any,
+    x: Any,
+    kernel: tuple[int, int],
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Any:
+    """Every window of (N, H, W, C), copied out: (N, OH, OW, kh * kw * C), the taps in row-major order."""
+    taps = [x[tap(i, j, size, stride, dilation)] for i in range(kernel[0]) for j in range(kernel[1])]
+    return taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1)
+
+
+def fold_windows(
+    xp: Any,
+    columns: list[Any],
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Any:
+    """Add windows back to where they came from: the adjoint of :func:`windows`, one (N, OH, OW, C) array per tap.
+
+    Each tap adds to distinct pixels, one tap after the other, so the sum has one fixed order on every device.
+    """
+    x = xp.zeros(shape, dtype=columns[0].dtype, device=device_of(columns[0]))
+    size = columns[0].shape[1:3]
+    for t, dtap in enumerate(columns):
+        place = tap(t // kernel[1], t % kernel[1], size, stride, dilation)
+        x[place] += dtap
+    return x

@@ -1,0 +1,123 @@
+"""Moving arrays between the host and a device: always here, always counted, and forbidden where asked.
+
+:func:`to_device` and :func:`to_host` are the only places that copy between devices. A hidden copy, such as
+``float(x)`` of a GPU array, waits for the device and ruins a training step; ``guard("forbid")`` finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backends.device import Device
+from backends.errors import DeviceError, DlcoreError
+from backends.namespace import name_of, namespace_of
+
+__all__ = ["Counts", "TransferError", "counts", "guard", "guard_with", "register_download", "to_device", "to_host"]
+
+
+class TransferError(DlcoreError):
+    """A copy between host and device, or a wait for the device, inside ``guard("forbid")``."""
+
+
+@dataclass
+class Counts:
+    """Copies made so far by this module: calls and bytes each way. Every download also waits for the device."""
+
+    uploads: int = 0
+    downloads: int = 0
+    uploaded_bytes: int = 0
+    downloaded_bytes: int = 0
+
+    def since(self, before: Counts) -> Counts:
+        """The difference of two readings.
+
+        >>> Counts(uploads=3).since(Counts(uploads=1)).uploads
+        2
+        """
+        return Counts(
+            self.uploads - before.uploads,
+            self.downloads - before.downloads,
+            self.uploaded_bytes - before.uploaded_bytes,
+            self.downloaded_bytes - before.downloaded_bytes,
+        )
+
+
+_counts = Counts()
+_forbidden: ContextVar[bool] = ContextVar("forbidden", default=False)
+_downloads: dict[str, Callable[[Any], np.ndarray]] = {"cupy": lambda x: x.get()}
+_guards: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
+
+
+def counts() -> Counts:
+    """A reading of the counters; subtract two with :meth:`Counts.since`."""
+    return replace(_counts)
+
+
+def _refuse(action: str) -> None:
+    if _forbidden.get():
+        raise TransferError(f"{action} inside guard('forbid'): move it out of the step")
+
+
+def to_device(x: Any, device: Device) -> Any:
+    """``x`` as an array on ``device``; the array itself when it is there already.
+
+    A NumPy array is uploaded (on the CPU: used as it is, which counts as an upload all the same, so that the count of a
+    run does not depend on its device). An array of another device passes through the host.
+    """
+    if isinstance(x, np.ndarray | np.generic):
+        _refuse(f"an upload of {x.nbytes} bytes to {device}")
+        _counts.uploads += 1
+        _counts.uploaded_bytes += x.nbytes
+        return x if device.holds(x) else device.xp.asarray(x, device=device.native)
+    return x if device.holds(x) else to_device(to_host(x), device)
+
+
+def to_host(x: Any) -> np.ndarray:
+    """``x`` as a NumPy array, waiting for its device; a NumPy array itself where there is nothing to copy."""
+    _refuse(f"a download of an array of shape {tuple(x.shape)}")
+    _counts.downloads += 1
+    if isinstance(x, np.ndarray | np.generic):
+        host = np.asarray(x)
+    else:
+        library = name_of(namespace_of(x))
+        if library not in _downloads:
+            raise DeviceError(
+                f"no way is known to copy an array of {library} to the host",
+                fix="register one with backends.transfer.register_download",
+            )
+        host = _downloads[library](x)
+    _counts.downloaded_bytes += host.nbytes
+    return host
+
+
+def register_download(library: str, download: Callable[[Any], np.ndarray]) -> None:
+    """Teach :func:`to_host` another Array API library."""
+    _downloads[library] = download
+
+
+def guard_with(name: str, context: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Have ``guard("forbid")`` enter ``context()`` too: how a library's own hidden copies are made to raise."""
+    _guards[name] = context
+
+
+@contextmanager
+def guard(mode: str) -> Iterator[None]:
+    """``guard("forbid")``: inside, a copy between host and device or a wait for the device raises.
+
+    What is seen depends on the library. Everywhere: :func:`to_device` and :func:`to_host`. Elsewhere what a
+    :func:`guard_with` adds. On plain NumPy a hidden conversion such as ``float(x)`` costs nothing and is not seen.
+    """
+    if mode != "forbid":
+        raise ValueError(f"guard: mode {mode!r} is not known; 'forbid' is the only one")
+    with ExitStack() as stack:
+        for context in _guards.values():
+            stack.enter_context(context())
+        token = _forbidden.set(True)
+        stack.callback(_forbidden.reset, token)
+        yield

@@ -1,0 +1,94 @@
+"""Deep learning on the Array API standard: the same run on a laptop's CPU, in CI and on a CUDA GPU.
+
+    import dlcore as dl
+
+Names are imported when they are first used: ``import dlcore`` alone costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dlcore import _backends_check  # noqa: F401  first: a foreign ``backends`` must be named, not half imported
+from dlcore.version import __version__
+
+if TYPE_CHECKING:
+    from backends.device import Device
+    from backends.device import resolve as device
+    from dlcore import data, functional, losses, metrics, nn, optim, testing, train
+    from dlcore.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DeviceError,
+        DlcoreError,
+        GraphError,
+        ShapeError,
+        TrainingError,
+    )
+    from dlcore.nn.module import seed
+    from dlcore.tensor import Tensor, concat, no_grad, where
+    from dlcore.train.checkpoint import load_weights, save_weights
+    from dlcore.train.trainer import Trainer
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Device",
+    "DeviceError",
+    "DlcoreError",
+    "GraphError",
+    "ShapeError",
+    "Tensor",
+    "Trainer",
+    "TrainingError",
+    "__version__",
+    "concat",
+    "data",
+    "device",
+    "functional",
+    "load_weights",
+    "losses",
+    "metrics",
+    "nn",
+    "no_grad",
+    "optim",
+    "save_weights",
+    "seed",
+    "testing",
+    "train",
+    "where",
+]
+
+_MODULES = {"data", "functional", "losses", "metrics", "nn", "optim", "testing", "train"}
+_HOME = {
+    "Device": "backends.device",
+    "device": "backends.device",
+    "Tensor": "dlcore.tensor",
+    "Trainer": "dlcore.train.trainer",
+    "concat": "dlcore.tensor",
+    "load_weights": "dlcore.train.checkpoint",
+    "no_grad": "dlcore.tensor",
+    "save_weights": "dlcore.train.checkpoint",
+    "seed": "dlcore.nn.module",
+    "where": "dlcore.tensor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"dlcore.{name}")
+    if name.endswith("Error") and name in __all__:
+        value = getattr(importlib.import_module("dlcore.errors"), name)
+    elif name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), "resolve" if name == "device" else name)
+    else:
+        raise AttributeError(f"module 'dlcore' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

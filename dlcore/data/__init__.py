@@ -1,0 +1,17 @@
+"""Data sets, splits, normalisation, batches and readers: NumPy arrays on the host.
+
+>>> from dlcore.data import batches, load
+>>> data = load("digits", normalize=True)
+>>> x, y = next(iter(batches(data.train, 64, seed=0, epoch=0)))
+>>> x.shape, y.shape
+((64, 8, 8, 1), (64,))
+"""
+
+from dlcore.data.batches import batches
+from dlcore.data.dataset import Dataset, Splits
+from dlcore.data.normalize import Normalizer
+from dlcore.data.readers import read_idx
+from dlcore.data.sources import load, names
+from dlcore.data.split import split
+
+__all__ = ["Dataset", "Normalizer", "Splits", "batches", "load", "names", "read_idx", "split"]

@@ -1,0 +1,221 @@
+"""What a model learns from: inputs with their targets, and the three parts that an experiment needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+
+import numpy as np
+
+from dlcore.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from dlcore.data.normalize import Normalizer
+
+__all__ = ["Dataset", "Splits", "Task", "check_labels"]
+
+Targets = np.ndarray | dict[str, np.ndarray]
+Task = Literal["classification", "binary", "regression", "multitask"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Inputs and targets, row by row, checked once when they are put together.
+
+    x : (N, ...) array of numbers — images (N, H, W, C), tables (N, D), sequences (N, T, D) or (N, T)
+    y : (N, ...) array of numbers, or a dict of them, one per task. In a dict, NaN marks a missing label, and so does −1
+        among whole numbers.
+    lengths : (N,) whole numbers, 1 to T — valid steps of each sequence; None where all steps are valid
+
+    ``data[3]`` is one example as ``(x[3], y[3])``, with ``lengths[3]`` as a third where there are lengths; a slice, an
+    array of positions or a boolean mask gives a Dataset.
+
+    Raises DataError for an empty set, x and y (or lengths) of different lengths, anything but real numbers, NaN or
+    infinity, and lengths outside 1 to T.
+
+    >>> data = Dataset(np.zeros((5, 3)), np.arange(5))
+    >>> len(data), len(data[1:3]), data[4][1]
+    (5, 2, np.int64(4))
+    >>> Dataset(np.array([[1.0], [np.nan]]), np.arange(2))
+    Traceback (most recent call last):
+    dlcore.errors.DataError: Dataset: x holds 1 NaN or infinite value, the first at (1, 0); drop or fill such rows
+    """
+
+    x: np.ndarray
+    y: Targets
+    lengths: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        x = _numbers(self.x, "x")
+        if not len(x):
+            raise DataError(f"Dataset: x is empty, shape {x.shape}; at least one row is needed")
+        _check_finite(x, "x")
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "y", _checked_targets(self.y, len(x)))
+        if self.lengths is not None:
+            object.__setattr__(self, "lengths", _checked_lengths(self.lengths, x.shape))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @overload
+    def __getitem__(self, index: int | np.integer) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice | list[int] | np.ndarray) -> Dataset: ...
+    def __getitem__(self, index: Any) -> tuple[Any, ...] | Dataset:
+        rows = self.rows(index)
+        return rows if isinstance(index, int | np.integer) else Dataset(*rows)
+
+    def rows(self, index: Any) -> tuple[Any, ...]:
+        """``(x, y)`` or ``(x, y, lengths)`` at ``index``, as plain arrays: one indexing per array, nothing checked."""
+        y = {task: labels[index] for task, labels in self.y.items()} if isinstance(self.y, dict) else self.y[index]
+        return (self.x[index], y) if self.lengths is None else (self.x[index], y, self.lengths[index])
+
+    def __repr__(self) -> str:
+        tasks = self.y if isinstance(self.y, dict) else {"": self.y}
+        parts = {"x": self.x, **{f"y[{task!r}]" if task else "y": labels for task, labels in tasks.items()}}
+        if self.lengths is not None:
+            parts["lengths"] = self.lengths
+        return f"Dataset({', '.join(f'{name} {part.shape} {part.dtype}' for name, part in parts.items())})"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Splits:
+    """One data set in three parts, with what is known about it.
+
+    train, dev, test : the parts; dev is for choices, test for the final number only
+    name : what :func:`dlcore.data.load` calls it
+    task : "classification", "binary" (y is 0 or 1), "regression" or "multitask" (y is a dict)
+    classes : names of the classes in the order of their labels; for "multitask" a dict of them, by task
+    features : names of the entries of x's last axis
+    source : which files were read, and how many examples they hold, in one line for people
+    licence : the licence of the data
+    normalizer : what was applied to x, None if nothing
+
+    Raises DataError where the parts do not have the same shape, a label is not one of the classes, or the targets
+    do not suit the task.
+
+    >>> from dlcore.data import load
+    >>> data = load("cars")
+    >>> data.task, data.train.x.shape[1:] == data.test.x.shape[1:]
+    ('regression', True)
+    """
+
+    train: Dataset
+    dev: Dataset
+    test: Dataset
+    name: str
+    task: Task
+    classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None = None
+    features: tuple[str, ...] | None = None
+    source: str = ""
+    licence: str = ""
+    normalizer: Normalizer | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ConfigError(f"Splits: task is {self.task!r}, expected one of {', '.join(get_args(Task))}")
+        shape = self.train.x.shape[1:]
+        if self.features is not None and len(self.features) != shape[-1]:
+            raise DataError(f"Splits: {len(self.features)} feature names for x with {shape[-1]} features")
+        for part in ("train", "dev", "test"):
+            data: Dataset = getattr(self, part)
+            if data.x.shape[1:] != shape:
+                raise DataError(f"Splits: {part} x has rows of shape {data.x.shape[1:]}, but train x of {shape}")
+            self._check_targets(data.y, part)
+
+    def _check_targets(self, y: Targets, part: str) -> None:
+        if isinstance(y, dict) != (self.task == "multitask"):
+            found = "a dict of targets" if isinstance(y, dict) else "one array of targets"
+            raise DataError(f"Splits: {part} y is {found}, which does not suit the task {self.task!r}")
+        if isinstance(y, dict):
+            for task, names in self.classes.items() if isinstance(self.classes, dict) else ():
+                if task not in y:
+                    raise DataError(f"Splits: classes are given for {task!r}, but {part} y has {', '.join(y)}")
+                check_labels(y[task], len(names), f"{part} y[{task!r}]", missing=True)
+        elif self.task == "classification":
+            if not self.classes:
+                raise DataError("Splits: a classification needs the names of its classes")
+            if y.dtype.kind not in "iu":
+                raise DataError(f"Splits: {part} y is {y.dtype}, but class labels are integers")
+            check_labels(y, len(self.classes), f"{part} y")
+        elif self.task == "binary":
+            check_labels(y, 2, f"{part} y")
+
+
+def check_labels(labels: np.ndarray, n_classes: int, name: str = "y", *, missing: bool = False) -> None:
+    """Raise DataError unless all ``labels`` are whole numbers from 0 to ``n_classes`` − 1.
+
+    ``name`` stands for the labels in the message. With ``missing``, NaN and −1 are let through.
+
+    >>> check_labels(np.array([0, 2, 10]), 10)
+    Traceback (most recent call last):
+    dlcore.errors.DataError: y[2] is 10, but 10 classes have the labels 0 to 9
+    """
+    wrong = ~((labels >= 0) & (labels < n_classes) & (np.floor(labels) == labels))
+    if missing:
+        wrong &= ~(np.isnan(labels) | (labels == -1))
+    if wrong.any():
+        first = tuple(np.argwhere(wrong)[0].tolist())
+        where = ", ".join(map(str, first))
+        allowed = f"0 to {n_classes - 1}"
+        raise DataError(f"{name}[{where}] is {labels[first]}, but {n_classes} classes have the labels {allowed}")
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    """``values`` as a NumPy array of real numbers with at least one axis."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:  # rows of different lengths; an array on another device
+        raise DataError(f"Dataset: {name} cannot become a NumPy array on the host ({error})") from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"Dataset: {name} has dtype {array.dtype}, expected numbers; encode names and fill gaps first")
+    if not array.ndim:
+        raise DataError(f"Dataset: {name} is the single value {array}, expected one row per example")
+    return array
+
+
+def _check_finite(array: np.ndarray, name: str, *, nan_is_missing: bool = False) -> None:
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):  # no NaN and no infinity gets lost in a sum, and it needs no second array
+            return
+    wrong = np.isinf(array) if nan_is_missing else ~np.isfinite(array)
+    count = int(wrong.sum())
+    if count:
+        first = tuple(np.argwhere(wrong)[0].tolist())
+        kind = "infinite" if nan_is_missing else "NaN or infinite"
+        advice = "NaN marks a missing label" if nan_is_missing else "drop or fill such rows"
+        values = "value" if count == 1 else "values"
+        raise DataError(f"Dataset: {name} holds {count} {kind} {values}, the first at {first}; {advice}")
+
+
+def _checked_targets(y: Any, n: int) -> Targets:
+    if not isinstance(y, dict):
+        return _checked_labels(y, "y", n, nan_is_missing=False)
+    if not y:
+        raise DataError("Dataset: y is an empty dict, expected one array of labels per task")
+    return {task: _checked_labels(labels, f"y[{task!r}]", n, nan_is_missing=True) for task, labels in y.items()}
+
+
+def _checked_labels(labels: Any, name: str, n: int, *, nan_is_missing: bool) -> np.ndarray:
+    labels = _numbers(labels, name)
+    if len(labels) != n:
+        raise DataError(f"Dataset: x has {n} rows but {name} has {len(labels)}; give one target per row")
+    _check_finite(labels, name, nan_is_missing=nan_is_missing)
+    return labels
+
+
+def _checked_lengths(lengths: Any, shape: tuple[int, ...]) -> np.ndarray:
+    lengths = _numbers(lengths, "lengths")
+    if lengths.dtype.kind not in "iu" or lengths.shape != shape[:1]:
+        raise DataError(
+            f"Dataset: lengths are {lengths.dtype} of shape {lengths.shape}, expected integers of shape {shape[:1]}"
+        )
+    if len(shape) < 2:
+        raise DataError(f"Dataset: lengths need an axis of steps, x (N, T, ...), but x has shape {shape}")
+    wrong = np.flatnonzero((lengths < 1) | (lengths > shape[1]))
+    if len(wrong):
+        raise DataError(f"Dataset: lengths[{wrong[0]}] is {lengths[wrong[0]]}, expected 1 to {shape[1]}, x's steps")
+    return lengths

@@ -1,0 +1,29 @@
+"""One checked, documented function for each differentiable kernel.
+
+Arguments are Tensors, arrays or lists; arrays come first, settings are keywords. Everything is checked here, before any
+launch and alike on every device: a :class:`dlcore.errors.ShapeError` says what came, what was expected and what to do.
+"""
+
+from dlcore.functional.activations import leaky_relu, log_softmax, relu, sigmoid, softmax, tanh
+from dlcore.functional._checks import padding_of, pair
+from dlcore.functional.layers import avg_pool2d, batch_norm, conv2d, dropout, embedding, linear, max_pool2d
+from dlcore.functional.losses import binary_cross_entropy, cross_entropy, mse
+
+__all__ = [
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "conv2d",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "mse",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]

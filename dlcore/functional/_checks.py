@@ -1,0 +1,83 @@
+"""Checks that run before any launch, alike on every device."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from backends.standard import Padding
+from dlcore.errors import ShapeError
+from dlcore.tensor import Tensor
+
+__all__ = ["on_host", "out_of_range", "padding_of", "pair", "refuse", "same_dtype"]
+
+
+def refuse(operation: str, came: str, expected: str, fix: str) -> NoReturn:
+    """Raise a ShapeError in one line: what came, what was expected, what to do."""
+    raise ShapeError(f"{operation}: {came} but {expected}; {fix}")
+
+
+def same_dtype(operation: str, x: Tensor, name: str, w: Tensor) -> None:
+    """``x`` must have the parameters' dtype: a silent promotion would run everything in double precision."""
+    if x.data.dtype != w.data.dtype:
+        refuse(
+            operation,
+            f"x is {x.data.dtype}",
+            f"{name} is {w.data.dtype}",
+            f"convert x to {w.data.dtype}, or build the model with dtype={str(x.data.dtype).split('.')[-1]!r}",
+        )
+
+
+def pair(operation: str, name: str, value: int | tuple[int, int]) -> tuple[int, int]:
+    """A positive integer or two of them, as (vertical, horizontal).
+
+    >>> pair("conv2d", "stride", 2)
+    (2, 2)
+    """
+    if isinstance(value, int | np.integer):
+        value = (int(value), int(value))
+    if not (isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value)):
+        refuse(operation, f"{name} is {value!r}", "a positive integer or two of them are expected", f"change {name}")
+    return value[0], value[1]
+
+
+def padding_of(operation: str, padding: Any, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Padding:
+    """The pixels that "valid", "same" or ((top, bottom), (left, right)) add.
+
+    "same" is (f - 1) // 2 before and f // 2 after, with f the extent of the (dilated) kernel.
+
+    >>> padding_of("conv2d", "same", (3, 4))
+    ((1, 1), (1, 2))
+    """
+    if padding == "valid":
+        return ((0, 0), (0, 0))
+    if padding == "same":
+        top, left = (d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+        return (((top - 1) // 2, top // 2), ((left - 1) // 2, left // 2))
+    try:
+        (top, bottom), (left, right) = padding
+        sides = (top, bottom, left, right)
+        fits = all(isinstance(side, int) and side >= 0 for side in sides)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        refuse(
+            operation,
+            f"padding is {padding!r}",
+            "'valid', 'same' or ((top, bottom), (left, right)) of pixels is expected",
+            "change padding",
+        )
+    return ((top, bottom), (left, right))
+
+
+def on_host(x: Tensor) -> bool:
+    """Whether the values can be looked at without a copy or a wait."""
+    return isinstance(x.data, np.ndarray)
+
+
+def out_of_range(integers: Tensor, count: int) -> bool:
+    """Whether an integer on the host is outside [0, count); what is on a device was checked when it was loaded."""
+    if not on_host(integers) or not integers.data.size:
+        return False
+    return integers.data.astype(np.uint64, copy=False).max() >= count  # a negative one becomes the largest of all

@@ -1,0 +1,281 @@
+"""What layers with parameters compute, checked before any launch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backends.namespace import isdtype, namespace_of
+from backends.random import Key
+from backends.reference import conv, norm, pool
+from backends.reference import dropout as _dropout
+from backends.reference import embedding as _embedding
+from backends.reference import linear as _linear
+from backends.standard import Padding, output_size
+from dlcore.errors import ShapeError
+from dlcore.functional._checks import out_of_range, padding_of, pair, refuse, same_dtype
+from dlcore.tensor import Tensor, apply, as_tensor
+
+__all__ = ["avg_pool2d", "batch_norm", "conv2d", "dropout", "embedding", "linear", "max_pool2d"]
+
+
+def linear(x: Any, w: Any, b: Any = None) -> Tensor:
+    """The affine map of a dense layer, x @ w + b.
+
+    x : (..., D) float array — examples as rows
+    w : (D, K) array of the same dtype — the notes' W transposed
+    b : (K,) array, or None
+
+    Returns (..., K). Raises ShapeError.
+
+    >>> linear([[1.0, 2.0]], [[1.0], [10.0]], [0.5]).numpy()
+    array([[21.5]], dtype=float32)
+
+    Source: notes, 1.1.
+    """
+    x, w = as_tensor(x), as_tensor(w)
+    shape, wshape = x.data.shape, w.data.shape
+    if len(shape) < 2 or len(wshape) != 2 or shape[-1] != wshape[0]:
+        refuse(
+            "linear",
+            f"x has shape {tuple(shape)}",
+            f"w {tuple(wshape)} expects (..., {wshape[0] if wshape else 'D'})",
+            "check the features of the data, or flatten images first",
+        )
+    if x.data.dtype != w.data.dtype:
+        same_dtype("linear", x, "w", w)
+    return apply(_linear.linear, x, w, _bias("linear", b, wshape[1]))
+
+
+def conv2d(
+    x: Any,
+    w: Any,
+    b: Any = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: str | Padding = "valid",
+    dilation: int | tuple[int, int] = 1,
+) -> Tensor:
+    """Cross-correlation of images with K filters: y[n, i, j, k] = sum over u, v, c of w[u, v, c, k] x[n, i + u, j + v, c].
+
+    x : (N, H, W, C) float array — batch of images
+    w : (kh, kw, C, K) array of the same dtype — filters; they are not flipped
+    b : (K,) array, or None
+    stride, dilation : positive int, or (vertical, horizontal), in pixels
+    padding : "valid" (none), "same" (output as large as the input at stride 1), or ((top, bottom), (left, right))
+
+    Returns (N, OH, OW, K) with OH = floor((H + top + bottom - f) / stride) + 1. Raises ShapeError.
+
+    >>> edge = [[[[1.0]], [[0.0]], [[-1.0]]]]  # the notes' vertical edge, one row of it
+    >>> conv2d([[[[1.0], [1.0], [1.0], [0.0]]]], edge).numpy().ravel()
+    array([0., 1.], dtype=float32)
+
+    Source: notes, 4.2 (where * stands for this correlation).
+    """
+    x, w = as_tensor(x), as_tensor(w)
+    shape, wshape = x.data.shape, w.data.shape
+    if len(shape) != 4 or len(wshape) != 4:
+        refuse(
+            "conv2d",
+            f"x has shape {tuple(shape)} and w {tuple(wshape)}",
+            "x (N, H, W, C) and w (kh, kw, C, K) are expected",
+            "reshape the images to four axes, channels last",
+        )
+    if shape[3] != wshape[2]:
+        refuse(
+            "conv2d",
+            f"x has {shape[3]} channels",
+            f"w {tuple(wshape)} expects {wshape[2]}",
+            "build the layer on this data, or check that the channels come last",
+        )
+    same_dtype("conv2d", x, "w", w)
+    stride, dilation = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
+    pads = padding_of("conv2d", padding, (wshape[0], wshape[1]), dilation)
+    _check_window("conv2d", shape, (wshape[0], wshape[1]), stride, pads, dilation)
+    return apply(
+        conv.conv2d, x, w, _bias("conv2d", b, wshape[3]), stride=stride, padding=pads, dilation=dilation
+    )
+
+
+def max_pool2d(
+    x: Any,
+    kernel: int | tuple[int, int] = 2,
+    stride: int | tuple[int, int] | None = None,
+    padding: str | Padding = "valid",
+) -> Tensor:
+    """The largest pixel of each window, channel by channel; padded places never win.
+
+    x : (N, H, W, C) float array — batch of images
+    kernel : height and width of the window, in pixels
+    stride : step of the window; the kernel's size by default
+    padding : "valid", "same" or ((top, bottom), (left, right)), less than the kernel
+
+    Returns (N, OH, OW, C). Raises ShapeError.
+
+    >>> max_pool2d([[[[1.0], [2.0]], [[3.0], [4.0]]]]).numpy().ravel()
+    array([4.], dtype=float32)
+
+    Source: notes, 4.3.
+    """
+    return _pool(pool.max_pool2d, "max_pool2d", as_tensor(x), kernel, stride, padding)
+
+
+def avg_pool2d(
+    x: Any,
+    kernel: int | tuple[int, int] = 2,
+    stride: int | tuple[int, int] | None = None,
+    padding: str | Padding = "valid",
+) -> Tensor:
+    """The mean of each window, channel by channel; padded places do not count in the mean.
+
+    Arguments and result as in :func:`max_pool2d`.
+
+    >>> avg_pool2d([[[[1.0], [2.0]], [[3.0], [4.0]]]]).numpy().ravel()
+    array([2.5], dtype=float32)
+
+    Source: notes, 4.3.
+    """
+    return _pool(pool.avg_pool2d, "avg_pool2d", as_tensor(x), kernel, stride, padding)
+
+
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, *, statistics: tuple[Any, Any] | None = None, eps: float = 1e-5
+) -> tuple[Tensor, Any, Any]:
+    """gamma (x - mean) / sqrt(variance + eps) + beta, per channel.
+
+    x : (..., C) float array — all axes but the last are the batch
+    gamma, beta : (C,) arrays — scale and shift
+    statistics : (mean, variance), each a (C,) array, as in evaluation; by default those of the batch, whose variance
+        divides by the number of positions
+    eps : added to the variance
+
+    Returns (y, mean, variance); the last two are plain arrays. Raises ShapeError, also for a batch of one position,
+    which normalises to 0 whatever it holds.
+
+    >>> y, mean, variance = batch_norm([[1.0], [3.0]], [1.0], [0.0], eps=0.0)
+    >>> y.numpy().ravel(), mean, variance
+    (array([-1.,  1.], dtype=float32), array([2.], dtype=float32), array([1.], dtype=float32))
+
+    Source: notes, 3.9; Ioffe and Szegedy (2015).
+    """
+    x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
+    shape = x.data.shape
+    if len(shape) < 2 or gamma.shape != shape[-1:] or beta.shape != shape[-1:]:
+        refuse(
+            "batch_norm",
+            f"x has shape {tuple(shape)}",
+            f"gamma {tuple(gamma.shape)} and beta {tuple(beta.shape)} expect as many channels on its last axis",
+            "build the layer on this data",
+        )
+    same_dtype("batch_norm", x, "gamma", gamma)
+    if statistics is not None:
+        mean, variance = (as_tensor(s) for s in statistics)
+        return apply(norm.batch_norm_fixed, x, gamma, beta, mean, variance, eps=eps), mean.data, variance.data
+    if x.size == shape[-1]:
+        refuse(
+            "batch_norm",
+            f"the batch has one position ({tuple(shape)})",
+            "statistics need at least two",
+            "use a larger batch, drop_last=True, or eval mode",
+        )
+    y, mean, variance = apply(norm.batch_norm, x, gamma, beta, eps=eps)
+    return y, mean.data, variance.data
+
+
+def dropout(x: Any, rate: float = 0.5, *, key: Key, first_row: int = 0, training: bool = True) -> Tensor:
+    """Set a random share of the elements to 0 and divide the others by 1 - rate, which keeps the mean.
+
+    x : (N, ...) float array
+    rate : probability of dropping an element, 0 <= rate < 1
+    key : names the mask: equal keys give equal masks on every device (``backends.random.derive`` makes one)
+    first_row : position of the first row in the whole batch, where a batch is split
+    training : False leaves x as it is
+
+    Returns an array like x. Raises ShapeError.
+
+    >>> dropout([[1.0, 1.0, 1.0, 1.0]], 0.5, key=(0, 1)).numpy()
+    array([[0., 0., 0., 2.]], dtype=float32)
+
+    Source: notes, 2.3; Srivastava et al. (2014), in the "inverted" form.
+    """
+    x = as_tensor(x)
+    if not 0 <= rate < 1:
+        raise ShapeError(f"dropout: rate is {rate} but 0 <= rate < 1 is expected; it is the share that is dropped")
+    if not training or rate == 0 or x.size == 0:
+        return x
+    if x.ndim < 2:
+        x = x.reshape(-1, 1)
+        return dropout(x, rate, key=key, first_row=first_row).reshape(-1)
+    return apply(_dropout.dropout, x, rate=float(rate), key=key, first_row=first_row)
+
+
+def embedding(w: Any, ids: Any) -> Tensor:
+    """Rows of a table: w[ids].
+
+    w : (V, D) float array — one row for each of V symbols
+    ids : integer array of any shape, each in [0, V); checked where they are on the host
+
+    Returns (*ids.shape, D). Raises ShapeError.
+
+    >>> embedding([[0.0, 1.0], [2.0, 3.0]], [1, 0, 1]).numpy()
+    array([[2., 3.],
+           [0., 1.],
+           [2., 3.]], dtype=float32)
+    """
+    w, ids = as_tensor(w), _integers("embedding", "ids", ids)
+    if out_of_range(ids, w.shape[0]):
+        refuse(
+            "embedding",
+            f"ids span {ids.data.min()} to {ids.data.max()}",
+            f"the table has rows 0 to {w.shape[0] - 1}",
+            "enlarge the vocabulary, or map unknown symbols",
+        )
+    return apply(_embedding.embedding, w, ids)
+
+
+def _integers(operation: str, name: str, values: Any) -> Tensor:
+    tensor = as_tensor(np.asarray(values) if isinstance(values, list) else values)
+    if not isdtype(namespace_of(tensor.data), tensor.data.dtype, "integral"):
+        refuse(operation, f"{name} are {tensor.data.dtype}", "integers are expected", "convert them to int64")
+    return tensor
+
+
+def _bias(operation: str, b: Any, k: int) -> Tensor | None:
+    if b is None:
+        return None
+    b = as_tensor(b)
+    if b.data.shape != (k,):
+        refuse(operation, f"b has shape {tuple(b.shape)}", f"w has {k} outputs", f"give b the shape ({k},)")
+    return b
+
+
+def _check_window(
+    operation: str,
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: Padding,
+    dilation: tuple[int, int] = (1, 1),
+) -> None:
+    for axis in (0, 1):
+        n = shape[1 + axis] + sum(padding[axis])
+        if output_size(n, kernel[axis], stride[axis], dilation[axis]) < 1:
+            refuse(
+                operation,
+                f"x has shape {tuple(shape)}",
+                f"a kernel of {kernel} with dilation {dilation} and padding {padding} is larger",
+                "use fewer pooling layers, a smaller kernel, or padding='same'",
+            )
+
+
+def _pool(kernel_pair: Any, operation: str, x: Tensor, kernel: Any, stride: Any, padding: Any) -> Tensor:
+    if x.ndim != 4:
+        refuse(operation, f"x has shape {tuple(x.shape)}", "(N, H, W, C) is expected", "reshape to four axes")
+    kernel = pair(operation, "kernel", kernel)
+    stride = kernel if stride is None else pair(operation, "stride", stride)
+    pads = padding_of(operation, padding, kernel)
+    if any(side >= size for sides, size in zip(pads, kernel, strict=True) for side in sides):
+        refuse(operation, f"padding is {pads}", f"it must be less than the kernel {kernel}", "pad less")
+    _check_window(operation, x.shape, kernel, stride, pads)
+    return apply(kernel_pair, x, kernel=kernel, stride=stride, padding=pads)

@@ -1,0 +1,186 @@
+"""Losses from logits, averaged over the batch (notes 1.3).
+
+With weights, each example's loss is multiplied by its weight and the sum divided by the sum of the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backends.namespace import NUMPY, namespace_of
+from backends.reference import loss as _loss
+from dlcore.errors import DataError, ShapeError
+from dlcore.functional._checks import on_host, out_of_range, refuse
+from dlcore.functional.layers import _integers
+from dlcore.tensor import Tensor, apply, as_tensor
+
+__all__ = ["binary_cross_entropy", "cross_entropy", "mse"]
+
+
+def mse(prediction: Any, target: Any, *, sample_weight: Any = None) -> Tensor:
+    """The mean squared error, the mean over all elements of (a - y)².
+
+    prediction : (N, ...) float array
+    target : array of the same shape; (N,) goes with predictions (N, 1)
+    sample_weight : (N,) weights of the examples, not negative
+
+    Returns a scalar. Raises ShapeError.
+
+    >>> float(mse([[1.0], [3.0]], [[1.0], [1.0]]))
+    2.0
+
+    Source: notes, 1.3; for scalar outputs this is 1/m sum (a - y)².
+    """
+    prediction = as_tensor(prediction)
+    target = _target("mse", prediction, target)
+    return apply(_loss.mse, prediction, target, _example_weights("mse", prediction, sample_weight))
+
+
+def binary_cross_entropy(
+    logits: Any, target: Any, *, class_weight: Any = None, sample_weight: Any = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """-1/m sum (y log a + (1 - y) log(1 - a)) with a = sigmoid(logits), finite for every finite logit.
+
+    logits : (N, ...) float array — before the sigmoid
+    target : array of the same shape with values in [0, 1]; (N,) goes with logits (N, 1)
+    class_weight : (weight of 0, weight of 1); a target between takes a share of both
+    sample_weight : (N,) weights of the examples, not negative
+    label_smoothing : in [0, 1): targets move towards 1/2 by this share
+
+    Returns a scalar. Raises ShapeError, and DataError for targets outside [0, 1].
+
+    >>> round(float(binary_cross_entropy([[0.0]], [[1.0]])), 4)
+    0.6931
+
+    Source: notes, 1.3.
+    """
+    logits = as_tensor(logits)
+    target = _target("binary_cross_entropy", logits, target)
+    if on_host(target) and target.size and not (target.data.min() >= 0 and target.data.max() <= 1):
+        raise DataError(
+            f"binary_cross_entropy: targets span {target.data.min()} to {target.data.max()} but 0 to 1 is expected; "
+            "map the two classes to 0 and 1, or use cross_entropy"
+        )
+    weight = _example_weights("binary_cross_entropy", logits, sample_weight)
+    if class_weight is not None:
+        low, high = _class_weights("binary_cross_entropy", class_weight, 2)
+        by_class = low + (high - low) * target.data
+        weight = by_class if weight is None else weight * by_class
+    return apply(
+        _loss.binary_cross_entropy, logits, target, weight, label_smoothing=_smoothing("binary_cross_entropy", label_smoothing)
+    )
+
+
+def cross_entropy(
+    logits: Any, labels: Any, *, class_weight: Any = None, sample_weight: Any = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """-1/m sum log softmax(logits)[label]: the cross-entropy of K classes, finite for every finite logit.
+
+    logits : (..., K) float array — before the softmax
+    labels : (...) integer array, each in [0, K); checked where they are on the host
+    class_weight : K weights, one a class
+    sample_weight : (...) weights of the examples, not negative
+    label_smoothing : in [0, 1): the labels' one-hot rows move towards 1/K by this share
+
+    Returns a scalar. Raises ShapeError, and DataError for labels out of range.
+
+    >>> round(float(cross_entropy([[0.0, 0.0]], [1])), 4)
+    0.6931
+
+    Source: notes, 1.3, for more than two classes.
+    """
+    logits = as_tensor(logits)
+    labels = _integers("cross_entropy", "labels", labels)
+    shape = logits.data.shape
+    if len(shape) < 2 or labels.data.shape != shape[:-1]:
+        refuse(
+            "cross_entropy",
+            f"logits have shape {tuple(shape)} and labels {tuple(labels.shape)}",
+            "logits (..., K) and labels (...) are expected",
+            "pass integer labels, one an example, not one-hot rows",
+        )
+    classes = shape[-1]
+    if out_of_range(labels, classes):
+        bad = labels.data[(labels.data < 0) | (labels.data >= classes)][0]
+        raise DataError(
+            f"cross_entropy: label {bad} is out of range, 0 to {classes - 1} expected for {classes} classes; "
+            "check the labels or the units of the last layer"
+        )
+    weight = _example_weights("cross_entropy", labels, sample_weight, like=logits)
+    if class_weight is not None:
+        table = _beside(logits, _class_weights("cross_entropy", class_weight, classes))
+        xp = namespace_of(table)
+        by_class = xp.reshape(xp.take(table, xp.reshape(labels.data, (-1,)), axis=0), labels.data.shape)
+        weight = by_class if weight is None else weight * by_class
+    if len(shape) != 2:
+        xp = namespace_of(logits.data)
+        logits = logits.reshape(-1, classes)  # (N, T, K) -> (N T, K)
+        labels = Tensor(xp.reshape(labels.data, (-1,)))
+        weight = None if weight is None else xp.reshape(weight, (-1,))
+    return apply(
+        _loss.cross_entropy, logits, labels, weight, label_smoothing=_smoothing("cross_entropy", label_smoothing)
+    )
+
+
+def _target(operation: str, prediction: Tensor, target: Any) -> Tensor:
+    target = as_tensor(target)
+    if target.data.dtype != prediction.data.dtype:
+        xp = namespace_of(target.data)
+        target = Tensor(xp.astype(target.data, prediction.data.dtype))
+    if target.data.shape == prediction.data.shape:
+        return target
+    if (*target.data.shape, 1) == prediction.data.shape:
+        return target.reshape(prediction.data.shape)
+    return refuse(
+        operation,
+        f"the prediction has shape {tuple(prediction.shape)} and the target {tuple(target.shape)}",
+        "equal shapes are expected",
+        "reshape the target, or check the units of the last layer",
+    )
+
+
+def _smoothing(operation: str, share: float) -> float:
+    if not 0 <= share < 1:
+        raise ShapeError(f"{operation}: label_smoothing is {share} but 0 <= label_smoothing < 1 is expected")
+    return float(share)
+
+
+def _beside(x: Tensor, host: np.ndarray) -> Any:
+    """A host array as an array of the dtype and on the device of ``x``."""
+    xp = namespace_of(x.data)
+    return host.astype(x.data.dtype) if xp is NUMPY else xp.asarray(host, dtype=x.data.dtype, device=x.data.device)
+
+
+def _class_weights(operation: str, weights: Any, classes: int) -> np.ndarray:
+    table = np.asarray(weights, dtype=np.float64)
+    if table.shape != (classes,) or not (table >= 0).all() or not table.any():
+        refuse(
+            operation, f"class_weight is {weights!r}", f"{classes} weights, not negative nor all 0, are expected",
+            "give one weight a class",
+        )  # fmt: skip
+    return table
+
+
+def _example_weights(operation: str, examples: Tensor, weights: Any, like: Tensor | None = None) -> Any:
+    """Weights shaped as the examples' losses: one an example, repeated over its other axes."""
+    if weights is None:
+        return None
+    like = examples if like is None else like
+    if isinstance(weights, list | tuple | np.ndarray):
+        host = np.asarray(weights, dtype=np.float64)
+        if not (host >= 0).all() or not host.any():
+            refuse(operation, "sample_weight has negative weights or only 0", "weights >= 0 are expected", "mend them")
+        weights = _beside(like, host)
+    weights = as_tensor(weights).data
+    shape = tuple(examples.data.shape)
+    if tuple(weights.shape) != shape[: weights.ndim] or weights.ndim < 1:
+        refuse(
+            operation,
+            f"sample_weight has shape {tuple(weights.shape)}",
+            f"({shape[0]},) is expected",
+            "give one weight an example",
+        )
+    xp = namespace_of(weights)
+    return xp.broadcast_to(xp.reshape(weights, (*weights.shape, *(1,) * (len(shape) - weights.ndim))), shape)

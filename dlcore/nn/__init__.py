@@ -1,0 +1,34 @@
+"""Layers and models."""
+
+from dlcore.nn import init
+from dlcore.nn.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from dlcore.nn.container import Heads, Residual, Sequential
+from dlcore.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Embedding
+from dlcore.nn.module import Module
+from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
+from dlcore.nn.shape import AvgPool2D, Flatten, GlobalAvgPool2D, MaxPool2D
+
+__all__ = [
+    "AvgPool2D",
+    "BatchNorm",
+    "Buffer",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAvgPool2D",
+    "Heads",
+    "LeakyReLU",
+    "MaxPool2D",
+    "Module",
+    "Parameter",
+    "ParameterVector",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "init",
+]

@@ -1,0 +1,52 @@
+"""The activations as layers (notes 1.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlcore import functional as F
+from dlcore.errors import ConfigError
+from dlcore.nn.module import Module
+from dlcore.tensor import Tensor
+
+__all__ = ["LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+
+
+class ReLU(Module):
+    """max(0, x)."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.relu(x)
+
+
+class LeakyReLU(Module):
+    """max(alpha x, x), 0 <= alpha < 1."""
+
+    def __init__(self, alpha: float = 0.01) -> None:
+        if not 0 <= alpha < 1:
+            raise ConfigError(f"LeakyReLU: alpha is {alpha} but 0 <= alpha < 1 is expected")
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Tensor:
+        return F.leaky_relu(x, self.alpha)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e^-x)."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.sigmoid(x)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.tanh(x)
+
+
+class Softmax(Module):
+    """Probabilities over the last axis. The losses take logits: leave this layer out while training."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.softmax(x)

@@ -1,0 +1,80 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dlcore.errors import ConfigError, ShapeError
+from dlcore.nn.module import Module
+from dlcore.tensor import Tensor
+
+__all__ = ["Heads", "Residual", "Sequential"]
+
+
+class Sequential(Module):
+    """Layers one after the other; their paths are their numbers: "0.w", "0.b", "2.w".
+
+    >>> from dlcore import nn
+    >>> nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2))([[1.0, 2.0]]).shape
+    (1, 2)
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise ConfigError(f"Sequential: layer {i} is a {type(layer).__name__} but a Module is expected")
+        if not layers:
+            raise ConfigError("Sequential: no layers came; pass at least one")
+        self.layers = layers
+
+    def _fields(self) -> Iterator[tuple[str, Any]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Module:
+        return self.layers[i]
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Residual(Module):
+    """x + inner(x), or shortcut(x) + inner(x) where the shapes differ (He et al., 2016)."""
+
+    def __init__(self, inner: Module, shortcut: Module | None = None) -> None:
+        self.inner = inner
+        self.shortcut = shortcut
+
+    def forward(self, x: Any) -> Tensor:
+        y = self.inner(x)
+        x = x if self.shortcut is None else self.shortcut(x)
+        if tuple(x.shape) != tuple(y.shape):
+            raise ShapeError(
+                f"Residual: the input has shape {tuple(x.shape)} but the inner output {tuple(y.shape)}; "
+                "give a shortcut that makes them equal"
+            )
+        return x + y
+
+
+class Heads(Module):
+    """Several outputs from one input, for several tasks: a dict of modules gives a dict of outputs.
+
+    >>> from dlcore import nn
+    >>> heads = Heads({"species": nn.Dense(3), "sex": nn.Dense(1)})
+    >>> {name: y.shape for name, y in heads([[1.0, 2.0]]).items()}
+    {'species': (1, 3), 'sex': (1, 1)}
+    """
+
+    def __init__(self, heads: Mapping[str, Module]) -> None:
+        self.heads = dict(heads)
+
+    def _fields(self) -> Iterator[tuple[str, Any]]:
+        return iter(self.heads.items())
+
+    def forward(self, x: Any) -> dict[str, Any]:
+        return {name: head(x) for name, head in self.heads.items()}

@@ -1,0 +1,143 @@
+"""Initial weights (notes 2.4, with their erratum: standard normal numbers are scaled, not uniform ones in [0, 1]).
+
+An initialiser is called with a random key and a shape whose last two axes are inputs and outputs, such as (D, K) or
+(kh, kw, C, K), and gives float32 numbers on the host. n_in counts the inputs of one output: D, or kh · kw · C.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backends import random
+from backends.random import Key
+from dlcore.errors import ConfigError
+from dlcore.recorded import did_you_mean
+
+__all__ = [
+    "Initializer",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "named",
+    "normal",
+    "orthogonal",
+    "uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A named way to draw weights; ``initializer(key, shape)`` draws them."""
+
+    name: str
+    draw: Callable[[Key, tuple[int, ...]], np.ndarray] = field(repr=False, compare=False)
+    arguments: tuple[tuple[str, float], ...] = ()
+
+    def __call__(self, key: Key, shape: tuple[int, ...]) -> np.ndarray:
+        return self.draw(key, shape)
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(n_in, n_out) of weights of ``shape``; each at least 1."""
+    if len(shape) < 2:
+        return max(1, math.prod(shape)), max(1, math.prod(shape))
+    receptive = math.prod(shape[:-2])
+    return max(1, receptive * shape[-2]), max(1, receptive * shape[-1])
+
+
+def _scaled(name: str, variance: Callable[[int, int], float], uniform_: bool) -> Initializer:
+    def draw(key: Key, shape: tuple[int, ...]) -> np.ndarray:
+        std = math.sqrt(variance(*_fans(shape)))
+        if uniform_:
+            limit = math.sqrt(3.0) * std  # a uniform number in [-a, a] has the standard deviation a / sqrt(3)
+            return random.uniform(key, shape, -limit, limit)
+        return random.normal(key, shape, std)
+
+    return Initializer(name, draw)
+
+
+zeros = Initializer("zeros", lambda key, shape: np.zeros(shape, dtype=np.float32))
+"""All 0: right for biases; for weights it fails to break symmetry."""
+
+he_normal = _scaled("he_normal", lambda n_in, n_out: 2.0 / n_in, uniform_=False)
+"""Normal with variance 2 / n_in, for ReLU (He et al., 2015; notes 2.4)."""
+
+he_uniform = _scaled("he_uniform", lambda n_in, n_out: 2.0 / n_in, uniform_=True)
+"""Uniform with variance 2 / n_in."""
+
+xavier_normal = _scaled("xavier_normal", lambda n_in, n_out: 1.0 / n_in, uniform_=False)
+"""Normal with variance 1 / n_in, as the notes write Xavier's rule (2.4)."""
+
+xavier_uniform = _scaled("xavier_uniform", lambda n_in, n_out: 1.0 / n_in, uniform_=True)
+"""Uniform with variance 1 / n_in."""
+
+glorot_normal = _scaled("glorot_normal", lambda n_in, n_out: 2.0 / (n_in + n_out), uniform_=False)
+"""Normal with variance 2 / (n_in + n_out) (Glorot and Bengio, 2010)."""
+
+glorot_uniform = _scaled("glorot_uniform", lambda n_in, n_out: 2.0 / (n_in + n_out), uniform_=True)
+"""Uniform with variance 2 / (n_in + n_out)."""
+
+
+def normal(scale: float = 0.01) -> Initializer:
+    """Normal with standard deviation ``scale``: the notes' small random values, or large ones to see what they do.
+
+    >>> normal(2.0)((0, 0), (3, 2)).shape
+    (3, 2)
+    """
+    return Initializer("normal", functools.partial(_normal, scale=scale), (("scale", scale),))
+
+
+def _normal(key: Key, shape: tuple[int, ...], scale: float) -> np.ndarray:
+    return random.normal(key, shape, scale)
+
+
+def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
+    """Uniform in [low, high).
+
+    >>> bool((uniform(0.0, 1.0)((0, 0), (100,)) < 1).all())
+    True
+    """
+    return Initializer("uniform", functools.partial(random.uniform, low=low, high=high), (("low", low), ("high", high)))
+
+
+def _orthogonal(key: Key, shape: tuple[int, ...]) -> np.ndarray:
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    draws = random.normal(key, (max(rows, columns), min(rows, columns))).astype(np.float64)
+    q, r = np.linalg.qr(draws)
+    q = q * np.sign(np.diag(r))  # makes the factorisation unique
+    return (q if rows >= columns else q.T).astype(np.float32).reshape(shape)
+
+
+orthogonal = Initializer("orthogonal", _orthogonal)
+"""Orthonormal columns (or rows, where there are fewer): recurrent weights that keep norms (Saxe et al., 2014)."""
+
+_NAMED: dict[str, Any] = {
+    i.name: i
+    for i in (
+        zeros, he_normal, he_uniform, xavier_normal, xavier_uniform, glorot_normal, glorot_uniform, orthogonal,
+        normal(), uniform(),
+    )
+}  # fmt: skip
+
+
+def named(init: str | Initializer) -> Initializer:
+    """The initialiser of a name, or the initialiser itself.
+
+    >>> named("he_normal") is he_normal
+    True
+    """
+    if callable(init):
+        return init
+    if init not in _NAMED:
+        raise ConfigError(f"init: {init!r} is not known{did_you_mean(init, _NAMED)}; known are {', '.join(_NAMED)}")
+    return _NAMED[init]

@@ -1,0 +1,184 @@
+"""Layers with parameters or randomness: dense, convolution, embedding, batch norm, dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backends.reference.norm import running_average_
+from backends.standard import Padding
+from dlcore import functional as F
+from dlcore.errors import ConfigError
+from dlcore.nn.init import Initializer, named
+from dlcore.nn.module import Module
+from dlcore.nn.parameter import Buffer
+from dlcore.tensor import Tensor
+
+__all__ = ["BatchNorm", "Conv2D", "Dense", "Dropout", "Embedding"]
+
+
+class Dense(Module):
+    """A fully connected layer, x @ w + b.
+
+    units : outputs, K
+    bias : whether to add b; leave it out before a BatchNorm
+    init : initial weights, a name or an initialiser of ``dlcore.nn.init``
+
+    (..., D) -> (..., K). Parameters: w (D, K), b (K,).
+
+    >>> Dense(3)([[1.0, 2.0]]).shape
+    (1, 3)
+
+    Source: notes, 1.1 and 4.4.
+    """
+
+    def __init__(self, units: int, bias: bool = True, init: str | Initializer = "he_normal") -> None:
+        self.units = _positive("Dense", "units", units)
+        self.bias = bias
+        self.init = named(init)
+
+    def setup(self, x: Tensor) -> None:
+        self.w = self.parameter("w", (x.shape[-1], self.units), self.init)
+        self.b = self.parameter("b", (self.units,), "zeros", decay=False) if self.bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        return F.linear(x, self.w, self.b)
+
+
+class Conv2D(Module):
+    """A convolution layer: cross-correlation with K learnt filters.
+
+    filters : outputs, K
+    kernel_size, stride, dilation : int, or (vertical, horizontal), in pixels
+    padding : "valid", "same" or ((top, bottom), (left, right))
+    bias : whether to add b; leave it out before a BatchNorm
+    init : initial filters, a name or an initialiser
+
+    (N, H, W, C) -> (N, OH, OW, K). Parameters: w (kh, kw, C, K), b (K,): f · f · C · K + K numbers.
+
+    >>> Conv2D(8, 3, padding="same")(np.zeros((2, 5, 5, 1), dtype=np.float32)).shape
+    (2, 5, 5, 8)
+
+    Source: notes, 4.2.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: str | Padding = "valid",
+        dilation: int | tuple[int, int] = 1,
+        bias: bool = True,
+        init: str | Initializer = "he_normal",
+    ) -> None:
+        self.filters = _positive("Conv2D", "filters", filters)
+        self.kernel_size = F.pair("Conv2D", "kernel_size", kernel_size)
+        self.stride = F.pair("Conv2D", "stride", stride)
+        self.dilation = F.pair("Conv2D", "dilation", dilation)
+        self.padding = F.padding_of("Conv2D", padding, self.kernel_size, self.dilation)
+        self.bias = bias
+        self.init = named(init)
+
+    def setup(self, x: Tensor) -> None:
+        self.w = self.parameter("w", (*self.kernel_size, x.shape[-1], self.filters), self.init)
+        self.b = self.parameter("b", (self.filters,), "zeros", decay=False) if self.bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        return F.conv2d(x, self.w, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
+
+
+class Embedding(Module):
+    """A learnt table: integers in, rows out.
+
+    size : rows, V
+    dim : numbers a row, D
+
+    (...) integers -> (..., D). Parameter: w (V, D).
+
+    >>> Embedding(10, 4)(np.array([[1, 2, 3]])).shape
+    (1, 3, 4)
+    """
+
+    def __init__(self, size: int, dim: int, init: str | Initializer = "xavier_normal") -> None:
+        self.size = _positive("Embedding", "size", size)
+        self.dim = _positive("Embedding", "dim", dim)
+        self.init = named(init)
+
+    def setup(self, x: Tensor) -> None:
+        self.w = self.parameter("w", (self.size, self.dim), self.init)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.embedding(self.w, x)
+
+
+class BatchNorm(Module):
+    """Batch normalisation over all axes but the last: gamma (x - mean) / sqrt(variance + eps) + beta.
+
+    momentum : share of the old running statistics that is kept in each step: running = momentum · old +
+        (1 - momentum) · new
+    eps : added to the variance
+
+    In training the statistics are the batch's (its variance divides by the number of positions), and the running mean
+    and variance average them; in evaluation the running ones are used. The running variance is the average of those
+    biased batch variances. A frozen layer (``model.freeze``) uses its running statistics and keeps them.
+
+    (..., C) -> (..., C). Parameters: gamma, beta (C,). Buffers: running_mean, running_variance (C,).
+
+    >>> BatchNorm()(np.array([[1.0], [3.0]], dtype=np.float32)).numpy().round(2).ravel()
+    array([-1.,  1.], dtype=float32)
+
+    Source: notes, 3.9; Ioffe and Szegedy (2015).
+    """
+
+    def __init__(self, momentum: float = 0.9, eps: float = 1e-5) -> None:
+        if not 0 <= momentum < 1:
+            raise ConfigError(f"BatchNorm: momentum is {momentum} but 0 <= momentum < 1 is expected")
+        self.momentum = momentum
+        self.eps = eps
+
+    def setup(self, x: Tensor) -> None:
+        c = (x.shape[-1],)
+        self.gamma = self.parameter("gamma", c, lambda key, shape: np.ones(shape, dtype=np.float32), decay=False)
+        self.beta = self.parameter("beta", c, "zeros", decay=False)
+        self.running_mean = Buffer(np.zeros(c, dtype=np.float32))
+        self.running_variance = Buffer(np.ones(c, dtype=np.float32))
+
+    def forward(self, x: Any) -> Tensor:
+        if not self.training or not self.gamma.requires_grad:
+            running = (self.running_mean.data, self.running_variance.data)
+            return F.batch_norm(x, self.gamma, self.beta, statistics=running, eps=self.eps)[0]
+        y, mean, variance = F.batch_norm(x, self.gamma, self.beta, eps=self.eps)
+        running_average_(self.running_mean.data, mean, momentum=self.momentum)
+        running_average_(self.running_variance.data, variance, momentum=self.momentum)
+        return y
+
+
+class Dropout(Module):
+    """In training, set each element to 0 with probability ``rate`` and divide the others by 1 - rate.
+
+    The mask is named by the seed, the layer's path, the step, the call in the step and the row's position in the batch:
+    the same on every device, another in every step.
+
+    >>> Dropout(0.5).eval()([[1.0, 2.0]]).numpy()
+    array([[1., 2.]], dtype=float32)
+
+    Source: notes, 2.3.
+    """
+
+    def __init__(self, rate: float = 0.5) -> None:
+        if not 0 <= rate < 1:
+            raise ConfigError(f"Dropout: rate is {rate} but 0 <= rate < 1 is expected; it is the share that is dropped")
+        self.rate = rate
+
+    def forward(self, x: Any) -> Tensor:
+        if not self.training or not self.rate:
+            return x
+        return F.dropout(x, self.rate, key=self.draw("dropout"), first_row=self.clock.first_row)
+
+
+def _positive(layer: str, name: str, value: int) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{layer}: {name} is {value!r} but a positive integer is expected")
+    return int(value)

@@ -1,0 +1,373 @@
+"""Modules: layers and models as trees of named fields, built once on their first data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+import numpy as np
+
+from backends import random, transfer
+from backends.device import CPU, Device
+from backends.namespace import NUMPY, isdtype, name_of, namespace_of
+from backends.random import Key
+from dlcore.errors import CheckpointError, ConfigError, DlcoreError
+from dlcore.nn import init as initializers
+from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
+from dlcore.recorded import Recorded, did_you_mean
+from dlcore.tensor import Tensor, as_tensor, no_grad
+
+__all__ = ["Clock", "Module", "default_seed", "seed"]
+
+_default_seed = 0
+
+
+def seed(value: int) -> None:
+    """Set the seed that ``Trainer`` and ``Module.build`` use when they are given none; nothing else changes."""
+    global _default_seed
+    _default_seed = int(value)
+
+
+def default_seed() -> int:
+    """The seed used where none is given: 0, or what :func:`seed` set."""
+    return _default_seed
+
+
+@dataclass
+class Clock:
+    """Where a model is in its run: with the layer's path, this names every random draw.
+
+    seed : of the run
+    step : optimiser steps done
+    first_row : position of the batch's first row in the whole batch, where several processes share one
+    """
+
+    seed: int = 0
+    step: int = 0
+    first_row: int = 0
+
+
+@dataclass
+class _Build:
+    """One build in progress."""
+
+    seed: int
+    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)  # id of the module -> its output's shape
+
+
+_building: ContextVar[_Build | None] = ContextVar("building", default=None)
+
+
+class Module(Recorded):
+    """Base of layers and models: subclass it, put layers and Parameters in fields, and define ``forward``.
+
+    Fields may be Modules, Parameters, Buffers, lists or dicts of Modules, and plain values. Layers make their
+    parameters in ``setup``, when they first see data. A model lays all its parameters out in one
+    :class:`~dlcore.nn.parameter.ParameterVector` when it is built: by :meth:`build`, or at the first call.
+
+    >>> from dlcore import nn
+    >>> class Twice(nn.Module):
+    ...     def __init__(self):
+    ...         self.dense = nn.Dense(3)
+    ...     def forward(self, x):
+    ...         return self.dense(x) * 2
+    >>> model = Twice().build((4,), seed=0)
+    >>> [path for path, _ in model.named_parameters()]
+    ['dense.w', 'dense.b']
+    """
+
+    training: bool = True
+    path: str = ""
+    vector: ParameterVector | None = None  # of the outermost module, once it is built
+    clock: Clock = Clock()
+    _ready: bool = False
+
+    # --- to be defined by subclasses
+
+    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
+
+    def setup(self, x: Tensor) -> None:
+        """Make the parameters for inputs like ``x``; called once, before the first ``forward``."""
+
+    def parameter(self, name: str, shape: tuple[int, ...], init: Any, decay: bool = True) -> Parameter:
+        """In ``setup``: a new parameter whose values depend on the seed and on its path alone."""
+        build = _building.get()
+        key = random.derive(build.seed if build else _default_seed, "init", self._path_of(name))
+        return Parameter(initializers.named(init)(key, shape), decay=decay)
+
+    # --- calling
+
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(x, Tensor):
+            x = as_tensor(x)
+        if not self._ready:
+            self._prepare(x)
+        y = self.forward(x, *args, **kwargs)
+        build = _building.get()
+        if build is not None and isinstance(y, Tensor):
+            build.shapes[id(self)] = tuple(y.shape)
+        return y
+
+    def _prepare(self, x: Tensor) -> None:
+        if _building.get() is None:
+            xp = namespace_of(x.data)
+            device = CPU if xp is NUMPY else Device(f"{name_of(xp)} {x.device}", xp, x.device)
+            integer = isdtype(xp, x.dtype, "integral")
+            dtype = "float32" if integer else str(x.dtype).split(".")[-1]
+            self.build(x.shape[1:], dtype=dtype, device=device, input_dtype="int64" if integer else None)
+        else:
+            self.setup(x)
+            self._ready = True
+
+    # --- building
+
+    def build(
+        self,
+        input_shape: tuple[int, ...],
+        seed: int | None = None,
+        *,
+        dtype: str = "float32",
+        device: Device = CPU,
+        input_dtype: str | None = None,
+    ) -> Self:
+        """Make all parameters for inputs of ``input_shape`` (without N) and lay them out in one vector on ``device``.
+
+        seed : of the initial weights and of the dropout masks; :func:`dlcore.seed` sets the default
+        dtype : "float32", or "float64" for checks
+        input_dtype : of the inputs where it differs, such as "int64" before an Embedding
+
+        Returns the model. A model that is built already keeps its weights.
+        """
+        if dtype not in ("float32", "float64"):
+            raise ConfigError(f"build: dtype is {dtype!r} but 'float32' or 'float64' is expected")
+        seed = _default_seed if seed is None else int(seed)
+        self._name_fields("", set())
+        modules = [module for _, module in self.named_modules()]
+        flags = [module.training for module in modules]
+        progress = _Build(seed)
+        # The layers learn their input shapes from a pass over two rows of zeros, in evaluation mode.
+        try:
+            self.eval()
+            with no_grad(), _set(progress):
+                self(np.zeros((2, *input_shape), dtype=input_dtype or "float32"))
+        except DlcoreError as error:
+            raise type(error)(f"build for inputs of shape {tuple(input_shape)}: {error}") from None
+        finally:
+            for module, flag in zip(modules, flags, strict=True):
+                module.training = flag
+        unreached = [path or type(m).__name__ for path, m in self.named_modules() if not m._ready]
+        if unreached:
+            raise ConfigError(
+                f"build: forward never called {', '.join(unreached)}; call every layer, or leave it out of the fields"
+            )
+        self._name_fields("", set())
+        self.input_shape = tuple(input_shape)
+        self._shapes = {path: progress.shapes.get(id(m)) for path, m in self.named_modules()}
+        self.clock = Clock(seed)
+        for _, module in self.named_modules():
+            module.clock = self.clock
+        self.vector = ParameterVector(self.parameters(), device, dtype)
+        for _, buffer in self.named_buffers():
+            host = transfer.to_host(buffer.data).astype(dtype)
+            buffer.data = transfer.to_device(host, device)
+        return self
+
+    def _name_fields(self, prefix: str, seen: set[int]) -> None:
+        self.path = prefix.removesuffix(".")
+        seen.add(id(self))
+        for name, value in self._fields():
+            if id(value) in seen:
+                continue
+            if isinstance(value, Module):
+                value._name_fields(f"{prefix}{name}.", seen)
+            else:
+                seen.add(id(value))
+                value.path = f"{prefix}{name}"
+
+    def _path_of(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    # --- the tree
+
+    def _fields(self) -> Iterator[tuple[str, Any]]:
+        """The Modules, Parameters and Buffers in the fields, in the order of their definition."""
+        for name, value in vars(self).items():
+            if name == "config":
+                continue
+            if isinstance(value, Module | Parameter | Buffer):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Module))
+            elif isinstance(value, dict):
+                yield from ((f"{name}.{key}", item) for key, item in value.items() if isinstance(item, Module))
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once, with their paths."""
+        yield from self._walk("", set())
+
+    def _walk(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix.removesuffix("."), self
+        for name, value in self._fields():
+            if isinstance(value, Module):
+                yield from value._walk(f"{prefix}{name}.", seen)
+
+    def _leaves(self, kind: type) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for prefix, module in self.named_modules():
+            for name, value in module._fields():
+                if isinstance(value, kind) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, with its path, in the order of the flat vector."""
+        return self._leaves(Parameter)
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Every buffer once, with its path."""
+        return self._leaves(Buffer)
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter once."""
+        return [p for _, p in self.named_parameters()]
+
+    # --- state
+
+    def built(self) -> ParameterVector:
+        """The flat vector; an error that says what to do where the model is not built."""
+        if self.vector is None:
+            raise ConfigError(
+                f"{type(self).__name__} is not built: call model.build(input_shape) or pass it data first"
+            )
+        return self.vector
+
+    @property
+    def output_shape(self) -> tuple[int, ...] | None:
+        """The shape of the output without N; None where the model gives several."""
+        shape = self._shapes[""]
+        return None if shape is None else shape[1:]
+
+    @property
+    def device(self) -> Device:
+        """Where the parameters are."""
+        return self.built().device
+
+    def to(self, device: Device) -> Self:
+        """Move parameters and buffers to ``device``."""
+        self.built().to(device)
+        for _, buffer in self.named_buffers():
+            buffer.data = transfer.to_device(transfer.to_host(buffer.data), device)
+        return self
+
+    def train(self, training: bool = True) -> Self:
+        """Training mode: dropout drops, batch norm uses the batch."""
+        for _, module in self.named_modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation mode: dropout passes all, batch norm uses its running statistics."""
+        return self.train(False)
+
+    def freeze(self, pattern: str) -> Self:
+        """Stop learning the parameters whose path matches ``pattern``: a path, a module's path, or with * and ?."""
+        return self._set_active(pattern, False)
+
+    def unfreeze(self, pattern: str) -> Self:
+        """Undo :meth:`freeze`."""
+        return self._set_active(pattern, True)
+
+    def _set_active(self, pattern: str, active: bool) -> Self:
+        vector = self.built()
+        paths = [path for path, _ in self.named_parameters()]
+        matching = [p for p in paths if fnmatchcase(p, pattern) or p.startswith(f"{pattern}.")]
+        if not matching:
+            raise ConfigError(
+                f"freeze: {pattern!r} matches no parameter{did_you_mean(pattern, paths)}; there are {', '.join(paths)}"
+            )
+        for path in matching:
+            vector.set_active(path, active)
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Every parameter and buffer by path, copied to the host."""
+        leaves = [*self.named_parameters(), *self.named_buffers()]
+        return {path: np.array(transfer.to_host(leaf.data)) for path, leaf in leaves}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set every parameter and buffer; checks all names and shapes before it writes any.
+
+        Raises CheckpointError.
+        """
+        leaves = dict([*self.named_parameters(), *self.named_buffers()])
+        missing, foreign = sorted(leaves.keys() - state.keys()), sorted(state.keys() - leaves.keys())
+        if missing or foreign:
+            raise CheckpointError(
+                f"weights do not fit the model: missing {', '.join(missing) or 'none'}; "
+                f"not in the model {', '.join(foreign) or 'none'}; build the model that wrote them"
+            )
+        host = {path: np.asarray(value) for path, value in state.items()}
+        for path, leaf in leaves.items():
+            if host[path].shape != tuple(leaf.shape):
+                raise CheckpointError(
+                    f"weights do not fit the model: {path} has shape {host[path].shape} but {tuple(leaf.shape)} is "
+                    "expected; build the model that wrote them"
+                )
+        for path, leaf in leaves.items():
+            if isinstance(leaf, Buffer):
+                xp = namespace_of(leaf.data)
+                leaf.data = xp.asarray(host[path], dtype=leaf.data.dtype, device=leaf.data.device, copy=True)
+            else:
+                leaf.data = host[path]
+
+    def summary(self) -> str:
+        """A table of the layers: path, type, output shape, parameters."""
+        rows = [("layer", "type", "output", "parameters")]
+        for path, module in self.named_modules():
+            own = [value for _, value in module._fields() if isinstance(value, Parameter)]
+            if not path or (not own and any(isinstance(v, Module) for _, v in module._fields())):
+                continue
+            shape = self._shapes.get(path) if self.vector is not None else None
+            output = "?" if shape is None else str(("N", *shape[1:])).replace("'", "")
+            rows.append((path, type(module).__name__, output, f"{sum(p.size for p in own):,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]:>{widths[3]}}" for row in rows
+        ]
+        return "\n".join([*lines, f"total: {self.count():,} parameters"])
+
+    def count(self) -> int:
+        """How many numbers are learnt, frozen ones included."""
+        return sum(p.size for p in self.parameters())
+
+    # --- random draws and copies
+
+    def draw(self, stream: str) -> Key:
+        """A key for a random draw of this layer in this step; each call in a step gets another."""
+        step, calls = getattr(self, "_calls", (-1, 0))
+        calls = calls + 1 if step == self.clock.step else 0
+        self._calls = (self.clock.step, calls)
+        return random.derive(self.clock.seed, stream, self.path, self.clock.step, calls)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.vector is not None:  # a copied model: its parameters are views of its own vector
+            self.vector.relink()
+
+
+@contextmanager
+def _set(build: _Build) -> Iterator[None]:
+    token = _building.set(build)
+    try:
+        yield
+    finally:
+        _building.reset(token)

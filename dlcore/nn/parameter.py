@@ -1,0 +1,244 @@
+"""Parameters, buffers, and the flat vector that holds all parameters of a model.
+
+The notes concatenate all W and b into one vector theta, and all dW and db into one dtheta, for the gradient check. Here
+that vector is how a model is stored: an optimiser step is then one call on two arrays, on a GPU one launch. It stands
+with the modules, not with the optimisers, because a model lays it out when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backends import transfer
+from backends.device import CPU, Device
+from backends.namespace import NUMPY, namespace_of
+from dlcore.errors import ShapeError
+from dlcore.tensor import Tensor
+
+__all__ = ["Buffer", "Parameter", "ParameterVector", "Run", "Segment"]
+
+ALIGNMENT = 64
+"""Elements: every parameter starts at a multiple of this, so vector loads on any device are aligned."""
+
+
+class _Version:
+    """Counts the updates of a parameter that is in no vector yet."""
+
+    __slots__ = ("version",)
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
+class Parameter(Tensor):
+    """A tensor that is learnt.
+
+    data : float array or list — the initial values
+    decay : whether L2, L1 and weight decay apply; by the notes' rule, to weights but not to biases
+
+    Assigning to ``data`` or ``grad`` copies into place, so that the flat vector of the model sees it.
+
+    >>> p = Parameter([[1.0, 2.0]])
+    >>> p.shape, p.decay
+    ((1, 2), True)
+    """
+
+    __slots__ = ("_data", "decay", "owner", "path")
+
+    def __init__(self, data: Any, decay: bool = True) -> None:
+        super().__init__(data, requires_grad=True)
+        self.owner = _Version()
+        self.decay = decay
+        self.path = ""
+
+    def _set_data(self, value: Any) -> None:
+        current = getattr(self, "_data", None)
+        if current is None:
+            self._data = value
+            return
+        value = _fitting(self, value)
+        current[...] = value
+        self.owner.version += 1
+
+    data = property(attrgetter("_data"), _set_data)  # attrgetter: read in C, for it is read in every call
+
+    def _set_grad(self, value: Any) -> None:
+        if isinstance(self.owner, ParameterVector):
+            if value is None:
+                self._grad[...] = 0.0
+            else:
+                self._grad[...] = _fitting(self, value)
+        else:
+            self._grad = value
+
+    grad = property(attrgetter("_grad"), _set_grad)
+
+    def _accumulate(self, dy: Any) -> None:
+        if isinstance(self.owner, ParameterVector):
+            self._grad += dy
+        else:
+            super()._accumulate(dy)
+
+    def place(self, owner: Any, data: Any, grad: Any) -> None:
+        """Make this parameter a view of ``owner``'s arrays."""
+        self.owner, self._data, self._grad = owner, data, grad
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.path or 'unnamed'}, shape {tuple(self.shape)})"
+
+
+class Buffer:
+    """State of a layer that is saved with the model but not learnt, such as running statistics."""
+
+    __slots__ = ("data", "path")
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+        self.path = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+
+@dataclass
+class Segment:
+    """One parameter's place in the vector, and how optimisers treat it.
+
+    path : its name in the model
+    start, size : elements
+    active : False freezes it: nothing is written there
+    decay : whether weight decay applies
+    lr_scale : factor on the learning rate
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+    active: bool = True
+    decay: bool = True
+    lr_scale: float = 1.0
+
+
+class Run(NamedTuple):
+    """A stretch of the vector in which every segment has equal settings."""
+
+    place: slice
+    decay: bool
+    lr_scale: float
+
+
+class ParameterVector:
+    """All parameters of a model in one array ``theta``, their gradients in another, ``grad``.
+
+    Each parameter starts at a multiple of 64 elements; the gaps hold zeros and stay zero under every rule. ``version``
+    counts updates: a backward pass through values that are gone raises.
+
+    >>> vector = ParameterVector([Parameter([1.0, 2.0]), Parameter([3.0])])
+    >>> vector.theta.shape, [s.start for s in vector.segments]
+    ((128,), [0, 64])
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], device: Device = CPU, dtype: str = "float32") -> None:
+        self.parameters = list(parameters)
+        self.segments: list[Segment] = []
+        self.version = 0
+        end = 0
+        for p in self.parameters:
+            self.segments.append(Segment(p.path, tuple(p.shape), end, p.size, p.requires_grad, p.decay))
+            end += -(-p.size // ALIGNMENT) * ALIGNMENT
+        host = np.zeros(end, dtype=dtype)
+        for p, s in zip(self.parameters, self.segments, strict=True):
+            host[s.start : s.start + s.size] = np.ravel(transfer.to_host(p.data))
+        self._runs: list[Run] | None = None
+        self._lay_out(transfer.to_device(host, device), device)
+
+    def _lay_out(self, theta: Any, device: Device) -> None:
+        self.device = device
+        self.xp = namespace_of(theta)
+        self.theta = theta
+        self.grad = self.xp.zeros_like(theta)
+        for p, s in zip(self.parameters, self.segments, strict=True):
+            p.place(self, self._view(self.theta, s), self._view(self.grad, s))
+
+    def _view(self, flat: Any, s: Segment) -> Any:
+        return self.xp.reshape(flat[s.start : s.start + s.size], s.shape)
+
+    @property
+    def dtype(self) -> Any:
+        return self.theta.dtype
+
+    def __len__(self) -> int:
+        return self.theta.shape[0]
+
+    def relink(self) -> None:
+        """Make the parameters views of this vector again, after both were copied."""
+        grad = self.grad
+        self._lay_out(self.theta, self.device)
+        self.grad[...] = grad
+
+    def to(self, device: Device) -> None:
+        """Move every parameter to ``device``; gradients start at zero there."""
+        self._lay_out(transfer.to_device(transfer.to_host(self.theta), device), device)
+        self.version += 1
+
+    def zero_grad(self) -> None:
+        self.grad[...] = 0.0
+
+    def set_active(self, path: str, active: bool) -> None:
+        """Freeze or unfreeze one parameter; nothing moves."""
+        for p, s in zip(self.parameters, self.segments, strict=True):
+            if s.path == path:
+                s.active = p.requires_grad = active
+        self._runs = None
+
+    def scale_lr(self, path: str, factor: float) -> None:
+        """Give one parameter its own factor on the learning rate."""
+        for s in self.segments:
+            if s.path == path:
+                s.lr_scale = float(factor)
+        self._runs = None
+
+    def runs(self) -> list[Run]:
+        """The active stretches of equal settings; one for a plain model, over the whole vector."""
+        if self._runs is None:
+            self._runs = list(self._join(by_decay=False))
+            self._decay_runs = list(self._join(by_decay=True))
+        return self._runs
+
+    def decay_runs(self) -> list[Run]:
+        """As :meth:`runs`, broken also where ``decay`` changes: for rules with weight decay."""
+        self.runs()
+        return self._decay_runs
+
+    def _join(self, by_decay: bool) -> Iterator[Run]:
+        start, last = 0, None
+        ends = [s.start for s in self.segments[1:]] + [len(self)]
+        for s, end in zip(self.segments, ends, strict=True):
+            settings = (s.active, s.decay if by_decay else False, s.lr_scale)
+            if last is not None and settings != last:
+                if last[0]:
+                    yield Run(slice(start, s.start), last[1], last[2])
+                start = s.start
+            last = settings
+            if end == len(self) and last[0]:
+                yield Run(slice(start, end), last[1], last[2])
+
+
+def _fitting(p: Parameter, value: Any) -> Any:
+    """``value`` as an array of the parameter's shape, dtype and device."""
+    xp = namespace_of(p.data)
+    if isinstance(value, Tensor):
+        value = value.data
+    if xp is NUMPY or isinstance(value, np.ndarray | list | tuple | int | float):
+        value = np.asarray(value)
+        value = value if xp is NUMPY else xp.asarray(value, dtype=p.dtype, device=p.data.device)
+    if tuple(value.shape) != tuple(p.shape):
+        raise ShapeError(f"parameter {p.path}: shape {tuple(value.shape)} came but {tuple(p.shape)} is expected")
+    return xp.astype(value, p.dtype)

@@ -1,0 +1,64 @@
+"""Layers without parameters that change the shape: pooling and flattening."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from backends.standard import Padding
+from dlcore import functional as F
+from dlcore.nn.module import Module
+from dlcore.tensor import Tensor, as_tensor
+
+__all__ = ["AvgPool2D", "Flatten", "GlobalAvgPool2D", "MaxPool2D"]
+
+
+class MaxPool2D(Module):
+    """The largest pixel of each window of (N, H, W, C); see :func:`dlcore.functional.max_pool2d`.
+
+    kernel_size : height and width of the window, in pixels
+    stride : its step; the kernel's size by default
+    padding : "valid", "same" or ((top, bottom), (left, right))
+
+    Source: notes, 4.3.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int] = 2,
+        stride: int | tuple[int, int] | None = None,
+        padding: str | Padding = "valid",
+    ) -> None:
+        self.kernel_size = F.pair(type(self).__name__, "kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else F.pair(type(self).__name__, "stride", stride)
+        self.padding = F.padding_of(type(self).__name__, padding, self.kernel_size)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool2D(MaxPool2D):
+    """The mean of each window of (N, H, W, C); see :func:`dlcore.functional.avg_pool2d`.
+
+    Arguments as for :class:`MaxPool2D`; padded places do not count in the mean.
+
+    Source: notes, 4.3.
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class GlobalAvgPool2D(Module):
+    """The mean over height and width: (N, H, W, C) -> (N, C)."""
+
+    def forward(self, x: Any) -> Tensor:
+        return as_tensor(x).mean(axis=(1, 2))
+
+
+class Flatten(Module):
+    """All axes but the first joined: (N, ...) -> (N, D), in row-major order (notes, 4.4)."""
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        return x.reshape(x.shape[0], prod(x.shape[1:]))

@@ -1,0 +1,61 @@
+"""Gradient clipping, against exploding gradients (notes 5): between the backward pass and the step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backends.reference import optim as update
+from dlcore.errors import ConfigError
+from dlcore.nn.module import Module
+from dlcore.recorded import Recorded
+
+__all__ = ["Clip", "clip_by_norm", "clip_by_value"]
+
+
+class Clip(Recorded):
+    """Base of the clips: ``clip(model)`` changes the gradients in place.
+
+    limit : the largest norm or value
+    """
+
+    def __init__(self, limit: float) -> None:
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+            raise ConfigError(f"{type(self).__name__}: limit is {limit!r} but a number > 0 is expected")
+        self.limit = float(limit)
+
+    def __call__(self, model: Module) -> None:
+        raise NotImplementedError(f"{type(self).__name__} defines no __call__")
+
+
+class clip_by_norm(Clip):  # noqa: N801  a verb: it reads as the function that it is
+    """dtheta = dtheta · min(1, limit / norm) with the Euclidean norm of the whole dtheta.
+
+    ``clip.norm`` holds the norm before clipping, a 0-d array on the model's device.
+
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((2,))
+    >>> model.w.grad = [[3.0], [4.0]]
+    >>> clip = clip_by_norm(1.0); clip(model)
+    >>> float(clip.norm), model.w.grad.ravel().round(2).tolist()
+    (5.0, [0.6000000238418579, 0.800000011920929])
+
+    Source: notes, 5; Pascanu, Mikolov and Bengio (2013).
+    """
+
+    norm: Any = None
+
+    def __call__(self, model: Module) -> None:
+        vector = model.built()
+        if self.norm is None or not vector.device.holds(self.norm):
+            self.norm = vector.xp.zeros((), dtype=vector.dtype, device=vector.device.native)
+        update.clip_by_norm_(vector.grad, self.norm, limit=self.limit)
+
+
+class clip_by_value(Clip):  # noqa: N801
+    """Every element of dtheta is brought into [-limit, limit].
+
+    Source: notes, 5.
+    """
+
+    def __call__(self, model: Module) -> None:
+        update.clip_(model.built().grad, limit=self.limit)

@@ -1,0 +1,235 @@
+"""Optimisers: update rules on the flat parameter vector (notes 1.4 and 3.4 to 3.6)."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from backends.reference import optim as update
+from dlcore.errors import ConfigError
+from dlcore.nn.module import Module
+from dlcore.nn.parameter import ParameterVector, Run
+from dlcore.recorded import Recorded
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSprop"]
+
+
+class Optimizer(Recorded):
+    """Base of the rules: ``attach`` to a model, then ``step`` after each backward pass.
+
+    lr : the learning rate alpha, per step; ``opt.lr`` may be changed between steps
+
+    >>> from dlcore import functional as F, nn
+    >>> model = nn.Dense(1)
+    >>> model.build((2,))
+    Dense(units=1)
+    >>> opt = SGD(0.1).attach(model)
+    >>> loss = F.mse(model([[1.0, 2.0]]), [[0.0]])
+    >>> loss.backward(); opt.step(); opt.zero_grad()
+    >>> opt.steps
+    1
+    """
+
+    slots: tuple[str, ...] = ()
+    """Names of the state: one array like theta each, all zero at the start."""
+
+    def __init__(self, lr: float) -> None:
+        _check(type(self).__name__, "lr", lr, 0.0, float("inf"))
+        self.lr = lr
+        self.steps = 0
+        self.state: dict[str, Any] = {}
+        self.vector: ParameterVector | None = None
+        self.model: Module | None = None
+
+    def attach(self, model: Module) -> Self:
+        """Optimise the parameters of a built model; the rule's state starts at zero."""
+        self.model = model
+        self.vector = model.built()
+        self.state = {name: self.vector.xp.zeros_like(self.vector.theta) for name in self.slots}
+        self.steps = 0
+        return self
+
+    def step(self) -> None:
+        """Update every active parameter from its gradient, in place."""
+        vector = self._attached()
+        self.steps += 1
+        for run in self.runs(vector):
+            self.update(vector, run, self.lr * run.lr_scale)
+        vector.version += 1
+        if self.model is not None:
+            self.model.clock.step += 1
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero; ``backward`` adds to them."""
+        self._attached().zero_grad()
+
+    def runs(self, vector: ParameterVector) -> list[Run]:
+        """The stretches to update: one for a plain model."""
+        return vector.runs()
+
+    def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
+        """One update kernel on one stretch."""
+        raise NotImplementedError(f"{type(self).__name__} defines no update")
+
+    def arrays(self, vector: ParameterVector, run: Run) -> list[Any]:
+        """theta, the state, and the gradient on one stretch: what an update kernel takes."""
+        whole = [vector.theta, *self.state.values(), vector.grad]
+        if run.place.start == 0 and run.place.stop == len(vector):
+            return whole
+        return [array[run.place] for array in whole]
+
+    def _attached(self) -> ParameterVector:
+        if self.vector is None:
+            raise ConfigError(f"{type(self).__name__}: attach(model) must come before step and zero_grad")
+        return self.vector
+
+
+class SGD(Optimizer):
+    """Gradient descent: theta = theta - alpha dtheta.
+
+    lr : learning rate alpha, per step
+
+    Source: notes, 1.4 and 3.3.
+    """
+
+    def __init__(self, lr: float) -> None:
+        super().__init__(lr)
+
+    def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
+        update.sgd_(*self.arrays(vector, run), lr=lr)
+
+
+class Momentum(Optimizer):
+    """Gradient descent along an exponentially weighted average of the gradients.
+
+    v = beta v + (1 - beta) dtheta;  theta = theta - alpha v
+
+    lr : learning rate alpha, per step
+    beta : weight of the past, in [0, 1)
+    bias_correction : divide v by 1 - beta**t, so that the first averages are not too small
+    nesterov : step along beta v + (1 - beta) dtheta
+
+    The other convention, v = beta v + dtheta, takes the same steps with the learning rate alpha (1 - beta): its rate
+    0.01 at beta 0.9 is 0.1 here.
+
+    Source: notes, 3.4 (which average theta by a slip: it is dtheta that is averaged).
+    """
+
+    slots = ("velocity",)
+
+    def __init__(self, lr: float, beta: float = 0.9, bias_correction: bool = False, nesterov: bool = False) -> None:
+        super().__init__(lr)
+        self.beta = _check("Momentum", "beta", beta, 0.0, 1.0)
+        self.bias_correction = bias_correction
+        self.nesterov = nesterov
+
+    def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
+        update.momentum_(
+            *self.arrays(vector, run),
+            lr=lr,
+            beta=self.beta,
+            bias_correction=self.bias_correction,
+            nesterov=self.nesterov,
+            step=self.steps,
+        )
+
+
+class RMSprop(Optimizer):
+    """Each step is divided by the root of the gradient's average square.
+
+    s = beta s + (1 - beta) dtheta²;  theta = theta - alpha dtheta / (sqrt(s) + eps)
+
+    lr : learning rate alpha, per step
+    beta : weight of the past, in [0, 1)
+    eps : added outside the root
+
+    Source: notes, 3.5; Hinton (2012).
+    """
+
+    slots = ("square",)
+
+    def __init__(self, lr: float, beta: float = 0.9, eps: float = 1e-8) -> None:
+        super().__init__(lr)
+        self.beta = _check("RMSprop", "beta", beta, 0.0, 1.0)
+        self.eps = _check("RMSprop", "eps", eps, 0.0, float("inf"))
+
+    def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
+        update.rmsprop_(*self.arrays(vector, run), lr=lr, beta=self.beta, eps=self.eps)
+
+
+class Adam(Optimizer):
+    """Adaptive moment estimation: momentum over RMSprop, both corrected for their start at zero.
+
+    v = beta1 v + (1 - beta1) dtheta;  s = beta2 s + (1 - beta2) dtheta²
+    theta = theta - alpha (v / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)
+
+    lr : learning rate alpha, per step
+    beta1, beta2 : weights of the past, in [0, 1)
+    eps : added outside the root
+
+    Source: notes, 3.6 (which average W and b by a slip); Kingma and Ba (2015).
+    """
+
+    slots = ("mean", "square")
+    decay = 0.0
+
+    def __init__(self, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
+        super().__init__(lr)
+        self.beta1 = _check(type(self).__name__, "beta1", beta1, 0.0, 1.0)
+        self.beta2 = _check(type(self).__name__, "beta2", beta2, 0.0, 1.0)
+        self.eps = _check(type(self).__name__, "eps", eps, 0.0, float("inf"))
+
+    def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
+        update.adam_(
+            *self.arrays(vector, run),
+            lr=lr,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eps=self.eps,
+            decay=self.decay if run.decay else 0.0,
+            step=self.steps,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: theta is first shrunk by alpha · decay · theta; weights only.
+
+    decay : per unit of learning rate; biases and norm parameters are not decayed
+
+    Source: Loshchilov and Hutter (2019).
+    """
+
+    def __init__(
+        self, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, decay: float = 0.01
+    ) -> None:
+        super().__init__(lr, beta1, beta2, eps)
+        self.decay = _check("AdamW", "decay", decay, 0.0, float("inf"))
+
+    def runs(self, vector: ParameterVector) -> list[Run]:
+        return vector.decay_runs()
+
+
+class Adagrad(Optimizer):
+    """Each step is divided by the root of the sum of all squared gradients so far.
+
+    s = s + dtheta²;  theta = theta - alpha dtheta / (sqrt(s) + eps)
+
+    lr : learning rate alpha, per step
+    eps : added outside the root
+
+    Source: Duchi, Hazan and Singer (2011).
+    """
+
+    slots = ("total",)
+
+    def __init__(self, lr: float, eps: float = 1e-8) -> None:
+        super().__init__(lr)
+        self.eps = _check("Adagrad", "eps", eps, 0.0, float("inf"))
+
+    def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
+        update.adagrad_(*self.arrays(vector, run), lr=lr, eps=self.eps)
+
+
+def _check(owner: str, name: str, value: float, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
+        raise ConfigError(f"{owner}: {name} is {value!r} but a number in [{low:g}, {high:g}) is expected")
+    return float(value)

@@ -1,0 +1,73 @@
+"""Objects that remember how they were constructed, so that a run can write them down and rebuild them."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any, Self
+
+from dlcore.errors import ConfigError
+
+__all__ = ["Recorded", "did_you_mean"]
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """" (did you mean X?)" where something known is close to ``word``, else the empty string.
+
+    >>> did_you_mean("adm", ["adam", "sgd"])
+    ' (did you mean adam?)'
+    """
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+class Recorded:
+    """Base of layers, optimisers, schedules and callbacks: ``config`` holds the constructor's arguments by name.
+
+    An argument that the constructor does not take raises a ConfigError that lists those it takes.
+    """
+
+    config: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        if cls.__init__ is object.__init__ and not args and not kwargs:
+            self.config = {}
+            return self
+        signature = inspect.signature(cls.__init__)
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            takes = [name for name in signature.parameters if name != "self"]
+            unknown = [name for name in kwargs if name not in takes]
+            hint = did_you_mean(unknown[0], takes) if unknown else ""
+            raise ConfigError(
+                f"{cls.__name__}: {error}{hint}; it takes {', '.join(takes) or 'no arguments'}"
+            ) from None
+        bound.apply_defaults()
+        self.config = {name: value for name, value in bound.arguments.items() if name != "self"}
+        return self
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args: tuple[Any, ...] = ()
+        kwargs: dict[str, Any] = {}
+        parameters = inspect.signature(type(self).__init__).parameters
+        for name, value in self.config.items():
+            if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+                args += tuple(value)
+            elif parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                kwargs.update(value)
+            elif parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY:
+                args += (value,)
+            else:
+                kwargs[name] = value
+        return args, kwargs
+
+    def __repr__(self) -> str:
+        parameters = inspect.signature(type(self).__init__).parameters
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.config.items()
+            if name in parameters and parameters[name].default is not value and parameters[name].default != value
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"

@@ -1,0 +1,462 @@
+"""Tensors and the tape: record what a computation did, then walk it backwards.
+
+A :class:`Tensor` is an array and, where a gradient is wanted, the :class:`Node` that made it. A node holds the kernel
+that ran, what its forward pass saved and the tensors it read. ``backward()`` visits nodes from the newest to the
+oldest, which is a topological order, because a node is always newer than those it read.
+
+Two mistakes that would silently give wrong gradients raise a :class:`GraphError` instead: a second backward pass
+through a node, whose saved arrays are released as they are used; and a backward pass after the parameters it read have
+been updated, which the ``version`` of their vector tells.
+
+First derivatives only: gradients are plain arrays and record nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from backends import transfer
+from backends.device import Device
+from backends.kernel import Kernel
+from backends.namespace import NUMPY, isdtype, namespace, namespace_of
+from backends.reference import elementwise, embedding
+from backends.standard import device_of
+from dlcore.errors import GraphError, ShapeError
+
+__all__ = ["Node", "Tensor", "apply", "as_tensor", "concat", "grad_enabled", "no_grad", "where"]
+
+_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+_clock = count()
+_USED = object()  # in place of ``saved`` once backward has used it
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside, nothing is recorded: for evaluation, and for changing parameters by hand."""
+    token = _grad_enabled.set(False)
+    try:
+        yield
+    finally:
+        _grad_enabled.reset(token)
+
+
+def grad_enabled() -> bool:
+    """Whether computations are being recorded."""
+    return _grad_enabled.get()
+
+
+class Node:
+    """One recorded kernel call."""
+
+    __slots__ = ("dy", "guards", "index", "name", "needed", "outputs", "pair", "params", "parents", "saved", "xp")
+
+    def __init__(
+        self,
+        name: str,
+        pair: Any,
+        xp: Any,
+        parents: tuple[Any, ...],
+        needed: Sequence[bool],
+        params: dict[str, Any],
+        saved: Any,
+        guards: Sequence[tuple[Any, int]],
+    ) -> None:
+        self.name = name
+        self.pair = pair
+        self.xp = xp
+        self.parents = parents
+        self.needed = needed
+        self.params = params
+        self.saved = saved
+        self.dy: Any = None  # the gradient for the output, while backward() collects it
+        self.outputs = 0  # how many, where the kernel gives a tuple; 0 where it gives one array
+        self.index = next(_clock)
+        self.guards = guards  # each vector of parameters that was read, with its version
+
+    def backward(self, dy: Any) -> Sequence[Any]:
+        """The gradients for the parents; uses the node up."""
+        saved, self.saved = self.saved, _USED
+        if saved is _USED:
+            raise GraphError(
+                f"backward: this graph was used before (at {self.name}), and what it saved is released; "
+                "run the forward pass again, or add the losses and call backward once"
+            )
+        for owner, version in self.guards:
+            if owner.version != version:
+                raise GraphError(
+                    f"backward: the parameters that {self.name} read have been updated since the forward pass; "
+                    "call backward before the optimiser's step, or run the forward pass again"
+                )
+        return self.pair.backward(self.xp, dy, saved, needed=self.needed, **self.params)
+
+
+def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
+    """Run ``kernel`` on tensors, Python numbers and None, and record it where a gradient is wanted.
+
+    Gives a Tensor, or a tuple of Tensors where the kernel gives a tuple.
+    """
+    arrays, needed, guards = [], [], []
+    recording = _grad_enabled.get()
+    for x in inputs:
+        if isinstance(x, Tensor):
+            arrays.append(x.data)
+            needed.append(recording and x.requires_grad)
+            if x.owner is not None:
+                guards.append((x.owner, x.owner.version))
+        else:
+            arrays.append(x)
+            needed.append(False)
+    xp = namespace(kernel.name, arrays)
+    pair = kernel.choose(xp, arrays, params)
+    output, saved = pair.forward(xp, *arrays, needed=needed, **params)
+    node = Node(kernel.name, pair, xp, inputs, needed, params, saved, guards) if True in needed else None
+    if isinstance(output, tuple):
+        if node is not None:
+            node.outputs = len(output)
+        return tuple([_made_by(node, y, slot) for slot, y in enumerate(output)])
+    return _made_by(node, output, 0)
+
+
+def _made_by(node: Node | None, data: Any, slot: int) -> Tensor:
+    tensor = Tensor.__new__(Tensor)
+    tensor.data = data
+    tensor.requires_grad = node is not None
+    tensor.node = node
+    tensor.slot = slot
+    return tensor
+
+
+class Tensor:
+    """An array that can be differentiated with respect to.
+
+    data : array of NumPy, CuPy or another Array API library, a Tensor, a Python number or a list (these become float32)
+    requires_grad : bool: whether ``backward()`` shall collect a gradient here
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4.], dtype=float32)
+    """
+
+    __slots__ = ("__weakref__", "_grad", "data", "node", "requires_grad", "slot")
+    __array_priority__ = 1000  # NumPy arrays leave mixed arithmetic to the Tensor
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+    data: Any
+    owner: Any = None  # of a parameter: the object whose ``version`` counts its updates
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        self.data = data if type(data) is np.ndarray else _as_array(data)
+        if requires_grad:
+            _check_differentiable(self.data)
+        self.requires_grad = requires_grad
+        self.node: Node | None = None
+        self.slot = 0
+        self._grad: Any = None
+
+    # --- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> Any:
+        return self.data.dtype
+
+    @property
+    def device(self) -> Any:
+        """The library's own device object of the array."""
+        return getattr(self.data, "device", "cpu")
+
+    @property
+    def grad(self) -> Any:
+        """The gradient collected by ``backward()``, an array like ``data``; None before, and for results."""
+        return self._grad if self.node is None else None
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self._grad = value
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __len__(self) -> int:
+        return self.data.shape[0]
+
+    def numpy(self) -> np.ndarray:
+        """The values on the host; waits for the device."""
+        return transfer.to_host(self.data)
+
+    def item(self) -> float:
+        """The one value of a tensor of one element, as a Python number; waits for the device."""
+        return self.numpy().item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def to(self, device: Device) -> Tensor:
+        """The same values on another device; outside the graph."""
+        moved = Tensor(transfer.to_device(self.data, device))
+        moved.requires_grad = self.requires_grad and self.node is None
+        return moved
+
+    def detach(self) -> Tensor:
+        """The same array outside the graph."""
+        return Tensor(self.data)
+
+    # --- the backward pass
+
+    def backward(self, dy: Any = None) -> None:
+        """Add the gradients of this tensor into ``.grad`` of every tensor that asked for one.
+
+        dy : array like ``data``: the gradient of the final loss for this tensor; 1 by default, for a scalar
+
+        Raises :class:`GraphError` where nothing was recorded, or a result would be wrong (see the module).
+        """
+        if not self.requires_grad:
+            raise GraphError(
+                "backward: nothing was recorded; a tensor with requires_grad=True or a model's parameter must take "
+                "part, outside no_grad()"
+            )
+        if dy is None:
+            if self.shape != ():
+                raise ShapeError(
+                    f"backward: the tensor has shape {tuple(self.shape)} but only a scalar has a gradient of its own; "
+                    "reduce it with .sum() or .mean(), or pass dy"
+                )
+            dy = namespace_of(self.data).ones((), dtype=self.dtype, device=device_of(self.data))
+        else:
+            dy = as_tensor(dy).data
+            if dy.shape != self.shape:
+                raise ShapeError(f"backward: dy has shape {tuple(dy.shape)} but the tensor {tuple(self.shape)}")
+        if self.node is None:
+            self._accumulate(dy)
+        else:
+            _walk(self.node, self.slot, dy)
+
+    def _accumulate(self, dy: Any) -> None:
+        # The first gradient is copied: the same array may have gone to another tensor too.
+        self._grad = namespace_of(dy).asarray(dy, copy=True) if self._grad is None else self._grad + dy
+
+    # --- arithmetic
+
+    def __add__(self, other: Any) -> Tensor:
+        return apply(elementwise.add, self, _operand(self, other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Tensor:
+        return apply(elementwise.subtract, self, _operand(self, other))
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return apply(elementwise.subtract, _operand(self, other), self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return apply(elementwise.multiply, self, _operand(self, other))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return apply(elementwise.divide, self, _operand(self, other))
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return apply(elementwise.divide, _operand(self, other), self)
+
+    def __pow__(self, exponent: float) -> Tensor:
+        if not isinstance(exponent, int | float):
+            raise ShapeError(
+                f"power: the exponent is a {type(exponent).__name__}, expected a Python number; "
+                "write exp(y * log(x)) for others"
+            )
+        return apply(elementwise.power, self, exponent=exponent)
+
+    def __neg__(self) -> Tensor:
+        return apply(elementwise.negative, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        other = as_tensor(other)
+        if self.ndim < 2 or other.ndim < 2 or self.shape[-1] != other.shape[-2]:
+            raise ShapeError(
+                f"matmul: {tuple(self.shape)} @ {tuple(other.shape)} do not fit; expected (..., N, D) @ (..., D, K)"
+            )
+        return apply(elementwise.matmul, self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return as_tensor(other) @ self
+
+    # --- comparison: bool tensors, which have no gradient
+
+    def __lt__(self, other: Any) -> Tensor:
+        return Tensor(self.data < _array(self, other))
+
+    def __le__(self, other: Any) -> Tensor:
+        return Tensor(self.data <= _array(self, other))
+
+    def __gt__(self, other: Any) -> Tensor:
+        return Tensor(self.data > _array(self, other))
+
+    def __ge__(self, other: Any) -> Tensor:
+        return Tensor(self.data >= _array(self, other))
+
+    def __eq__(self, other: object) -> Any:
+        return Tensor(self.data == _array(self, other))
+
+    def __ne__(self, other: object) -> Any:
+        return Tensor(self.data != _array(self, other))
+
+    # --- reductions, functions, rearrangements
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return apply(elementwise.sum_, self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return apply(elementwise.mean, self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The largest elements; equal ones share the gradient."""
+        return apply(elementwise.max_, self, axis=axis, keepdims=keepdims)
+
+    def exp(self) -> Tensor:
+        return apply(elementwise.exp, self)
+
+    def log(self) -> Tensor:
+        return apply(elementwise.log, self)
+
+    def sqrt(self) -> Tensor:
+        return apply(elementwise.sqrt, self)
+
+    def abs(self) -> Tensor:
+        return apply(elementwise.absolute, self)
+
+    __abs__ = abs
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """The same elements in row-major order; one size may be -1."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        return apply(elementwise.reshape, self, shape=tuple(sizes))  # type: ignore[arg-type]
+
+    def transpose(self, *axes: int) -> Tensor:
+        """The axes in another order; reversed without arguments."""
+        order = tuple(axis % self.ndim for axis in axes) or tuple(reversed(range(self.ndim)))
+        if sorted(order) != list(range(self.ndim)):
+            raise ShapeError(f"transpose: axes {axes} are no order of the {self.ndim} axes of {tuple(self.shape)}")
+        return apply(elementwise.transpose, self, axes=order)
+
+    @property
+    def T(self) -> Tensor:
+        return self.transpose()
+
+    def __getitem__(self, key: Any) -> Tensor:
+        """Basic indexing, or an array of integers, which picks along the first axis."""
+        if isinstance(key, Tensor | np.ndarray) or (isinstance(key, list) and key):
+            ids = key if isinstance(key, Tensor) else Tensor(_like(self.data, np.asarray(key)))
+            if not isdtype(namespace_of(ids.data), ids.dtype, "integral"):
+                raise ShapeError(f"index: an array of {ids.dtype} cannot index, expected integers; use where for masks")
+            return apply(embedding.embedding, self, ids)
+        for part in key if isinstance(key, tuple) else (key,):
+            if not (part is None or part is Ellipsis or isinstance(part, slice | int | np.integer)):
+                raise ShapeError(
+                    f"index: {type(part).__name__} cannot index here; expected integers, slices, ... and None, "
+                    "or one array of integers"
+                )
+        return apply(elementwise.getitem, self, key=key)
+
+
+def as_tensor(x: Any) -> Tensor:
+    """``x`` itself if it is a Tensor, else a Tensor of it."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Tensors of equal shape but for ``axis``, joined along it."""
+    if not tensors:
+        raise ShapeError("concat: no tensors came; pass at least one")
+    return apply(elementwise.concat, *[as_tensor(t) for t in tensors], axis=axis)
+
+
+def where(condition: Any, x: Any, y: Any) -> Tensor:
+    """x where ``condition`` (bool), elsewhere y; the three broadcast."""
+    condition = as_tensor(condition)
+    return apply(elementwise.where, condition, _operand(condition, x), _operand(condition, y))
+
+
+def _walk(node: Node, slot: int, dy: Any) -> None:
+    _collect(node, slot, dy)
+    waiting = [(-node.index, node)]
+    while waiting:
+        node = heappop(waiting)[1]
+        dy, node.dy = node.dy, None
+        for parent, dx in zip(node.parents, node.backward(dy), strict=True):
+            if dx is None:
+                continue
+            source = parent.node
+            if source is None:
+                parent._accumulate(dx)
+                continue
+            if source.dy is None:
+                heappush(waiting, (-source.index, source))
+            _collect(source, parent.slot, dx)
+
+
+def _collect(node: Node, slot: int, dy: Any) -> None:
+    """Add ``dy`` to the gradient of a node's output: of the output ``slot``, where its kernel gives several."""
+    if not node.outputs:
+        node.dy = dy if node.dy is None else node.dy + dy
+        return
+    if node.dy is None:
+        node.dy = [None] * node.outputs
+    node.dy[slot] = dy if node.dy[slot] is None else node.dy[slot] + dy
+
+
+def _as_array(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data.data
+    if isinstance(data, bool | int | float | list | tuple):
+        array = np.asarray(data)
+        return array.astype(np.float32) if array.dtype == np.float64 or isinstance(data, int) else array
+    namespace_of(data)  # refuses what is not an array
+    return data
+
+
+def _check_differentiable(array: Any) -> None:
+    if not isdtype(namespace_of(array), array.dtype, "real floating"):
+        raise ShapeError(f"Tensor: requires_grad needs floating-point numbers, but the dtype is {array.dtype}")
+
+
+def _like(x: Any, host: np.ndarray) -> Any:
+    """``host`` as an array beside ``x``."""
+    xp = namespace_of(x)
+    return host if xp is NUMPY else xp.asarray(host, device=x.device)
+
+
+def _operand(self: Tensor, other: Any) -> Any:
+    """Python numbers stay numbers, so that they never change the dtype; all else becomes a Tensor."""
+    if isinstance(other, Tensor) or type(other) in (int, float):
+        return other
+    if isinstance(other, list | tuple):
+        other = _like(self.data, _as_array(other))
+    return Tensor(other)
+
+
+def _array(self: Tensor, other: Any) -> Any:
+    operand = _operand(self, other)
+    return operand.data if isinstance(operand, Tensor) else operand
+
+

@@ -1,0 +1,45 @@
+"""Training: the trainer, its callbacks, the configuration of a run, and weights in files.
+
+Names are imported when they are first used, so that a command's ``--help`` can read the configuration without NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlcore.train import config
+    from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
+    from dlcore.train.checkpoint import load_weights, save_weights
+    from dlcore.train.history import History
+    from dlcore.train.trainer import Trainer
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
+    "Trainer",
+    "config",
+    "load_weights",
+    "save_weights",
+]
+
+_HOME = {
+    "Callback": "callbacks",
+    "Checkpoint": "callbacks",
+    "EarlyStopping": "callbacks",
+    "History": "history",
+    "Trainer": "trainer",
+    "load_weights": "checkpoint",
+    "save_weights": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"dlcore.train.{_HOME[name]}"), name)
+    if name == "config":
+        return importlib.import_module("dlcore.train.config")
+    raise AttributeError(f"module 'dlcore.train' has no attribute {name!r}")

@@ -1,0 +1,43 @@
+"""What a training run measured, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["History"]
+
+
+class History:
+    """One record an epoch: a dict of ``epoch`` (from 0), ``loss``, the metrics, ``dev_...``, ``lr``, ``seconds``, ....
+
+    ``history["loss"]`` is the list over epochs; iterating gives the records.
+
+    >>> history = History()
+    >>> history.append({"epoch": 0, "loss": 0.5}); history["loss"]
+    [0.5]
+    """
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.best_epoch: int | None = None
+        """The epoch whose weights were restored, where early stopping did."""
+        self.stopped_epoch: int | None = None
+        """The last epoch, where early stopping ended the run."""
+
+    def append(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.records)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        if self.records and name not in self.records[0]:
+            raise KeyError(f"{name} was not recorded; there are {', '.join(self.records[0])}")
+        return [record[name] for record in self.records]
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} epochs{': ' + ', '.join(self.records[0]) if self.records else ''})"

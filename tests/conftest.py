@@ -1,0 +1,24 @@
+"""Fixtures that every test may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from arrays import KINDS, Backend, backend
+
+pytest_plugins = ["full_report", "pytester"]
+
+
+@pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, level)) for name, level in KINDS.items()])
+def arrays(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each kind of array in turn: a test that asks for it runs on all of them."""
+    with backend(request.param) as kind:
+        yield kind
+
+
+@pytest.fixture(autouse=True)
+def _no_device_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test decides itself which device it asks for and where data are looked for."""
+    for name in ("DLCORE_DEVICE", "DLCORE_DATA"):
+        monkeypatch.delenv(name, raising=False)

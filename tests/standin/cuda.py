@@ -1,0 +1,243 @@
+"""``cupy.cuda``: devices, streams, events and the runtime's queries, for the pretended machine.
+
+Streams and events keep no order, because every operation is over when its call returns; their waits are counted.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import total_ordering
+from typing import Any, ClassVar
+
+import numpy as np
+
+from standin import device
+from standin.device import CUDA_VERSION, CUDARuntimeError
+
+__all__ = ["CUDARuntimeError", "Device", "Event", "Stream"]
+
+_MEMORY = 8 * 2**30
+
+
+@total_ordering
+class Device:
+    """``cupy.cuda.Device``: by itself only a number; current inside ``with``, or after ``use()``."""
+
+    def __init__(self, device_id: int | Device | None = None) -> None:
+        self.id = device.current() if device_id is None else int(device_id)
+        self._outer: list[int] = []
+
+    def __enter__(self) -> Device:
+        self._outer.append(device.current())
+        device.use(self.id)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        device.use(self._outer.pop())
+
+    def use(self) -> None:
+        """Makes the device current in the calling thread."""
+        device.use(self.id)
+
+    def synchronize(self) -> None:
+        """Waits for the device."""
+        with self:
+            device.synchronize("Device.synchronize")
+
+    @property
+    def compute_capability(self) -> str:
+        """``"80"`` for 8.0."""
+        properties = getDeviceProperties(self.id)
+        return f"{properties['major']}{properties['minor']}"
+
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        """Free and total bytes."""
+        with self:
+            return memGetInfo()
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.id == other.id
+
+    def __lt__(self, other: Device) -> bool:
+        return self.id < other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
+
+class Event:
+    """``cupy.cuda.Event``: a moment in a stream."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
+        device.current()
+        self._recorded = 0.0
+
+    done = True
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Notes the moment."""
+        self._recorded = time.perf_counter()
+
+    def synchronize(self) -> None:
+        """Waits until the device has come to the moment."""
+        device.synchronize("Event.synchronize")
+
+
+class Stream:
+    """``cupy.cuda.Stream``: a queue of work."""
+
+    null: ClassVar[Stream]
+
+    def __init__(
+        self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: int | None = None
+    ) -> None:
+        device.current()
+        self.is_non_blocking = non_blocking
+
+    done = True
+
+    def __enter__(self) -> Stream:
+        _streams.append(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _streams.pop()
+
+    def use(self) -> Stream:
+        """Makes the stream current."""
+        _streams[-1] = self
+        return self
+
+    def synchronize(self) -> None:
+        """Waits for all work in the stream."""
+        device.synchronize("Stream.synchronize")
+
+    def record(self, event: Event | None = None) -> Event:
+        """An event that stands for the work so far."""
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        """Holds the stream's later work back until ``event``; the host goes on."""
+
+    def begin_capture(self, mode: Any = None) -> None:
+        """CUDA graphs need a GPU."""
+        raise NotImplementedError("cupy.cuda.Stream.begin_capture: the stand-in cannot capture CUDA graphs")
+
+
+Stream.null = object.__new__(Stream)  # exists without a device, as in CuPy
+Stream.null.is_non_blocking = False
+_streams = [Stream.null]
+
+
+def is_available() -> bool:
+    """Whether there is a driver with at least one device; what the driver then does is another matter."""
+    return device.machine.devices > 0
+
+
+def get_current_stream(device_id: int = -1) -> Stream:
+    """The stream that takes the next operation."""
+    device.current()
+    return _streams[-1]
+
+
+def get_elapsed_time(start_event: Event, end_event: Event) -> float:
+    """Milliseconds between two recorded events, of the host's clock."""
+    return 1e3 * (end_event._recorded - start_event._recorded)
+
+
+def get_device_id() -> int:
+    """The current device's number."""
+    return device.current()
+
+
+def alloc_pinned_memory(size: int) -> np.ndarray:
+    """Bytes of the host that a real device would copy from without the processor."""
+    device.current()
+    return np.full(size, 0x7F, np.uint8)
+
+
+# cupy.cuda.runtime
+
+
+def getDeviceCount() -> int:  # noqa: N802 (CUDA's names, here and below)
+    """The number of devices; without any, CUDARuntimeError."""
+    return device.count()
+
+
+def getDevice() -> int:  # noqa: N802
+    """The current device's number."""
+    return device.current()
+
+
+def setDevice(device_id: int) -> None:  # noqa: N802
+    """Makes a device current."""
+    device.use(device_id)
+
+
+def deviceSynchronize() -> None:  # noqa: N802
+    """Waits for the current device."""
+    device.synchronize("runtime.deviceSynchronize")
+
+
+def streamSynchronize(stream: Any) -> None:  # noqa: N802
+    """Waits for a stream."""
+    device.synchronize("runtime.streamSynchronize")
+
+
+def deviceCanAccessPeer(device_id: int, peer: int) -> int:  # noqa: N802
+    """Never: see ``standin.device.check_peer``."""
+    return 0
+
+
+def driverGetVersion() -> int:  # noqa: N802
+    """The CUDA version that the driver supports; 0 without a driver."""
+    return device.machine.driver
+
+
+def runtimeGetVersion() -> int:  # noqa: N802
+    """The CUDA version that CuPy was built for."""
+    return CUDA_VERSION
+
+
+def memGetInfo() -> tuple[int, int]:  # noqa: N802
+    """Free and total bytes of the current device."""
+    device.current()
+    return _MEMORY, _MEMORY
+
+
+def getDeviceProperties(device_id: int) -> dict[str, Any]:  # noqa: N802
+    """Some of ``cudaDeviceProp``, of a chip that is none in particular."""
+    if not 0 <= device_id < device.count():
+        raise CUDARuntimeError(device.ERROR_INVALID_DEVICE)
+    return {
+        "name": b"stand-in",
+        "major": 8,
+        "minor": 0,
+        "multiProcessorCount": 8,
+        "sharedMemPerBlock": 49152,
+        "totalGlobalMem": _MEMORY,
+        "warpSize": 32,
+    }
+
+
+RUNTIME = (
+    deviceCanAccessPeer,
+    deviceSynchronize,
+    driverGetVersion,
+    getDevice,
+    getDeviceCount,
+    getDeviceProperties,
+    memGetInfo,
+    runtimeGetVersion,
+    setDevice,
+    streamSynchronize,
+)
