@@ -15,6 +15,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,10 @@ class Device:
     def holds(self, x: Any) -> bool:
         """Whether ``x`` is an array on this device."""
         return namespace_of(x) is self.xp and (self.native is None or x.device == self.native)
+
+    def active(self) -> AbstractContextManager[Any]:
+        """A context in which this is the library's current device: CuPy launches kernels on the current one only."""
+        return self.native if hasattr(self.native, "__enter__") else nullcontext()
 
 
 CPU = Device("cpu", NUMPY, why="asked for")

@@ -1,8 +1,9 @@
 """NumPy as the kernels' namespace: ``numpy`` itself, with a shorter way to the calls that small models make most.
 
 From 2.1 on NumPy's main namespace follows the Array API standard. Its reductions are Python functions that cost 1.5 to
-2 microseconds more than the ufunc method they end in, which is half the time of a step on a small model; the functions
-here do the same without the detour, for the arguments that the standard gives them.
+2 microseconds more than the ufunc method they end in, and ``matmul`` costs as much more than ``dot`` on two matrices:
+together a sixth of a step on a small model. The functions here do the same without the detour, for the arguments that
+the standard gives them.
 """
 
 from __future__ import annotations
@@ -41,3 +42,8 @@ def matrix_transpose(x: Any, /) -> Any:
 def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
     """As ``numpy.astype``."""
     return x.astype(dtype, copy=copy)
+
+
+def matmul(x1: Any, x2: Any, /) -> Any:
+    """As ``numpy.matmul``."""
+    return x1.dot(x2) if x1.ndim == x2.ndim == 2 else numpy.matmul(x1, x2)

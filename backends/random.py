@@ -113,7 +113,8 @@ def _words(key: Key, n: int) -> np.ndarray:
 def uniform(key: Key, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Uniform float32 numbers in [low, high), drawn on the host with 32 random bits each."""
     unit = _words(key, math.prod(shape)) * 2.0**-32
-    return (low + (high - low) * unit).astype(np.float32).reshape(shape)
+    numbers = (low + (high - low) * unit).astype(np.float32).reshape(shape)
+    return np.minimum(numbers, np.nextafter(np.float32(high), np.float32(low)))  # the rounding may have reached high
 
 
 def normal(key: Key, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:

@@ -9,11 +9,13 @@ from typing import Any
 
 __all__ = [
     "Padding",
+    "clip",
     "device_of",
     "fold_windows",
     "one_hot",
     "output_size",
     "pad",
+    "sign",
     "strip",
     "tap",
     "unbroadcast",
@@ -38,6 +40,16 @@ def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
         extra + axis for axis, n in enumerate(shape) if n == 1 and dy.shape[extra + axis] != 1
     )
     return xp.reshape(xp.sum(dy, axis=axes), shape)
+
+
+def sign(xp: Any, x: Any) -> Any:
+    """-1, 0 or 1 like ``x``; ``array_api_compat`` looks for NaN in CuPy's sign with a mask, which waits for the device."""
+    return xp.astype(x > 0, x.dtype) - xp.astype(x < 0, x.dtype)
+
+
+def clip(xp: Any, x: Any, low: float, high: float) -> Any:
+    """``x`` brought into [low, high]; ``array_api_compat``'s clip assigns by a mask, for which CuPy waits."""
+    return xp.minimum(xp.maximum(x, low), high)
 
 
 def one_hot(xp: Any, labels: Any, classes: int) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -291,7 +291,8 @@ def named(metric: str | Callable[..., float]) -> Metric:
     """The metric of a name, of one's own function ``(y_true, y_pred) -> float``, or the Metric itself.
 
     A function is taken to read predictions and to be better when larger, unless it has attributes ``needs`` and
-    ``larger_is_better`` that say otherwise. Raises ConfigError.
+    ``larger_is_better`` that say otherwise; a ``functools.partial`` of a metric of this module is like that metric.
+    Raises ConfigError.
 
     >>> named("mse").larger_is_better, named("top_k").needs
     (False, 'scores')
@@ -299,12 +300,12 @@ def named(metric: str | Callable[..., float]) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if callable(metric):
-        name = getattr(metric, "__name__", type(metric).__name__)
-        own = _KNOWN.get(name)
-        if own is not None and own.function is metric:
-            return own
-        needs, larger = getattr(metric, "needs", "prediction"), getattr(metric, "larger_is_better", True)
-        return Metric(name, metric, needs, larger)
+        base = getattr(metric, "func", metric)  # what a functools.partial calls
+        known = next((entry for entry in _KNOWN.values() if entry.function is base), None)
+        if known is not None:
+            return known if base is metric else replace(known, function=metric)
+        name = getattr(base, "__name__", type(base).__name__)
+        return Metric(name, metric, getattr(metric, "needs", "prediction"), getattr(metric, "larger_is_better", True))
     if not isinstance(metric, str) or metric not in _KNOWN:
         raise ConfigError(
             f"metric {metric!r} is not known{did_you_mean(metric, _KNOWN)}; there are {', '.join(_KNOWN)}, "
@@ -366,22 +367,18 @@ def _labels(metric: str, name: str, y: np.ndarray) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def _labels_and_scores(
-    metric: str, y_true: Any, scores: Any, lengths: Any = None
-) -> tuple[np.ndarray, np.ndarray]:
+def _labels_and_scores(metric: str, y_true: Any, scores: Any, lengths: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """(M,) labels and (M, K) float64 scores of the valid steps."""
     y_true, scores = _host(y_true), _host(scores)
     if y_true.shape == (*scores.shape[:-1], 1):
         y_true = y_true.reshape(scores.shape[:-1])
     if scores.ndim < 2 or y_true.shape != scores.shape[:-1] or scores.shape[-1] < 2:
         raise ShapeError(
-            f"{metric}: scores have shape {scores.shape} and y_true {y_true.shape} but (..., K) and (...) are expected, "
-            "for K >= 2 classes; pass one score a class"
+            f"{metric}: scores have shape {scores.shape} and y_true {y_true.shape} but (..., K) and (...) are "
+            "expected, for K >= 2 classes; pass one score a class"
         )
-    if lengths is None:
-        valid = np.ones(y_true.shape, dtype=bool)
-    else:
-        valid = _valid_steps(metric, _host(lengths), y_true.shape)
+    everything = np.ones(y_true.shape, dtype=bool)
+    valid = everything if lengths is None else _valid_steps(metric, _host(lengths), y_true.shape)
     labels, table = _labels(metric, "y_true", y_true[valid]), scores[valid].astype(np.float64)
     if not labels.size:
         raise DataError(f"{metric}: no valid examples came (y_true {y_true.shape}) but at least one is expected")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
-from dlcore.errors import ConfigError
+from dlcore.errors import ConfigError, ShapeError
 
-__all__ = ["Recorded", "did_you_mean"]
+__all__ = ["Recorded", "did_you_mean", "number", "settings"]
 
 
 def did_you_mean(word: str, known: Any) -> str:
@@ -21,6 +23,28 @@ def did_you_mean(word: str, known: Any) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+def number(owner: str, name: str, value: Any, low: float, high: float) -> float:
+    """``value`` as a float where it is a number in [low, high), else a ConfigError.
+
+    >>> number("Adam", "beta1", 1, 0.0, 1.0)
+    Traceback (most recent call last):
+    ...
+    dlcore.errors.ConfigError: Adam: beta1 is 1 but a number in [0, 1) is expected
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
+        raise ConfigError(f"{owner}: {name} is {value!r} but a number in [{low:g}, {high:g}) is expected")
+    return float(value)
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """In a constructor: what a function would refuse in its arguments is here a setting, and so a ConfigError."""
+    try:
+        yield
+    except ShapeError as error:
+        raise ConfigError(str(error)) from None
+
+
 class Recorded:
     """Base of layers, optimisers, schedules and callbacks: ``config`` holds the constructor's arguments by name.
 
@@ -31,7 +55,10 @@ class Recorded:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
-        if cls.__init__ is object.__init__ and not args and not kwargs:
+        if cls.__init__ is object.__init__:
+            if args or kwargs:
+                came = ", ".join([*map(repr, args), *kwargs])
+                raise ConfigError(f"{cls.__name__}: {came} came but it takes no arguments")
             self.config = {}
             return self
         signature = inspect.signature(cls.__init__)

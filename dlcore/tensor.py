@@ -1,7 +1,7 @@
 """Tensors and the tape: record what a computation did, then walk it backwards.
 
 A :class:`Tensor` is an array and, where a gradient is wanted, the :class:`Node` that made it. A node holds the kernel
-that ran, what its forward pass saved and the tensors it read. ``backward()`` visits nodes from the newest to the
+that ran, what its forward pass saved and where the tensors that it read came from. ``backward()`` visits nodes from the newest to the
 oldest, which is a topological order, because a node is always newer than those it read.
 
 Two mistakes that would silently give wrong gradients raise a :class:`GraphError` instead: a second backward pass
@@ -13,22 +13,24 @@ First derivatives only: gradients are plain arrays and record nothing.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
 from backends import transfer
-from backends.device import Device
+from backends.device import Device, resolve
 from backends.kernel import Kernel
 from backends.namespace import NUMPY, isdtype, namespace, namespace_of
 from backends.reference import elementwise, embedding
 from backends.standard import device_of
-from dlcore.errors import GraphError, ShapeError
+from dlcore.errors import DlcoreError, GraphError, ShapeError
 
 __all__ = ["Node", "Tensor", "apply", "as_tensor", "concat", "grad_enabled", "no_grad", "where"]
 
@@ -55,14 +57,14 @@ def grad_enabled() -> bool:
 class Node:
     """One recorded kernel call."""
 
-    __slots__ = ("dy", "guards", "index", "name", "needed", "outputs", "pair", "params", "parents", "saved", "xp")
+    __slots__ = ("guards", "index", "name", "needed", "outputs", "pair", "params", "parents", "saved", "xp")
 
     def __init__(
         self,
         name: str,
         pair: Any,
         xp: Any,
-        parents: tuple[Any, ...],
+        parents: Sequence[Any],
         needed: Sequence[bool],
         params: dict[str, Any],
         saved: Any,
@@ -71,11 +73,10 @@ class Node:
         self.name = name
         self.pair = pair
         self.xp = xp
-        self.parents = parents
+        self.parents = parents  # where each gradient goes, see _origin; None where it is not needed
         self.needed = needed
         self.params = params
         self.saved = saved
-        self.dy: Any = None  # the gradient for the output, while backward() collects it
         self.outputs = 0  # how many, where the kernel gives a tuple; 0 where it gives one array
         self.index = next(_clock)
         self.guards = guards  # each vector of parameters that was read, with its version
@@ -115,13 +116,36 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
             needed.append(False)
     xp = namespace(kernel.name, arrays)
     pair = kernel.choose(xp, arrays, params)
-    output, saved = pair.forward(xp, *arrays, needed=needed, **params)
-    node = Node(kernel.name, pair, xp, inputs, needed, params, saved, guards) if True in needed else None
+    try:
+        output, saved = pair.forward(xp, *arrays, needed=needed, **params)
+    except (ValueError, IndexError) as error:
+        if isinstance(error, DlcoreError) or kernel.__module__ != elementwise.__name__:
+            raise
+        raise _misfit(kernel, arrays, params, error) from error
+    node = None
+    if True in needed:
+        parents = [_origin(x) if wanted else None for x, wanted in zip(inputs, needed, strict=True)]
+        node = Node(kernel.name, pair, xp, parents, needed, params, saved, guards)
     if isinstance(output, tuple):
         if node is not None:
             node.outputs = len(output)
         return tuple([_made_by(node, y, slot) for slot, y in enumerate(output)])
     return _made_by(node, output, 0)
+
+
+def _origin(x: Tensor) -> Tensor | tuple[Node, int]:
+    """Where the gradient for ``x`` goes: a leaf itself, else the node and which of its outputs x is.
+
+    A graph that kept its tensors would keep every intermediate array, whether a kernel saved it or not.
+    """
+    return x if x.node is None else (x.node, x.slot)
+
+
+def _misfit(kernel: Kernel, arrays: Sequence[Any], params: dict[str, Any], error: Exception) -> ShapeError:
+    """The library's complaint that shapes, axes or indices do not go together, with what came."""
+    shapes = " and ".join(str(tuple(x.shape)) if hasattr(x, "shape") else repr(x) for x in arrays)
+    settings = "".join(f", {name}={value!r}" for name, value in params.items())
+    return ShapeError(f"{kernel.name}: {shapes}{settings} do not fit: {error}")
 
 
 def _made_by(node: Node | None, data: Any, slot: int) -> Tensor:
@@ -130,13 +154,15 @@ def _made_by(node: Node | None, data: Any, slot: int) -> Tensor:
     tensor.requires_grad = node is not None
     tensor.node = node
     tensor.slot = slot
+    tensor._grad = None
     return tensor
 
 
 class Tensor:
     """An array that can be differentiated with respect to.
 
-    data : array of NumPy, CuPy or another Array API library, a Tensor, a Python number or a list (these become float32)
+    data : array of NumPy, CuPy or another Array API library, a Tensor, a Python number or a list; a number and a list
+        of fractions become float32, a list of integers stays integers (labels, ids)
     requires_grad : bool: whether ``backward()`` shall collect a gradient here
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -198,7 +224,18 @@ class Tensor:
         return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
 
     def __len__(self) -> int:
-        return self.data.shape[0]
+        if not self.shape:
+            raise TypeError("a tensor without axes has no length")
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        """The one value of a tensor of one element as a bool; waits for the device."""
+        if self.size != 1:
+            raise ShapeError(
+                f"bool: a tensor of shape {tuple(self.shape)} is neither true nor false; compare one element, or "
+                "take numpy().all() or .any()"
+            )
+        return bool(self.item())
 
     def numpy(self) -> np.ndarray:
         """The values on the host; waits for the device."""
@@ -211,9 +248,9 @@ class Tensor:
     def __float__(self) -> float:
         return float(self.item())
 
-    def to(self, device: Device) -> Tensor:
-        """The same values on another device; outside the graph."""
-        moved = Tensor(transfer.to_device(self.data, device))
+    def to(self, device: Device | str) -> Tensor:
+        """The same values on another device, such as "cuda"; outside the graph."""
+        moved = Tensor(transfer.to_device(self.data, resolve(device)))
         moved.requires_grad = self.requires_grad and self.node is None
         return moved
 
@@ -241,7 +278,8 @@ class Tensor:
                     f"backward: the tensor has shape {tuple(self.shape)} but only a scalar has a gradient of its own; "
                     "reduce it with .sum() or .mean(), or pass dy"
                 )
-            dy = namespace_of(self.data).ones((), dtype=self.dtype, device=device_of(self.data))
+            xp = namespace_of(self.data)
+            dy = _one(self.dtype) if xp is NUMPY else xp.ones((), dtype=self.dtype, device=device_of(self.data))
         else:
             dy = as_tensor(dy).data
             if dy.shape != self.shape:
@@ -280,6 +318,7 @@ class Tensor:
         return apply(elementwise.divide, _operand(self, other), self)
 
     def __pow__(self, exponent: float) -> Tensor:
+        exponent = _plain(exponent)
         if not isinstance(exponent, int | float):
             raise ShapeError(
                 f"power: the exponent is a {type(exponent).__name__}, expected a Python number; "
@@ -291,7 +330,7 @@ class Tensor:
         return apply(elementwise.negative, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        other = as_tensor(other)
+        other = as_tensor(_operand(self, other))
         if self.ndim < 2 or other.ndim < 2 or self.shape[-1] != other.shape[-2]:
             raise ShapeError(
                 f"matmul: {tuple(self.shape)} @ {tuple(other.shape)} do not fit; expected (..., N, D) @ (..., D, K)"
@@ -316,9 +355,13 @@ class Tensor:
         return Tensor(self.data >= _array(self, other))
 
     def __eq__(self, other: object) -> Any:
+        if other is None:
+            return NotImplemented
         return Tensor(self.data == _array(self, other))
 
     def __ne__(self, other: object) -> Any:
+        if other is None:
+            return NotImplemented
         return Tensor(self.data != _array(self, other))
 
     # --- reductions, functions, rearrangements
@@ -365,18 +408,20 @@ class Tensor:
 
     def __getitem__(self, key: Any) -> Tensor:
         """Basic indexing, or an array of integers, which picks along the first axis."""
-        if isinstance(key, Tensor | np.ndarray) or (isinstance(key, list) and key):
-            ids = key if isinstance(key, Tensor) else Tensor(_like(self.data, np.asarray(key)))
-            if not isdtype(namespace_of(ids.data), ids.dtype, "integral"):
-                raise ShapeError(f"index: an array of {ids.dtype} cannot index, expected integers; use where for masks")
-            return apply(embedding.embedding, self, ids)
+        if isinstance(key, Tensor | list) or (hasattr(key, "dtype") and not isinstance(key, np.generic)):
+            return apply(embedding.embedding, self, _places(self, key))
         for part in key if isinstance(key, tuple) else (key,):
-            if not (part is None or part is Ellipsis or isinstance(part, slice | int | np.integer)):
+            if isinstance(part, bool) or not isinstance(part, slice | int | np.integer | EllipsisType | None):
                 raise ShapeError(
                     f"index: {type(part).__name__} cannot index here; expected integers, slices, ... and None, "
                     "or one array of integers"
                 )
-        return apply(elementwise.getitem, self, key=key)
+        key = key if isinstance(key, tuple) else (key,)
+        # The standard wants every axis mentioned.
+        return apply(elementwise.getitem, self, key=key if Ellipsis in key else (*key, Ellipsis))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -394,35 +439,45 @@ def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 def where(condition: Any, x: Any, y: Any) -> Tensor:
     """x where ``condition`` (bool), elsewhere y; the three broadcast."""
     condition = as_tensor(condition)
-    return apply(elementwise.where, condition, _operand(condition, x), _operand(condition, y))
+    x, y = _operand(condition, x), _operand(condition, y)
+    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+        x = Tensor(_like(condition.data, np.asarray(x, dtype=np.float32)))
+    return apply(elementwise.where, condition, x, y)
+
+
+@functools.cache
+def _one(dtype: Any) -> Any:
+    """The gradient of a loss for itself; kept, because kernels never write into what they are given."""
+    one = np.ones((), dtype=dtype)
+    one.flags.writeable = False
+    return one
 
 
 def _walk(node: Node, slot: int, dy: Any) -> None:
-    _collect(node, slot, dy)
+    collected: dict[Node, Any] = {}  # of each node that waits: the gradient for its output
+    _collect(collected, node, slot, dy)
     waiting = [(-node.index, node)]
     while waiting:
         node = heappop(waiting)[1]
-        dy, node.dy = node.dy, None
-        for parent, dx in zip(node.parents, node.backward(dy), strict=True):
-            if dx is None:
+        for parent, dx in zip(node.parents, node.backward(collected.pop(node)), strict=True):
+            if dx is None or parent is None:
                 continue
-            source = parent.node
-            if source is None:
+            if isinstance(parent, Tensor):
                 parent._accumulate(dx)
                 continue
-            if source.dy is None:
+            source, slot = parent
+            if source not in collected:
                 heappush(waiting, (-source.index, source))
-            _collect(source, parent.slot, dx)
+            _collect(collected, source, slot, dx)
 
 
-def _collect(node: Node, slot: int, dy: Any) -> None:
+def _collect(collected: dict[Node, Any], node: Node, slot: int, dy: Any) -> None:
     """Add ``dy`` to the gradient of a node's output: of the output ``slot``, where its kernel gives several."""
     if not node.outputs:
-        node.dy = dy if node.dy is None else node.dy + dy
+        collected[node] = collected[node] + dy if node in collected else dy
         return
-    if node.dy is None:
-        node.dy = [None] * node.outputs
-    node.dy[slot] = dy if node.dy[slot] is None else node.dy[slot] + dy
+    slots = collected.setdefault(node, [None] * node.outputs)
+    slots[slot] = dy if slots[slot] is None else slots[slot] + dy
 
 
 def _as_array(data: Any) -> Any:
@@ -431,7 +486,8 @@ def _as_array(data: Any) -> Any:
     if isinstance(data, bool | int | float | list | tuple):
         array = np.asarray(data)
         return array.astype(np.float32) if array.dtype == np.float64 or isinstance(data, int) else array
-    namespace_of(data)  # refuses what is not an array
+    if namespace_of(data) is None:  # which refuses all else that is not an array
+        raise ShapeError("Tensor: None came but an array, a number or a list is expected")
     return data
 
 
@@ -446,13 +502,50 @@ def _like(x: Any, host: np.ndarray) -> Any:
     return host if xp is NUMPY else xp.asarray(host, device=x.device)
 
 
+def _plain(x: Any) -> Any:
+    """A NumPy scalar or a bool as the Python number that it stands for, which never changes a dtype or a device."""
+    if isinstance(x, np.generic):
+        x = x.item()
+    return int(x) if isinstance(x, bool) else x
+
+
 def _operand(self: Tensor, other: Any) -> Any:
-    """Python numbers stay numbers, so that they never change the dtype; all else becomes a Tensor."""
+    """Numbers stay Python numbers, so that they never change the dtype; all else becomes a Tensor."""
     if isinstance(other, Tensor) or type(other) in (int, float):
         return other
+    other = _plain(other)
+    if isinstance(other, int | float):
+        return other
     if isinstance(other, list | tuple):
-        other = _like(self.data, _as_array(other))
+        xp = namespace_of(self.data)
+        if isdtype(xp, self.dtype, "real floating"):
+            other = xp.asarray(np.asarray(other), dtype=self.dtype, device=device_of(self.data))
+        else:
+            other = _like(self.data, _as_array(other))
     return Tensor(other)
+
+
+def _places(self: Tensor, key: Any) -> Tensor:
+    """Integers that pick along the first axis, negative ones from its end; checked where they are on the host."""
+    ids = key.data if isinstance(key, Tensor) else key
+    if isinstance(ids, list):
+        ids = np.asarray(ids, dtype=None if ids else np.int64)
+    xp = namespace_of(ids)
+    if not isdtype(xp, ids.dtype, "integral"):
+        raise ShapeError(f"index: an array of {ids.dtype} cannot index, expected integers; use where for masks")
+    if not self.ndim:
+        raise ShapeError("index: a tensor without axes has no elements to pick; reshape it first")
+    n = self.shape[0]
+    if xp is NUMPY:
+        if ids.size and not (-n <= ids.min() and ids.max() < n):
+            raise ShapeError(
+                f"index: integers from {ids.min()} to {ids.max()} came but {-n} to {n - 1} is expected for "
+                f"shape {tuple(self.shape)}"
+            )
+        ids = _like(self.data, ids)
+        xp = namespace_of(ids)
+    ids = xp.astype(ids, xp.int64)  # a small integer type could not hold n
+    return Tensor(xp.where(ids < 0, ids + n, ids))
 
 
 def _array(self: Tensor, other: Any) -> Any:

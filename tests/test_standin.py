@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
-import pickle
+import importlib.util
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -28,13 +26,6 @@ def cp() -> Iterator[ModuleType]:
         yield cupy
 
 
-@pytest.fixture
-def two() -> Iterator[ModuleType]:
-    """A machine with two devices."""
-    with standin.installed(devices=2) as cupy:
-        yield cupy
-
-
 def floats(cp: ModuleType, *shape: int) -> Any:
     """A float32 device array that counts from 0; the counts of the copies start anew after it."""
     array = cp.asarray(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
@@ -53,7 +44,12 @@ def test_modules_are_there_only_while_installed() -> None:
         for name in ("cupy.cuda", "cupy.lib.stride_tricks", "cupy.linalg", "cupy.fft", "cupyx"):
             assert importlib.import_module(name)
         assert importlib.util.find_spec("cupy") is not None
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("cupyx.scipy")
+        assert array_api_compat.is_cupy_array(cupy.ones(1))
+        assert array_api_compat.array_namespace(cupy.ones(1)) is sys.modules["array_api_compat.cupy"]
     assert sys.modules.get("cupy") is real
+    assert getattr(array_api_compat, "cupy", None) is sys.modules.get("array_api_compat.cupy")
     assert array_api_compat.is_cupy_array(object()) is False
 
 
@@ -110,9 +106,10 @@ def test_what_has_no_double_fails_when_it_is_used(cp: ModuleType, name: str) -> 
         getattr(cp, name)("float32 x", "float32 y", "y = x", "f")
 
 
-def test_an_attribute_without_double_says_so(cp: ModuleType) -> None:
-    with pytest.raises(NotImplementedError, match="__cuda_array_interface__ exists in CuPy"):
-        _ = cp.ones(3).__cuda_array_interface__
+@pytest.mark.parametrize("expression", ["x.__cuda_array_interface__", "x.device.pci_bus_id", "cp.random"])
+def test_an_attribute_without_double_says_so(cp: ModuleType, expression: str) -> None:
+    with pytest.raises(NotImplementedError, match="exists in CuPy"):
+        eval(expression, {"cp": cp, "x": cp.ones(3)})
 
 
 # Refusals
@@ -131,7 +128,7 @@ REFUSED: dict[str, Callable[[ModuleType, Any], object]] = {
     "numpy in a list": lambda cp, x: cp.concatenate([x, HOST]),
     "numpy as output": lambda cp, x: cp.add(x, x, out=HOST),
     "sequence in a ufunc": lambda cp, x: cp.add(x, [1, 2, 3]),
-    "sequence beside an operator": lambda cp, x: x + [1, 2, 3],
+    "sequence beside an operator": lambda cp, x: x.__add__([1, 2, 3]),
     "sequence in a function": lambda cp, x: cp.sum([1, 2, 3]),
     "sequence in a slice": lambda cp, x: x.__setitem__(slice(None), [1, 2, 3]),
     "sequence of numbers and arrays": lambda cp, x: cp.asarray([1.0, x[0]]),
@@ -158,7 +155,7 @@ def test_refuses_a_host_array_in_a_slice(cp: ModuleType) -> None:
         floats(cp, 3)[:] = HOST
 
 
-@pytest.mark.parametrize("dtype", [np.longdouble, np.clongdouble, object, "U3", "datetime64[s]", ">f4"])
+@pytest.mark.parametrize("dtype", [np.longdouble, np.clongdouble, object, "U3", "datetime64[s]"])
 def test_refuses_dtypes_that_cupy_lacks(cp: ModuleType, dtype: Any) -> None:
     for make in (lambda: cp.empty(3, dtype), lambda: cp.asarray(np.zeros(3, dtype)), lambda: cp.ones(3).astype(dtype)):
         with pytest.raises(ValueError, match="Unsupported dtype"):
@@ -174,48 +171,6 @@ def test_refuses_dtypes_that_no_loop_takes(cp: ModuleType, name: str, dtypes: st
         getattr(cp, name)(*(cp.ones(2, dtype) for dtype in dtypes))
 
 
-def test_refuses_an_index_outside_the_axis_where_cupy_wraps_around(cp: ModuleType) -> None:
-    x, outside = floats(cp, 3), cp.asarray(np.array([5]))
-    for use in (
-        lambda: x[outside],
-        lambda: x.__setitem__(outside, 1.0),
-        lambda: cp.take(x, outside),
-        lambda: x.take(outside, axis=0),
-        lambda: cp.take_along_axis(x, outside, 0),
-        lambda: cp.add.at(x, outside, 1.0),
-    ):
-        with pytest.raises(AssertionError, match="wraps around silently"):
-            use()
-    with pytest.raises(IndexError):
-        x[5]
-    assert float(x[cp.asarray(np.array([-3]))][0]) == 0.0
-
-
-def test_refuses_duplicate_indices_in_an_assignment(cp: ModuleType) -> None:
-    x, twice = floats(cp, 3), cp.asarray(np.array([0, 0]))
-    with pytest.raises(AssertionError, match="duplicate indices"):
-        x[twice] = floats(cp, 2)
-    with pytest.raises(AssertionError, match="duplicate indices"):
-        x[twice] += 1.0
-    with pytest.raises(AssertionError, match="duplicate indices"):
-        floats(cp, 3, 3)[twice, twice] = floats(cp, 2)
-    x[twice] = 7.0  # one value for all places is well defined
-    assert x.tolist() == [7.0, 1.0, 2.0]
-
-
-def test_adds_at_duplicate_indices(cp: ModuleType) -> None:
-    x, twice = cp.zeros(3, np.float32), cp.asarray(np.array([0, 0, 2]))
-    cp.add.at(x, twice, cp.ones(3, np.float32))
-    assert x.tolist() == [2.0, 0.0, 1.0]
-    with pytest.warns(DeprecationWarning, match=r"cupy\.add\.at"):
-        importlib.import_module("cupyx").scatter_add(x, twice, 1.0)
-    assert x.tolist() == [4.0, 0.0, 2.0]
-    with pytest.raises(TypeError, match="only supports int32"):
-        cp.add.at(cp.zeros(3, np.int64), twice, 1)
-    with pytest.raises(NotImplementedError):
-        cp.multiply.at(x, twice, 2.0)
-
-
 # Arithmetic
 
 
@@ -228,7 +183,7 @@ def test_python_scalars_are_weak_and_numpy_scalars_are_not(cp: ModuleType) -> No
     assert (b + 1).dtype == np.int64
     assert (x * 1j).dtype == np.complex64
     with pytest.raises(OverflowError):
-        i + 300
+        cp.add(i, 300)
 
 
 def test_no_operation_gives_a_host_scalar(cp: ModuleType) -> None:
@@ -264,6 +219,25 @@ def test_comparison_with_none_is_elementwise(cp: ModuleType) -> None:
     assert (floats(cp, 2) == None).tolist() == [False, False]  # noqa: E711 (CuPy's answer to it is under test)
 
 
+def test_sorts_stably_and_knows_no_other_kind(cp: ModuleType) -> None:
+    ties = np.arange(64) % 2
+    assert cp.argsort(cp.asarray(ties)).tolist() == np.argsort(ties, stable=True).tolist()
+    for sort in (cp.sort, cp.argsort):
+        with pytest.raises(ValueError, match="kind"):
+            sort(cp.asarray(ties), kind="quicksort")
+
+
+def test_an_array_is_no_key_of_a_dictionary(cp: ModuleType) -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(cp.ones(1))
+
+
+def test_takes_big_endian_data_of_the_host_and_no_other(cp: ModuleType) -> None:
+    assert cp.array(np.ones(2, ">f4")).dtype == np.dtype("<f4")
+    with pytest.raises(ValueError, match="Unsupported dtype"):
+        cp.empty(2, ">f4")
+
+
 def test_is_silent_where_a_gpu_is(cp: ModuleType) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -285,297 +259,6 @@ def test_a_ufunc_writes_into_out_and_checks_its_shape_and_dtype(cp: ModuleType) 
     assert cp.add.outer(x, x).shape == (3, 3)
     with pytest.raises(NotImplementedError):
         cp.maximum.reduce(x)
-
-
-def test_fresh_memory_shows_when_it_is_read(cp: ModuleType) -> None:
-    for dtype in (np.float16, np.float32, np.float64, np.int32, np.uint8):
-        garbage = cp.asnumpy(cp.empty((2, 3), dtype)).astype(np.float64)
-        assert not (np.abs(garbage) < 100).any()
-    assert cp.empty_like(floats(cp, 2)).tolist()[0] > 1e38
-
-
-# Views and writing in place
-
-
-VIEWS: dict[str, Callable[[ModuleType, Any], Any]] = {
-    "slice": lambda cp, x: x[1:, ::2],
-    "element": lambda cp, x: x[1, 2],
-    "new axis": lambda cp, x: x[None, ..., 0],
-    "transpose": lambda cp, x: x.T,
-    "mT": lambda cp, x: x.mT,
-    "method transpose": lambda cp, x: x.transpose(1, 0),
-    "reshape": lambda cp, x: x.reshape(-1, 2),
-    "function reshape": lambda cp, x: cp.reshape(x, (12,)),
-    "ravel": lambda cp, x: x.ravel(),
-    "view": lambda cp, x: x.view(np.int32),
-    "flip": lambda cp, x: cp.flip(x),
-    "moveaxis": lambda cp, x: cp.moveaxis(x, 0, 1),
-    "expand_dims": lambda cp, x: cp.expand_dims(x, 0),
-    "split": lambda cp, x: cp.split(x, 2, axis=1)[1],
-    "windows": lambda cp, x: cp.lib.stride_tricks.sliding_window_view(x, (2, 2)),
-    "strided": lambda cp, x: cp.lib.stride_tricks.as_strided(x, (2, 2), (16, 4)),
-    "real": lambda cp, x: x.real,
-}
-
-
-@pytest.mark.parametrize("case", VIEWS)
-def test_views_share_memory_and_cost_no_kernel(cp: ModuleType, case: str) -> None:
-    x = floats(cp, 3, 4)
-    view = VIEWS[case](cp, x)
-    assert cp.shares_memory(view, x)
-    assert view is x or view.base is x
-    assert standin.counts() == standin.Counts()
-
-
-@pytest.mark.parametrize("make", [lambda x: x.T.reshape(-1), lambda x: x.copy(), lambda x: x.flatten(), abs])
-def test_copies_do_not_share_memory(cp: ModuleType, make: Callable[[Any], Any]) -> None:
-    x = floats(cp, 3, 4)
-    assert not cp.shares_memory(make(x), x)
-    assert standin.counts().kernel == 1
-
-
-def test_operators_write_in_place_through_views_and_keep_identity(cp: ModuleType) -> None:
-    x = floats(cp, 6)
-    same, part = x, x[2:4]
-    x += 1
-    x[0:2] += cp.ones(2)
-    part *= cp.asarray(np.array([10.0, 100.0]))  # float64 into float32: the array stays what it is
-    assert same is x
-    assert x.dtype == np.float32
-    assert x.tolist() == [2.0, 3.0, 30.0, 400.0, 5.0, 6.0]
-    x[...] = x[::-1]
-    x[3] = 0.5
-    x.reshape(2, 3)[1, 1] = -1
-    x.fill(x[0])
-    assert x.tolist() == [6.0] * 6
-
-
-def test_the_shape_can_be_assigned_where_memory_allows(cp: ModuleType) -> None:
-    x = floats(cp, 2, 3)
-    x.shape = (3, 2)
-    assert x.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
-    with pytest.raises(AttributeError):
-        x.T.shape = (6,)
-
-
-def test_copying_and_pickling_keep_the_values(cp: ModuleType) -> None:
-    x = floats(cp, 3)
-    for twin in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
-        assert twin is not x
-        assert twin.tolist() == x.tolist()
-
-
-# Copies, waits and kernels
-
-
-def test_counts_copies_with_their_bytes(cp: ModuleType) -> None:
-    x = cp.asarray(np.zeros((4, 4), np.float32))
-    x.set(np.ones((4, 4), np.float32))
-    x.get()
-    cp.asnumpy(x[0])
-    x.get(blocking=False)
-    counts = standin.counts()
-    assert (counts.h2d, counts.h2d_bytes) == (2, 128)
-    assert (counts.d2h, counts.d2h_bytes) == (3, 144)
-    assert counts.sync == 2
-
-
-def test_creation_and_python_scalars_are_not_copies(cp: ModuleType) -> None:
-    x = cp.zeros(3) + cp.full(3, 2.0) * 5 - cp.arange(3) + cp.asarray(0.5)
-    x[0] = 1
-    assert cp.asarray(x) is x
-    assert (standin.counts().h2d, standin.counts().d2h, standin.counts().sync) == (0, 0, 0)
-    assert standin.counts().kernel == 9
-
-
-SYNCHRONIZING: dict[str, Callable[[ModuleType, Any], object]] = {
-    "ndarray.get": lambda cp, x: x.get(),
-    "ndarray.item": lambda cp, x: x[0].item(),
-    "ndarray.tolist": lambda cp, x: x.tolist(),
-    "ndarray.__float__": lambda cp, x: float(x[0]),
-    "ndarray.__int__": lambda cp, x: int(x[0]),
-    "ndarray.__bool__": lambda cp, x: bool(x[0]),
-    "ndarray.__repr__": lambda cp, x: repr(x),
-    "ndarray.__getitem__": lambda cp, x: x[x > 1],
-    "ndarray.__setitem__": lambda cp, x: x.__setitem__(x > 1, 0.0),
-    "cupy.asnumpy": lambda cp, x: cp.asnumpy(x),
-    "cupy.nonzero": lambda cp, x: x.nonzero(),
-    "cupy.where": lambda cp, x: cp.where(x > 1),
-    "cupy.unique": lambda cp, x: cp.unique(x),
-    "cupy.bincount": lambda cp, x: cp.bincount(x.astype(np.int32)),
-    "cupy.linalg.solve": lambda cp, x: cp.linalg.solve(x[0] + cp.eye(3), x),
-    "Device.synchronize": lambda cp, x: x.device.synchronize(),
-    "Stream.synchronize": lambda cp, x: cp.cuda.get_current_stream().synchronize(),
-    "Event.synchronize": lambda cp, x: cp.cuda.Stream.null.record().synchronize(),
-    "runtime.deviceSynchronize": lambda cp, x: cp.cuda.runtime.deviceSynchronize(),
-}
-
-
-@pytest.mark.parametrize("call", SYNCHRONIZING)
-def test_a_hidden_wait_is_counted_and_can_be_forbidden(cp: ModuleType, call: str) -> None:
-    x = floats(cp, 3)
-    SYNCHRONIZING[call](cp, x)
-    assert standin.counts().sync == 1
-    with pytest.raises(AssertionError, match=f"^{call} .* forbidden"), standin.forbid():
-        SYNCHRONIZING[call](cp, x)
-    with standin.forbid("h2d"):
-        SYNCHRONIZING[call](cp, x)
-
-
-UPLOADING: dict[str, Callable[[ModuleType, Any], object]] = {
-    "cupy.array": lambda cp, x: cp.asarray(HOST),
-    "ndarray.set": lambda cp, x: x.set(HOST),
-    "ndarray.__getitem__": lambda cp, x: x[[0, 1]],
-    "ndarray.__setitem__": lambda cp, x: x.__setitem__(cp.arange(3), HOST),
-}
-
-
-@pytest.mark.parametrize("call", UPLOADING)
-def test_a_copy_to_the_device_is_counted_and_can_be_forbidden(cp: ModuleType, call: str) -> None:
-    x = floats(cp, 3)
-    UPLOADING[call](cp, x)
-    assert standin.counts().h2d == 1
-    with pytest.raises(AssertionError, match=f"^{call} copies from the host"), standin.forbid():
-        UPLOADING[call](cp, x)
-    with standin.forbid("sync", "d2h"):
-        UPLOADING[call](cp, x)
-
-
-def test_clip_of_the_compat_layer_hides_a_wait(cp: ModuleType) -> None:
-    x = floats(cp, 3)
-    xp = array_api_compat.array_namespace(x)
-    with pytest.raises(AssertionError, match="ndarray.__getitem__ makes the host wait"), standin.forbid():
-        xp.clip(x, 0.0, 1.0)
-
-
-def test_a_hook_sees_each_event_before_it_takes_place(cp: ModuleType) -> None:
-    seen = []
-    x = floats(cp, 3)
-    with standin.hook(seen.append):
-        float((x + 1).sum())
-    kinds = [event.kind for event in seen]
-    assert kinds == ["kernel", "kernel", "d2h", "sync"]
-    assert seen[2] == standin.Event("d2h", "ndarray.__float__", 4)
-    standin.reset()
-    with pytest.raises(AssertionError), standin.forbid("kernel"):
-        x += 1
-    assert standin.counts() == standin.Counts()
-    assert x.tolist() == [0.0, 1.0, 2.0]
-
-
-def test_a_number_is_no_index_without_a_wait(cp: ModuleType) -> None:
-    with pytest.raises(TypeError):
-        range(cp.asarray(3))  # type: ignore[call-overload]
-    with pytest.raises(ValueError, match="ambiguous"):
-        bool(floats(cp, 2))
-
-
-# Devices
-
-
-def test_arrays_are_created_on_the_current_device(two: ModuleType) -> None:
-    with two.cuda.Device(1) as device:
-        x = two.asarray(HOST)
-        with two.cuda.Device(0):
-            assert two.zeros(3).device == two.cuda.Device(0)
-        assert two.cuda.Device() == device
-    assert x.device == device
-    assert x[1:].T.device == device  # a view needs no device of its own
-    assert two.cuda.Device() == two.cuda.Device(0)
-
-
-def test_an_operation_across_devices_is_refused(two: ModuleType) -> None:
-    x = two.ones(3)
-    with two.cuda.Device(1):
-        y = two.ones(3)
-        assert (y + 1).device.id == 1
-    both: list[Callable[[], object]] = [
-        lambda: x + y,
-        lambda: two.add(x, x, out=y),
-        lambda: two.concatenate([x, y]),
-        lambda: two.matmul(x, y),
-        lambda: y + 1,  # also alone: the current device is another one
-        lambda: y.sum(),
-        lambda: y.astype(np.float32),
-        lambda: x.__setitem__(slice(0, 2), y[:2]),
-        lambda: y.fill(0),
-    ]
-    for operation in both:
-        with pytest.raises(ValueError, match=r"resides \(1\) is different from the current device \(0\)\. Peer access"):
-            operation()
-
-
-def test_moves_between_devices_are_copies_of_their_own_kind(two: ModuleType) -> None:
-    x = floats(two, 2, 3)
-    y = array_api_compat.to_device(x, two.cuda.Device(1))
-    assert y.device.id == 1
-    assert y.get().tolist() == x.get().tolist()
-    assert (standin.counts().d2d, standin.counts().d2d_bytes) == (1, 24)
-    with pytest.raises(NotImplementedError, match="non-contiguous"):
-        array_api_compat.to_device(floats(two, 4, 4)[::2, ::2], two.cuda.Device(1))
-    with pytest.raises(AssertionError, match="ndarray.copy copies from one device to another"), standin.forbid():
-        array_api_compat.to_device(x, two.cuda.Device(1))
-
-
-def test_the_current_device_belongs_to_the_thread(two: ModuleType) -> None:
-    seen = []
-    with two.cuda.Device(1):
-        thread = threading.Thread(target=lambda: seen.append(two.zeros(1).device.id))
-        thread.start()
-        thread.join()
-    assert seen == [0]
-
-
-def test_devices_describe_themselves(two: ModuleType) -> None:
-    runtime = two.cuda.runtime
-    assert runtime.getDeviceProperties(1)["name"] == b"stand-in"
-    assert runtime.driverGetVersion() == runtime.runtimeGetVersion() == 13020
-    assert two.cuda.Device(1).compute_capability == "80"
-    assert repr(two.cuda.Device(1)) == "<CUDA Device 1>"
-    with pytest.raises(runtime.CUDARuntimeError, match="invalid device ordinal"):
-        two.cuda.Device(7).use()
-
-
-def probe(cp: ModuleType, device: int = 0) -> None:
-    """What a program does to see whether a device works."""
-    with cp.cuda.Device(device):
-        _ = cp.arange(4) + 1
-        cp.cuda.runtime.deviceSynchronize()
-
-
-@pytest.mark.parametrize(("driver", "status"), [(0, 35), (13000, 100)])
-def test_without_a_device_every_use_raises_cudas_error(driver: int, status: int) -> None:
-    with standin.installed(devices=0, driver=driver) as cp:
-        assert not cp.is_available()
-        assert not cp.cuda.is_available()
-        assert cp.cuda.runtime.driverGetVersion() == driver
-        assert cp.cuda.Device(0).id == 0  # a number, as long as it is not used
-        uses: list[Callable[[], object]] = [
-            lambda: cp.zeros(3),
-            lambda: cp.asarray(HOST),
-            lambda: cp.cuda.Device(),
-            lambda: cp.cuda.Stream(),
-            lambda: cp.cuda.runtime.getDeviceCount(),
-            lambda: cp.cuda.runtime.getDeviceProperties(0),
-            lambda: probe(cp),
-        ]
-        for use in uses:
-            with pytest.raises(cp.cuda.runtime.CUDARuntimeError) as caught:
-                use()
-            assert caught.value.status == status
-
-
-@pytest.mark.parametrize("stage", ["allocation", "launch", "synchronize"])
-def test_a_broken_machine_is_available_and_fails_at_its_stage(stage: Any) -> None:
-    message = "cudaErrorNoKernelImageForDevice: no kernel image is available for execution on the device"
-    with standin.installed(broken=message, broken_at=stage) as cp:
-        assert cp.is_available()
-        assert cp.cuda.runtime.getDeviceCount() == 1
-        with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match=message) as caught:
-            probe(cp)
-        assert caught.value.status == 209
-        if stage != "allocation":
-            assert cp.empty(3).size == 3
 
 
 # NumPy's results
@@ -614,10 +297,14 @@ def test_training_gives_numpys_bits_with_the_copies_one_expects(cp: ModuleType) 
 
 def test_a_training_loop_that_reads_its_loss_is_caught(cp: ModuleType) -> None:
     x = floats(cp, 3)
-    with pytest.raises(AssertionError, match="ndarray.__float__"), standin.forbid():
+
+    def loop() -> None:
         for _ in range(3):
-            x *= 0.5
+            x.fill(0.5)
             float(x.sum())
+
+    with pytest.raises(AssertionError, match=r"ndarray\.__float__"), standin.forbid():
+        loop()
 
 
 CALLS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {

@@ -17,7 +17,7 @@ def conv2d(xp, x, w, b, *, stride, padding, dilation, needed):
     n, h, width, _ = xpad.shape
     size = output_size(h, kh, stride[0], dilation[0]), output_size(width, kw, stride[1], dilation[1])
     columns = xp.reshape(windows(xp, xpad, (kh, kw), size, stride, dilation), (-1, kh * kw * c))
-    y = columns @ xp.reshape(w, (kh * kw * c, k))  # (N OH OW, kh kw C) @ (kh kw C, K)
+    y = xp.matmul(columns, xp.reshape(w, (kh * kw * c, k)))  # (N OH OW, kh kw C) @ (kh kw C, K)
     if b is not None:
         y += b
     return xp.reshape(y, (n, *size, k)), (columns if needed[1] else None, w, xpad.shape)
@@ -32,13 +32,13 @@ def _(xp, dy, saved, *, stride, padding, dilation, needed):
     if needed[0]:
         # One product per tap: (N OH OW, K) @ (K, C).
         taps = [
-            xp.reshape(rows @ xp.matrix_transpose(w[i, j, :, :]), (*dy.shape[:3], c))
+            xp.reshape(xp.matmul(rows, xp.matrix_transpose(w[i, j, :, :])), (*dy.shape[:3], c))
             for i in range(kh)
             for j in range(kw)
         ]
         dx = strip(fold_windows(xp, taps, shape, (kh, kw), stride, dilation), padding)
     if needed[1]:
-        dw = xp.reshape(xp.matrix_transpose(columns) @ rows, w.shape)
+        dw = xp.reshape(xp.matmul(xp.matrix_transpose(columns), rows), w.shape)
     if needed[2]:
         db = xp.sum(rows, axis=0)
     return dx, dw, db

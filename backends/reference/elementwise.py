@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from backends.kernel import kernel
-from backends.standard import device_of, unbroadcast
+from backends.standard import device_of, sign, unbroadcast
 
 # --- arithmetic: either operand may be a Python number, which has no shape and whose gradient is never needed
 
@@ -137,7 +137,7 @@ def absolute(xp, x, *, needed):
 
 @absolute.backward
 def _(xp, dy, x, *, needed):
-    return (dy * xp.sign(x),)
+    return (dy * sign(xp, x),)
 
 
 @kernel
@@ -287,7 +287,7 @@ def concat(xp, *arrays, axis, needed):
 def _(xp, dy, sizes, *, axis, needed):
     grads, start = [], 0
     for size, wanted in zip(sizes, needed, strict=True):
-        place = (*(slice(None),) * (axis % dy.ndim), slice(start, start + size))
+        place = (*(slice(None),) * (axis % dy.ndim), slice(start, start + size), ...)
         grads.append(dy[place] if wanted else None)
         start += size
     return tuple(grads)
@@ -296,13 +296,14 @@ def _(xp, dy, sizes, *, axis, needed):
 @kernel
 def getitem(xp, x, *, key, needed):
     """x[key] for integers, slices, ... and None."""
-    return x[key], x.shape
+    return x[_with_dots(key)], x.shape
 
 
 @getitem.backward
 def _(xp, dy, shape, *, key, needed):
     dx = xp.zeros(shape, dtype=dy.dtype, device=device_of(dy))
-    dx[key] = dy
+    key = tuple(part for part in _with_dots(key) if part is not None)  # the standard assigns to existing axes only
+    dx[key] = xp.reshape(dy, dx[key].shape)
     return (dx,)
 
 
@@ -319,6 +320,12 @@ def _(xp, dy, saved, *, needed):
         unbroadcast(xp, dy @ xp.matrix_transpose(y), x.shape) if needed[0] else None,
         unbroadcast(xp, xp.matrix_transpose(x) @ dy, y.shape) if needed[1] else None,
     )
+
+
+def _with_dots(key):
+    """The key with the ... that the standard expects where a key leaves axes out."""
+    key = key if isinstance(key, tuple) else (key,)
+    return key if Ellipsis in key else (*key, ...)
 
 
 def _shape(x):

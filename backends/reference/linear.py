@@ -8,7 +8,7 @@ from backends.kernel import kernel
 @kernel
 def linear(xp, x, w, b, *, needed):
     """x @ w + b: (..., D), (D, K), (K,) or None -> (..., K)."""
-    y = x @ w
+    y = xp.matmul(x, w)
     if b is not None:
         y += b
     return y, (x, w)
@@ -17,12 +17,13 @@ def linear(xp, x, w, b, *, needed):
 @linear.backward
 def _(xp, dy, saved, *, needed):
     x, w = saved
-    dx = dy @ xp.matrix_transpose(w) if needed[0] else None
+    dx = xp.matmul(dy, xp.matrix_transpose(w)) if needed[0] else None
     dw = db = None
     if needed[1] or needed[2]:
         rows = dy if dy.ndim == 2 else xp.reshape(dy, (-1, dy.shape[-1]))  # (..., K) -> (M, K)
         if needed[1]:
-            dw = xp.matrix_transpose(x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1]))) @ rows
+            columns = xp.matrix_transpose(x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1])))  # (D, M)
+            dw = xp.matmul(columns, rows)
         if needed[2]:
             db = xp.sum(rows, axis=0)
     return dx, dw, db

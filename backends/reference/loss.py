@@ -7,7 +7,7 @@ equal weights; labels and weights get no gradient.
 from __future__ import annotations
 
 from backends.kernel import kernel
-from backends.standard import one_hot
+from backends.standard import one_hot, sign
 
 
 def _mean(xp, losses, weight):
@@ -83,7 +83,10 @@ def _(xp, dy, saved, *, label_smoothing, needed):
         return None, None, None
     e, total, target, share = saved
     scale = dy * share
-    return (e / total - target) * (scale if scale.ndim == 0 else scale[:, None]), None, None
+    dlogits = e / total
+    dlogits -= target
+    dlogits *= scale if scale.ndim == 0 else scale[:, None]
+    return dlogits, None, None
 
 
 # --- penalties on any number of weight arrays (notes 2.3)
@@ -108,4 +111,4 @@ def sum_of_absolutes(xp, *weights, scale, needed):
 
 @sum_of_absolutes.backward
 def _(xp, dy, weights, *, scale, needed):
-    return tuple((dy * scale) * xp.sign(w) if wanted else None for w, wanted in zip(weights, needed, strict=True))
+    return tuple((dy * scale) * sign(xp, w) if wanted else None for w, wanted in zip(weights, needed, strict=True))

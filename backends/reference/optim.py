@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import sqrt
 
 from backends.kernel import update_kernel
+from backends.standard import clip
 
 
 @update_kernel
@@ -66,7 +67,7 @@ def adagrad_(xp, theta, total, grad, *, lr, eps):
 @update_kernel
 def clip_(xp, x, *, limit):
     """x = min(max(x, -limit), limit)."""
-    x[...] = xp.clip(x, -limit, limit)
+    x[...] = clip(xp, x, -limit, limit)
 
 
 @update_kernel

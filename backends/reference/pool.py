@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.kernel import kernel
-from backends.standard import device_of, fold_windows, output_size, pad, strip, tap
+from backends.standard import clip, device_of, fold_windows, output_size, pad, strip, tap
 
 _ONE = (1, 1)
 
@@ -69,6 +69,6 @@ def _counted(xp, x, kernel, stride, padding):
         n, (before, after) = x.shape[1 + axis], padding[axis]
         starts = xp.arange(output_size(n + before + after, kernel[axis], stride[axis]), device=device_of(x))
         starts = starts * stride[axis] - before
-        inside = xp.clip(starts + kernel[axis], 0, n) - xp.clip(starts, 0, n)
+        inside = clip(xp, starts + kernel[axis], 0, n) - clip(xp, starts, 0, n)
         counts.append(xp.astype(inside, x.dtype))
     return (counts[0][:, None] * counts[1][None, :])[:, :, None]

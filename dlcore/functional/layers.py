@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def linear(x: Any, w: Any, b: Any = None) -> Tensor:
         )
     if x.data.dtype != w.data.dtype:
         same_dtype("linear", x, "w", w)
-    return apply(_linear.linear, x, w, _bias("linear", b, wshape[1]))
+    return apply(_linear.linear, x, w, b if b is None else _bias("linear", b, wshape[1]))
 
 
 def conv2d(
@@ -94,7 +95,7 @@ def conv2d(
     pads = padding_of("conv2d", padding, (wshape[0], wshape[1]), dilation)
     _check_window("conv2d", shape, (wshape[0], wshape[1]), stride, pads, dilation)
     return apply(
-        conv.conv2d, x, w, _bias("conv2d", b, wshape[3]), stride=stride, padding=pads, dilation=dilation
+        conv.conv2d, x, w, b if b is None else _bias("conv2d", b, wshape[3]), stride=stride, padding=pads, dilation=dilation
     )
 
 
@@ -171,11 +172,19 @@ def batch_norm(
     same_dtype("batch_norm", x, "gamma", gamma)
     if statistics is not None:
         mean, variance = (as_tensor(s) for s in statistics)
+        if mean.shape != shape[-1:] or variance.shape != shape[-1:]:
+            refuse(
+                "batch_norm",
+                f"the statistics have shapes {tuple(mean.shape)} and {tuple(variance.shape)}",
+                f"x has {shape[-1]} channels",
+                "give one mean and one variance a channel",
+            )
         return apply(norm.batch_norm_fixed, x, gamma, beta, mean, variance, eps=eps), mean.data, variance.data
-    if x.size == shape[-1]:
+    positions = prod(shape[:-1])
+    if positions < 2:
         refuse(
             "batch_norm",
-            f"the batch has one position ({tuple(shape)})",
+            f"the batch has {'one position' if positions else 'no positions'} {tuple(shape)}",
             "statistics need at least two",
             "use a larger batch, drop_last=True, or eval mode",
         )
@@ -241,9 +250,7 @@ def _integers(operation: str, name: str, values: Any) -> Tensor:
     return tensor
 
 
-def _bias(operation: str, b: Any, k: int) -> Tensor | None:
-    if b is None:
-        return None
+def _bias(operation: str, b: Any, k: int) -> Tensor:
     b = as_tensor(b)
     if b.data.shape != (k,):
         refuse(operation, f"b has shape {tuple(b.shape)}", f"w has {k} outputs", f"give b the shape ({k},)")
@@ -272,6 +279,8 @@ def _check_window(
 def _pool(kernel_pair: Any, operation: str, x: Tensor, kernel: Any, stride: Any, padding: Any) -> Tensor:
     if x.ndim != 4:
         refuse(operation, f"x has shape {tuple(x.shape)}", "(N, H, W, C) is expected", "reshape to four axes")
+    if not isdtype(namespace_of(x.data), x.dtype, "real floating"):
+        refuse(operation, f"x is {x.dtype}", "floating-point numbers are expected", "convert the images to float32")
     kernel = pair(operation, "kernel", kernel)
     stride = kernel if stride is None else pair(operation, "stride", stride)
     pads = padding_of(operation, padding, kernel)

@@ -33,9 +33,9 @@ def mse(prediction: Any, target: Any, *, sample_weight: Any = None) -> Tensor:
 
     Source: notes, 1.3; for scalar outputs this is 1/m sum (a - y)².
     """
-    prediction = as_tensor(prediction)
-    target = _target("mse", prediction, target)
-    return apply(_loss.mse, prediction, target, _example_weights("mse", prediction, sample_weight))
+    prediction, target = _checked_target("mse", prediction, target)
+    weight = _example_weights("mse", prediction, sample_weight)
+    return apply(_loss.mse, prediction, _reshaped(target, prediction), weight)
 
 
 def binary_cross_entropy(
@@ -56,8 +56,8 @@ def binary_cross_entropy(
 
     Source: notes, 1.3.
     """
-    logits = as_tensor(logits)
-    target = _target("binary_cross_entropy", logits, target)
+    logits, target = _checked_target("binary_cross_entropy", logits, target)
+    smoothing = _smoothing("binary_cross_entropy", label_smoothing)
     if on_host(target) and target.size and not (target.data.min() >= 0 and target.data.max() <= 1):
         raise DataError(
             f"binary_cross_entropy: targets span {target.data.min()} to {target.data.max()} but 0 to 1 is expected; "
@@ -65,12 +65,11 @@ def binary_cross_entropy(
         )
     weight = _example_weights("binary_cross_entropy", logits, sample_weight)
     if class_weight is not None:
-        low, high = _class_weights("binary_cross_entropy", class_weight, 2)
+        low, high = (float(w) for w in _class_weights("binary_cross_entropy", class_weight, 2))
+        target = _reshaped(target, logits)
         by_class = low + (high - low) * target.data
         weight = by_class if weight is None else weight * by_class
-    return apply(
-        _loss.binary_cross_entropy, logits, target, weight, label_smoothing=_smoothing("binary_cross_entropy", label_smoothing)
-    )
+    return apply(_loss.binary_cross_entropy, logits, _reshaped(target, logits), weight, label_smoothing=smoothing)
 
 
 def cross_entropy(
@@ -101,6 +100,8 @@ def cross_entropy(
             "logits (..., K) and labels (...) are expected",
             "pass integer labels, one an example, not one-hot rows",
         )
+    _some("cross_entropy", logits)
+    smoothing = _smoothing("cross_entropy", label_smoothing)
     classes = shape[-1]
     if out_of_range(labels, classes):
         bad = labels.data[(labels.data < 0) | (labels.data >= classes)][0]
@@ -119,26 +120,35 @@ def cross_entropy(
         logits = logits.reshape(-1, classes)  # (N, T, K) -> (N T, K)
         labels = Tensor(xp.reshape(labels.data, (-1,)))
         weight = None if weight is None else xp.reshape(weight, (-1,))
-    return apply(
-        _loss.cross_entropy, logits, labels, weight, label_smoothing=_smoothing("cross_entropy", label_smoothing)
-    )
+    return apply(_loss.cross_entropy, logits, labels, weight, label_smoothing=smoothing)
 
 
-def _target(operation: str, prediction: Tensor, target: Any) -> Tensor:
-    target = as_tensor(target)
+def _some(operation: str, x: Tensor) -> None:
+    if not x.size:
+        raise DataError(
+            f"{operation}: shape {tuple(x.shape)} holds no examples, at least one is expected; check the data"
+        )
+
+
+def _checked_target(operation: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """The two as tensors of one dtype; the target's shape may still lack the prediction's last axis of 1."""
+    prediction, target = as_tensor(prediction), as_tensor(target)
     if target.data.dtype != prediction.data.dtype:
         xp = namespace_of(target.data)
         target = Tensor(xp.astype(target.data, prediction.data.dtype))
-    if target.data.shape == prediction.data.shape:
-        return target
-    if (*target.data.shape, 1) == prediction.data.shape:
-        return target.reshape(prediction.data.shape)
-    return refuse(
-        operation,
-        f"the prediction has shape {tuple(prediction.shape)} and the target {tuple(target.shape)}",
-        "equal shapes are expected",
-        "reshape the target, or check the units of the last layer",
-    )
+    if prediction.data.shape not in (target.data.shape, (*target.data.shape, 1)):
+        refuse(
+            operation,
+            f"the prediction has shape {tuple(prediction.shape)} and the target {tuple(target.shape)}",
+            "equal shapes are expected",
+            "reshape the target, or check the units of the last layer",
+        )
+    _some(operation, prediction)
+    return prediction, target
+
+
+def _reshaped(target: Tensor, prediction: Tensor) -> Tensor:
+    return target if target.data.shape == prediction.data.shape else target.reshape(prediction.data.shape)
 
 
 def _smoothing(operation: str, share: float) -> float:
@@ -168,12 +178,16 @@ def _example_weights(operation: str, examples: Tensor, weights: Any, like: Tenso
     if weights is None:
         return None
     like = examples if like is None else like
+    if isinstance(weights, Tensor):
+        weights = weights.data
     if isinstance(weights, list | tuple | np.ndarray):
         host = np.asarray(weights, dtype=np.float64)
         if not (host >= 0).all() or not host.any():
             refuse(operation, "sample_weight has negative weights or only 0", "weights >= 0 are expected", "mend them")
         weights = _beside(like, host)
     weights = as_tensor(weights).data
+    if weights.dtype != like.data.dtype:
+        weights = namespace_of(weights).astype(weights, like.data.dtype)
     shape = tuple(examples.data.shape)
     if tuple(weights.shape) != shape[: weights.ndim] or weights.ndim < 1:
         refuse(

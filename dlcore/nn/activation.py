@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dlcore import functional as F
-from dlcore.errors import ConfigError
 from dlcore.nn.module import Module
+from dlcore.recorded import number
 from dlcore.tensor import Tensor
 
 __all__ = ["LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
@@ -23,9 +23,7 @@ class LeakyReLU(Module):
     """max(alpha x, x), 0 <= alpha < 1."""
 
     def __init__(self, alpha: float = 0.01) -> None:
-        if not 0 <= alpha < 1:
-            raise ConfigError(f"LeakyReLU: alpha is {alpha} but 0 <= alpha < 1 is expected")
-        self.alpha = alpha
+        self.alpha = number("LeakyReLU", "alpha", alpha, 0.0, 1.0)
 
     def forward(self, x: Any) -> Tensor:
         return F.leaky_relu(x, self.alpha)

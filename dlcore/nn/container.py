@@ -22,8 +22,7 @@ class Sequential(Module):
 
     def __init__(self, *layers: Module) -> None:
         for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise ConfigError(f"Sequential: layer {i} is a {type(layer).__name__} but a Module is expected")
+            _check_module("Sequential", f"layer {i}", layer)
         if not layers:
             raise ConfigError("Sequential: no layers came; pass at least one")
         self.layers = layers
@@ -47,6 +46,9 @@ class Residual(Module):
     """x + inner(x), or shortcut(x) + inner(x) where the shapes differ (He et al., 2016)."""
 
     def __init__(self, inner: Module, shortcut: Module | None = None) -> None:
+        _check_module("Residual", "inner", inner)
+        if shortcut is not None:
+            _check_module("Residual", "shortcut", shortcut)
         self.inner = inner
         self.shortcut = shortcut
 
@@ -71,6 +73,10 @@ class Heads(Module):
     """
 
     def __init__(self, heads: Mapping[str, Module]) -> None:
+        if not isinstance(heads, Mapping) or not heads:
+            raise ConfigError(f"Heads: {heads!r} came but a dict of names and modules is expected")
+        for name, head in heads.items():
+            _check_module("Heads", f"{name!r}", head)
         self.heads = dict(heads)
 
     def _fields(self) -> Iterator[tuple[str, Any]]:
@@ -78,3 +84,9 @@ class Heads(Module):
 
     def forward(self, x: Any) -> dict[str, Any]:
         return {name: head(x) for name, head in self.heads.items()}
+
+
+def _check_module(owner: str, name: str, value: Any) -> None:
+    if not isinstance(value, Module):
+        came = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        raise ConfigError(f"{owner}: {name} is {came} but a Module is expected, such as nn.Dense(3)")

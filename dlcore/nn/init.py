@@ -55,36 +55,54 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, receptive * shape[-2]), max(1, receptive * shape[-1])
 
 
-def _scaled(name: str, variance: Callable[[int, int], float], uniform_: bool) -> Initializer:
-    def draw(key: Key, shape: tuple[int, ...]) -> np.ndarray:
-        std = math.sqrt(variance(*_fans(shape)))
-        if uniform_:
-            limit = math.sqrt(3.0) * std  # a uniform number in [-a, a] has the standard deviation a / sqrt(3)
-            return random.uniform(key, shape, -limit, limit)
-        return random.normal(key, shape, std)
-
-    return Initializer(name, draw)
+def _scaled(variance: Callable[[int, int], float], uniform_: bool, key: Key, shape: tuple[int, ...]) -> np.ndarray:
+    std = math.sqrt(variance(*_fans(shape)))
+    if uniform_:
+        limit = math.sqrt(3.0) * std  # a uniform number in [-a, a] has the standard deviation a / sqrt(3)
+        return random.uniform(key, shape, -limit, limit)
+    return random.normal(key, shape, std)
 
 
-zeros = Initializer("zeros", lambda key, shape: np.zeros(shape, dtype=np.float32))
+def _by_variance(name: str, variance: Callable[[int, int], float]) -> Initializer:
+    # Functions of this module rather than closures: a model is pickled with its initialisers.
+    return Initializer(name, functools.partial(_scaled, variance, name.endswith("uniform")))
+
+
+def _he(n_in: int, n_out: int) -> float:
+    return 2.0 / n_in
+
+
+def _xavier(n_in: int, n_out: int) -> float:
+    return 1.0 / n_in
+
+
+def _glorot(n_in: int, n_out: int) -> float:
+    return 2.0 / (n_in + n_out)
+
+
+def _zeros(key: Key, shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape, dtype=np.float32)
+
+
+zeros = Initializer("zeros", _zeros)
 """All 0: right for biases; for weights it fails to break symmetry."""
 
-he_normal = _scaled("he_normal", lambda n_in, n_out: 2.0 / n_in, uniform_=False)
+he_normal = _by_variance("he_normal", _he)
 """Normal with variance 2 / n_in, for ReLU (He et al., 2015; notes 2.4)."""
 
-he_uniform = _scaled("he_uniform", lambda n_in, n_out: 2.0 / n_in, uniform_=True)
+he_uniform = _by_variance("he_uniform", _he)
 """Uniform with variance 2 / n_in."""
 
-xavier_normal = _scaled("xavier_normal", lambda n_in, n_out: 1.0 / n_in, uniform_=False)
+xavier_normal = _by_variance("xavier_normal", _xavier)
 """Normal with variance 1 / n_in, as the notes write Xavier's rule (2.4)."""
 
-xavier_uniform = _scaled("xavier_uniform", lambda n_in, n_out: 1.0 / n_in, uniform_=True)
+xavier_uniform = _by_variance("xavier_uniform", _xavier)
 """Uniform with variance 1 / n_in."""
 
-glorot_normal = _scaled("glorot_normal", lambda n_in, n_out: 2.0 / (n_in + n_out), uniform_=False)
+glorot_normal = _by_variance("glorot_normal", _glorot)
 """Normal with variance 2 / (n_in + n_out) (Glorot and Bengio, 2010)."""
 
-glorot_uniform = _scaled("glorot_uniform", lambda n_in, n_out: 2.0 / (n_in + n_out), uniform_=True)
+glorot_uniform = _by_variance("glorot_uniform", _glorot)
 """Uniform with variance 2 / (n_in + n_out)."""
 
 

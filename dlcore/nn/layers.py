@@ -13,6 +13,7 @@ from dlcore.errors import ConfigError
 from dlcore.nn.init import Initializer, named
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
+from dlcore.recorded import number, settings
 from dlcore.tensor import Tensor
 
 __all__ = ["BatchNorm", "Conv2D", "Dense", "Dropout", "Embedding"]
@@ -74,10 +75,11 @@ class Conv2D(Module):
         init: str | Initializer = "he_normal",
     ) -> None:
         self.filters = _positive("Conv2D", "filters", filters)
-        self.kernel_size = F.pair("Conv2D", "kernel_size", kernel_size)
-        self.stride = F.pair("Conv2D", "stride", stride)
-        self.dilation = F.pair("Conv2D", "dilation", dilation)
-        self.padding = F.padding_of("Conv2D", padding, self.kernel_size, self.dilation)
+        with settings():
+            self.kernel_size = F.pair("Conv2D", "kernel_size", kernel_size)
+            self.stride = F.pair("Conv2D", "stride", stride)
+            self.dilation = F.pair("Conv2D", "dilation", dilation)
+            self.padding = F.padding_of("Conv2D", padding, self.kernel_size, self.dilation)
         self.bias = bias
         self.init = named(init)
 
@@ -133,10 +135,8 @@ class BatchNorm(Module):
     """
 
     def __init__(self, momentum: float = 0.9, eps: float = 1e-5) -> None:
-        if not 0 <= momentum < 1:
-            raise ConfigError(f"BatchNorm: momentum is {momentum} but 0 <= momentum < 1 is expected")
-        self.momentum = momentum
-        self.eps = eps
+        self.momentum = number("BatchNorm", "momentum", momentum, 0.0, 1.0)
+        self.eps = number("BatchNorm", "eps", eps, 0.0, float("inf"))
 
     def setup(self, x: Tensor) -> None:
         c = (x.shape[-1],)
@@ -168,9 +168,7 @@ class Dropout(Module):
     """
 
     def __init__(self, rate: float = 0.5) -> None:
-        if not 0 <= rate < 1:
-            raise ConfigError(f"Dropout: rate is {rate} but 0 <= rate < 1 is expected; it is the share that is dropped")
-        self.rate = rate
+        self.rate = number("Dropout", "rate", rate, 0.0, 1.0)
 
     def forward(self, x: Any) -> Tensor:
         if not self.training or not self.rate:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from backends import random, transfer
-from backends.device import CPU, Device
+from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, isdtype, name_of, namespace_of
 from backends.random import Key
 from dlcore.errors import CheckpointError, ConfigError, DlcoreError
@@ -57,6 +57,7 @@ class _Build:
 
     seed: int
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)  # id of the module -> its output's shape
+    prepared: list[Module] = field(default_factory=list)  # whose setup ran
 
 
 _building: ContextVar[_Build | None] = ContextVar("building", default=None)
@@ -65,8 +66,8 @@ _building: ContextVar[_Build | None] = ContextVar("building", default=None)
 class Module(Recorded):
     """Base of layers and models: subclass it, put layers and Parameters in fields, and define ``forward``.
 
-    Fields may be Modules, Parameters, Buffers, lists or dicts of Modules, and plain values. Layers make their
-    parameters in ``setup``, when they first see data. A model lays all its parameters out in one
+    Fields may be Modules, Parameters, Buffers, lists and dicts of them, nested as one likes, and plain values. Layers
+    make their parameters in ``setup``, when they first see data. A model lays all its parameters out in one
     :class:`~dlcore.nn.parameter.ParameterVector` when it is built: by :meth:`build`, or at the first call.
 
     >>> from dlcore import nn
@@ -115,15 +116,17 @@ class Module(Recorded):
         return y
 
     def _prepare(self, x: Tensor) -> None:
-        if _building.get() is None:
+        build = _building.get()
+        if build is None:
             xp = namespace_of(x.data)
-            device = CPU if xp is NUMPY else Device(f"{name_of(xp)} {x.device}", xp, x.device)
+            device = CPU if xp is NUMPY else Device(_device_name(xp, x.device), xp, x.device, why="where the data are")
             integer = isdtype(xp, x.dtype, "integral")
             dtype = "float32" if integer else str(x.dtype).split(".")[-1]
             self.build(x.shape[1:], dtype=dtype, device=device, input_dtype="int64" if integer else None)
         else:
             self.setup(x)
             self._ready = True
+            build.prepared.append(self)
 
     # --- building
 
@@ -133,7 +136,7 @@ class Module(Recorded):
         seed: int | None = None,
         *,
         dtype: str = "float32",
-        device: Device = CPU,
+        device: Device | str = CPU,
         input_dtype: str | None = None,
     ) -> Self:
         """Make all parameters for inputs of ``input_shape`` (without N) and lay them out in one vector on ``device``.
@@ -146,6 +149,12 @@ class Module(Recorded):
         """
         if dtype not in ("float32", "float64"):
             raise ConfigError(f"build: dtype is {dtype!r} but 'float32' or 'float64' is expected")
+        if not isinstance(input_shape, tuple | list):
+            raise ConfigError(
+                f"build: input_shape is {input_shape!r} but a tuple without N is expected, such as (784,) or "
+                "(28, 28, 1)"
+            )
+        device = resolve(device)
         seed = _default_seed if seed is None else int(seed)
         self._name_fields("", set())
         modules = [module for _, module in self.named_modules()]
@@ -156,27 +165,44 @@ class Module(Recorded):
             self.eval()
             with no_grad(), _set(progress):
                 self(np.zeros((2, *input_shape), dtype=input_dtype or "float32"))
-        except DlcoreError as error:
-            raise type(error)(f"build for inputs of shape {tuple(input_shape)}: {error}") from None
+            self._check_reached(progress)
+        except BaseException as error:
+            for module in progress.prepared:  # so that another build starts anew
+                module._ready = False
+            if isinstance(error, DlcoreError):
+                raise type(error)(f"build for inputs of shape {tuple(input_shape)}: {error}") from None
+            raise
         finally:
             for module, flag in zip(modules, flags, strict=True):
                 module.training = flag
-        unreached = [path or type(m).__name__ for path, m in self.named_modules() if not m._ready]
-        if unreached:
-            raise ConfigError(
-                f"build: forward never called {', '.join(unreached)}; call every layer, or leave it out of the fields"
-            )
         self._name_fields("", set())
         self.input_shape = tuple(input_shape)
         self._shapes = {path: progress.shapes.get(id(m)) for path, m in self.named_modules()}
         self.clock = Clock(seed)
         for _, module in self.named_modules():
             module.clock = self.clock
+            module.vector = None  # what was built by itself before is now a part of this model
         self.vector = ParameterVector(self.parameters(), device, dtype)
         for _, buffer in self.named_buffers():
             host = transfer.to_host(buffer.data).astype(dtype)
             buffer.data = transfer.to_device(host, device)
         return self
+
+    def _check_reached(self, build: _Build) -> None:
+        """Every layer in the fields was called, and every layer that was called is in the fields."""
+        modules = dict(self.named_modules())
+        unreached = [path or type(m).__name__ for path, m in modules.items() if not m._ready]
+        if unreached:
+            raise ConfigError(
+                f"forward never called {', '.join(unreached)}; call every layer, or leave it out of the fields"
+            )
+        known = {id(m) for m in modules.values()}
+        foreign = [repr(m) for m in build.prepared if id(m) not in known]
+        if foreign:
+            raise ConfigError(
+                f"forward called {', '.join(foreign)}, which would never be trained, for it is in no field; keep every "
+                "layer in a field, or in lists and dicts there"
+            )
 
     def _name_fields(self, prefix: str, seen: set[int]) -> None:
         self.path = prefix.removesuffix(".")
@@ -198,14 +224,8 @@ class Module(Recorded):
     def _fields(self) -> Iterator[tuple[str, Any]]:
         """The Modules, Parameters and Buffers in the fields, in the order of their definition."""
         for name, value in vars(self).items():
-            if name == "config":
-                continue
-            if isinstance(value, Module | Parameter | Buffer):
-                yield name, value
-            elif isinstance(value, list | tuple):
-                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Module))
-            elif isinstance(value, dict):
-                yield from ((f"{name}.{key}", item) for key, item in value.items() if isinstance(item, Module))
+            if name != "config":
+                yield from _nested(name, value)
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module and all below it, each once, with their paths."""
@@ -253,6 +273,7 @@ class Module(Recorded):
     @property
     def output_shape(self) -> tuple[int, ...] | None:
         """The shape of the output without N; None where the model gives several."""
+        self.built()
         shape = self._shapes[""]
         return None if shape is None else shape[1:]
 
@@ -261,8 +282,9 @@ class Module(Recorded):
         """Where the parameters are."""
         return self.built().device
 
-    def to(self, device: Device) -> Self:
-        """Move parameters and buffers to ``device``."""
+    def to(self, device: Device | str) -> Self:
+        """Move parameters and buffers to ``device``, such as "cuda"."""
+        device = resolve(device)
         self.built().to(device)
         for _, buffer in self.named_buffers():
             buffer.data = transfer.to_device(transfer.to_host(buffer.data), device)
@@ -360,8 +382,26 @@ class Module(Recorded):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self.vector is not None:  # a copied model: its parameters are views of its own vector
-            self.vector.relink()
+        if self.vector is not None:  # a model that was pickled: its buffers come as host arrays
+            for _, buffer in self.named_buffers():
+                buffer.data = transfer.to_device(buffer.data, self.vector.device)
+
+
+def _nested(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The Modules, Parameters and Buffers in a field, found in lists and dicts too."""
+    if isinstance(value, Module | Parameter | Buffer):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _nested(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _nested(f"{name}.{key}", item)
+
+
+def _device_name(xp: Any, native: Any) -> str:
+    library = name_of(xp)
+    return f"cuda:{native.id}" if library == "cupy" else f"{library} {native}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ with the modules, not with the optimisers, because a model lays it out when it i
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends import transfer
-from backends.device import CPU, Device
+from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, namespace_of
-from dlcore.errors import ShapeError
+from dlcore.errors import ConfigError, ShapeError
+from dlcore.recorded import did_you_mean, number
 from dlcore.tensor import Tensor
 
 __all__ = ["Buffer", "Parameter", "ParameterVector", "Run", "Segment"]
@@ -52,6 +54,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, decay: bool = True) -> None:
         super().__init__(data, requires_grad=True)
+        self._data = namespace_of(self._data).asarray(self._data, copy=True)  # assignments write into it
         self.owner = _Version()
         self.decay = decay
         self.path = ""
@@ -88,6 +91,21 @@ class Parameter(Tensor):
         """Make this parameter a view of ``owner``'s arrays."""
         self.owner, self._data, self._grad = owner, data, grad
 
+    def numpy(self) -> np.ndarray:
+        """The values on the host, copied: on every device, later updates leave them as they are."""
+        return np.array(super().numpy())
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        placed = isinstance(self.owner, ParameterVector)  # then the values are the vector's, which travels along
+        arrays = (None, None) if placed else (self._data, self._grad)
+        return (*arrays, self.owner, self.decay, self.path, self.requires_grad)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        data, grad, owner, self.decay, self.path, self.requires_grad = state
+        self.node, self.slot = None, 0
+        if data is not None:
+            self.place(owner, data, grad)
+
     def __repr__(self) -> str:
         return f"Parameter({self.path or 'unnamed'}, shape {tuple(self.shape)})"
 
@@ -100,6 +118,17 @@ class Buffer:
     def __init__(self, data: Any) -> None:
         self.data = data
         self.path = ""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
+        twin = Buffer(namespace_of(self.data).asarray(self.data, copy=True))
+        twin.path = self.path
+        return twin
+
+    def __getstate__(self) -> tuple[Any, str]:
+        return transfer.to_host(self.data), self.path  # the model brings it to its device again
+
+    def __setstate__(self, state: tuple[Any, str]) -> None:
+        self.data, self.path = state
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -177,11 +206,28 @@ class ParameterVector:
     def __len__(self) -> int:
         return self.theta.shape[0]
 
-    def relink(self) -> None:
-        """Make the parameters views of this vector again, after both were copied."""
-        grad = self.grad
-        self._lay_out(self.theta, self.device)
-        self.grad[...] = grad
+    def __deepcopy__(self, memo: dict[int, Any]) -> ParameterVector:
+        twin = ParameterVector.__new__(ParameterVector)
+        memo[id(self)] = twin
+        twin.parameters = copy.deepcopy(self.parameters, memo)
+        twin.segments = copy.deepcopy(self.segments, memo)
+        twin.version, twin._runs = self.version, None
+        twin._lay_out(self.xp.asarray(self.theta, copy=True), self.device)
+        twin.grad[...] = self.grad
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        arrays = {"theta": transfer.to_host(self.theta), "grad": transfer.to_host(self.grad)}
+        return {**arrays, "device": self.device.name} | {
+            name: getattr(self, name) for name in ("parameters", "segments", "version")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.parameters, self.segments = state["parameters"], state["segments"]
+        self.version, self._runs = state["version"], None
+        device = resolve(state["device"])
+        self._lay_out(transfer.to_device(state["theta"], device), device)
+        self.grad[...] = transfer.to_device(state["grad"], device)
 
     def to(self, device: Device) -> None:
         """Move every parameter to ``device``; gradients start at zero there."""
@@ -200,9 +246,14 @@ class ParameterVector:
 
     def scale_lr(self, path: str, factor: float) -> None:
         """Give one parameter its own factor on the learning rate."""
-        for s in self.segments:
-            if s.path == path:
-                s.lr_scale = float(factor)
+        matching = [s for s in self.segments if s.path == path]
+        if not matching:
+            paths = [s.path for s in self.segments]
+            raise ConfigError(
+                f"scale_lr: {path!r} is no parameter{did_you_mean(path, paths)}; there are {', '.join(paths)}"
+            )
+        for s in matching:
+            s.lr_scale = number("scale_lr", "factor", factor, 0.0, float("inf"))
         self._runs = None
 
     def runs(self) -> list[Run]:
@@ -218,17 +269,15 @@ class ParameterVector:
         return self._decay_runs
 
     def _join(self, by_decay: bool) -> Iterator[Run]:
-        start, last = 0, None
-        ends = [s.start for s in self.segments[1:]] + [len(self)]
-        for s, end in zip(self.segments, ends, strict=True):
+        start, last = 0, (False, False, 1.0)
+        for s in self.segments:
             settings = (s.active, s.decay if by_decay else False, s.lr_scale)
-            if last is not None and settings != last:
-                if last[0]:
+            if settings != last:
+                if last[0] and start < s.start:
                     yield Run(slice(start, s.start), last[1], last[2])
-                start = s.start
-            last = settings
-            if end == len(self) and last[0]:
-                yield Run(slice(start, end), last[1], last[2])
+                start, last = s.start, settings
+        if last[0] and start < len(self):
+            yield Run(slice(start, len(self)), last[1], last[2])
 
 
 def _fitting(p: Parameter, value: Any) -> Any:

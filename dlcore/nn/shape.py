@@ -7,7 +7,9 @@ from typing import Any
 
 from backends.standard import Padding
 from dlcore import functional as F
+from dlcore.errors import ShapeError
 from dlcore.nn.module import Module
+from dlcore.recorded import settings
 from dlcore.tensor import Tensor, as_tensor
 
 __all__ = ["AvgPool2D", "Flatten", "GlobalAvgPool2D", "MaxPool2D"]
@@ -29,9 +31,11 @@ class MaxPool2D(Module):
         stride: int | tuple[int, int] | None = None,
         padding: str | Padding = "valid",
     ) -> None:
-        self.kernel_size = F.pair(type(self).__name__, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else F.pair(type(self).__name__, "stride", stride)
-        self.padding = F.padding_of(type(self).__name__, padding, self.kernel_size)
+        name = type(self).__name__
+        with settings():
+            self.kernel_size = F.pair(name, "kernel_size", kernel_size)
+            self.stride = self.kernel_size if stride is None else F.pair(name, "stride", stride)
+            self.padding = F.padding_of(name, padding, self.kernel_size)
 
     def forward(self, x: Any) -> Tensor:
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
@@ -53,7 +57,12 @@ class GlobalAvgPool2D(Module):
     """The mean over height and width: (N, H, W, C) -> (N, C)."""
 
     def forward(self, x: Any) -> Tensor:
-        return as_tensor(x).mean(axis=(1, 2))
+        x = as_tensor(x)
+        if x.ndim != 4:
+            raise ShapeError(
+                f"GlobalAvgPool2D: x has shape {tuple(x.shape)} but (N, H, W, C) is expected; reshape to four axes"
+            )
+        return x.mean(axis=(1, 2))
 
 
 class Flatten(Module):

@@ -8,7 +8,7 @@ from backends.reference import optim as update
 from dlcore.errors import ConfigError
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import ParameterVector, Run
-from dlcore.recorded import Recorded
+from dlcore.recorded import Recorded, number
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSprop"]
 
@@ -33,8 +33,7 @@ class Optimizer(Recorded):
     """Names of the state: one array like theta each, all zero at the start."""
 
     def __init__(self, lr: float) -> None:
-        _check(type(self).__name__, "lr", lr, 0.0, float("inf"))
-        self.lr = lr
+        self.lr = number(type(self).__name__, "lr", lr, 0.0, float("inf"))
         self.steps = 0
         self.state: dict[str, Any] = {}
         self.vector: ParameterVector | None = None
@@ -80,6 +79,11 @@ class Optimizer(Recorded):
     def _attached(self) -> ParameterVector:
         if self.vector is None:
             raise ConfigError(f"{type(self).__name__}: attach(model) must come before step and zero_grad")
+        if self.model is not None and self.model.vector is not self.vector:
+            raise ConfigError(
+                f"{type(self).__name__}: the model has been built again, with a new vector of parameters; "
+                "attach the optimiser to the model that is trained now"
+            )
         return self.vector
 
 
@@ -118,7 +122,7 @@ class Momentum(Optimizer):
 
     def __init__(self, lr: float, beta: float = 0.9, bias_correction: bool = False, nesterov: bool = False) -> None:
         super().__init__(lr)
-        self.beta = _check("Momentum", "beta", beta, 0.0, 1.0)
+        self.beta = number("Momentum", "beta", beta, 0.0, 1.0)
         self.bias_correction = bias_correction
         self.nesterov = nesterov
 
@@ -149,8 +153,8 @@ class RMSprop(Optimizer):
 
     def __init__(self, lr: float, beta: float = 0.9, eps: float = 1e-8) -> None:
         super().__init__(lr)
-        self.beta = _check("RMSprop", "beta", beta, 0.0, 1.0)
-        self.eps = _check("RMSprop", "eps", eps, 0.0, float("inf"))
+        self.beta = number("RMSprop", "beta", beta, 0.0, 1.0)
+        self.eps = number("RMSprop", "eps", eps, 0.0, float("inf"))
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         update.rmsprop_(*self.arrays(vector, run), lr=lr, beta=self.beta, eps=self.eps)
@@ -174,9 +178,9 @@ class Adam(Optimizer):
 
     def __init__(self, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
         super().__init__(lr)
-        self.beta1 = _check(type(self).__name__, "beta1", beta1, 0.0, 1.0)
-        self.beta2 = _check(type(self).__name__, "beta2", beta2, 0.0, 1.0)
-        self.eps = _check(type(self).__name__, "eps", eps, 0.0, float("inf"))
+        self.beta1 = number(type(self).__name__, "beta1", beta1, 0.0, 1.0)
+        self.beta2 = number(type(self).__name__, "beta2", beta2, 0.0, 1.0)
+        self.eps = number(type(self).__name__, "eps", eps, 0.0, float("inf"))
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         update.adam_(
@@ -202,7 +206,7 @@ class AdamW(Adam):
         self, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, decay: float = 0.01
     ) -> None:
         super().__init__(lr, beta1, beta2, eps)
-        self.decay = _check("AdamW", "decay", decay, 0.0, float("inf"))
+        self.decay = number("AdamW", "decay", decay, 0.0, float("inf"))
 
     def runs(self, vector: ParameterVector) -> list[Run]:
         return vector.decay_runs()
@@ -223,13 +227,7 @@ class Adagrad(Optimizer):
 
     def __init__(self, lr: float, eps: float = 1e-8) -> None:
         super().__init__(lr)
-        self.eps = _check("Adagrad", "eps", eps, 0.0, float("inf"))
+        self.eps = number("Adagrad", "eps", eps, 0.0, float("inf"))
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         update.adagrad_(*self.arrays(vector, run), lr=lr, eps=self.eps)
-
-
-def _check(owner: str, name: str, value: float, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
-        raise ConfigError(f"{owner}: {name} is {value!r} but a number in [{low:g}, {high:g}) is expected")
-    return float(value)

@@ -69,7 +69,7 @@ class Exponential(Schedule):
     """
 
     def __init__(self, base: float) -> None:
-        if not 0 < base <= 1:
+        if isinstance(base, bool) or not isinstance(base, int | float) or not 0 < base <= 1:
             raise ConfigError(f"Exponential: base is {base!r} but 0 < base <= 1 is expected, such as 0.95")
         self.base = base
 
@@ -126,9 +126,12 @@ class Piecewise(Schedule):
     """
 
     def __init__(self, rates: Mapping[int, float]) -> None:
-        if not rates or any(int(epoch) < 0 or rate < 0 for epoch, rate in rates.items()):
+        try:
+            self.rates = dict(sorted((int(epoch), float(rate)) for epoch, rate in rates.items()))
+        except (AttributeError, TypeError, ValueError):
+            self.rates = {}
+        if not self.rates or not all(epoch >= 0 and 0 <= rate < math.inf for epoch, rate in self.rates.items()):
             raise ConfigError(f"Piecewise: {rates!r} came but {{epoch: rate}} with numbers >= 0 is expected")
-        self.rates = {int(epoch): float(rate) for epoch, rate in sorted(rates.items(), key=lambda item: int(item[0]))}
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         for start, rate in self.rates.items():
@@ -167,6 +170,8 @@ class Warmup(Schedule):
 
     def __init__(self, steps: int, then: Schedule | None = None) -> None:
         self.steps = int(_at_least("Warmup", "steps", steps, 1))
+        if then is not None and not isinstance(then, Schedule):
+            raise ConfigError(f"Warmup: then is {then!r} but a schedule is expected, such as Cosine(10)")
         self.then = then or Constant()
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:

@@ -84,7 +84,7 @@ class EarlyStopping(Callback):
 
 
 class Checkpoint(Callback):
-    """Write the weights to ``folder/model.safetensors`` at the end.
+    """Write the weights to ``folder/model.safetensors`` at the end, unless a loss was not finite.
 
     In a list it comes after EarlyStopping, whose restored weights it then writes.
     """
@@ -97,5 +97,5 @@ class Checkpoint(Callback):
         return self.folder / "model.safetensors"
 
     def on_end(self, trainer: Trainer) -> None:
-        if np.isfinite(trainer.last_loss):
+        if trainer.healthy():
             save_weights(trainer.model, self.path)

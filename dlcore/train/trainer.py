@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -82,7 +81,7 @@ class Trainer:
         self.epochs = 0
         self.step = 0
         self.steps_per_epoch = 0
-        self.last_loss = math.nan
+        self._diverged = False
         self._lr = self.optimizer.lr
         self._stopping = False
         self._ring: list[tuple[Any, Any, int]] = []
@@ -104,16 +103,17 @@ class Trainer:
         self.epochs = self.epoch + epochs
         self.steps_per_epoch = -(-len(train) // batch_size)
         self._stopping = False
-        self._notify("on_start")
-        try:
-            while self.epoch < self.epochs and not self._stopping:
-                self._notify("on_epoch_start")
-                record = self._epoch(train, dev, batch_size)
-                self.history.append(record)
-                self._notify("on_epoch", record)
-                self.epoch += 1
-        finally:
-            self._notify("on_end")
+        with self.device.active():
+            self._notify("on_start")
+            try:
+                while self.epoch < self.epochs and not self._stopping:
+                    self._notify("on_epoch_start")
+                    record = self._epoch(train, dev, batch_size)
+                    self.history.append(record)
+                    self._notify("on_epoch", record)
+                    self.epoch += 1
+            finally:
+                self._notify("on_end")
         return self.history
 
     def evaluate(self, data: Dataset, batch_size: int = 256) -> dict[str, float]:
@@ -167,7 +167,7 @@ class Trainer:
         start = time.perf_counter()
         self.model.train()
         measured = _Measured(self.objectives)
-        sums = np.zeros(3)  # of loss · rows, penalty · rows, rows
+        self._sums = np.zeros(3)  # of loss · rows, penalty · rows, rows
         order = batches(Dataset(train.x, np.arange(len(train))), batch_size, seed=self.seed, epoch=self.epoch)
         seen = []
         for x, rows in order:
@@ -175,9 +175,10 @@ class Trainer:
             self._one_step(self._upload(x), y, len(rows), measured)
             seen.append(rows)
             if len(self._ring) >= READ_EVERY:
-                sums += self._read_losses()
+                self._read_losses()
             self._notify("on_step")
-        sums += self._read_losses()
+        self._read_losses()
+        sums = self._sums
         rows = np.concatenate(seen)
         seconds = time.perf_counter() - start
         record: dict[str, Any] = {"epoch": self.epoch, "loss": float(sums[0] / sums[2])}
@@ -210,10 +211,18 @@ class Trainer:
         self._ring.append((loss.data, None if penalty is None else penalty.data, rows))
         measured.add(outputs)
 
-    def _read_losses(self) -> np.ndarray:
+    def healthy(self) -> bool:
+        """Whether every loss so far was finite, and so the weights are worth saving; waits for the device."""
+        try:
+            self._read_losses()
+        except TrainingError:
+            pass
+        return not self._diverged
+
+    def _read_losses(self) -> None:
         """Bring the losses since the last read to the host, check them, and sum them up: one wait for the device."""
         if not self._ring:
-            return np.zeros(3)
+            return
         xp = namespace_of(self._ring[0][0])
         columns = [[loss for loss, _, _ in self._ring]]
         if self.penalty is not None:
@@ -225,14 +234,13 @@ class Trainer:
         self._ring.clear()
         bad = np.flatnonzero(~np.isfinite(values[0]))
         if bad.size:
-            self.last_loss = float(values[0][bad[0]])
+            self._diverged = True
             raise TrainingError(
-                f"the loss is {self.last_loss} in epoch {self.epoch}, step {first + bad[0]}; "
+                f"the loss is {values[0][bad[0]]} in epoch {self.epoch}, step {first + bad[0]}; "
                 "lower the learning rate, clip the gradients, or check the data"
             )
-        self.last_loss = float(values[0][-1])
         penalties = values[1] if self.penalty is not None else np.zeros(len(rows))
-        return np.array([values[0] @ rows, penalties @ rows, rows.sum()])
+        self._sums += (values[0] @ rows, penalties @ rows, rows.sum())
 
     def _loss(self, outputs: Any, y: Any) -> Tensor:
         if not isinstance(outputs, dict):
@@ -251,7 +259,7 @@ class Trainer:
         was_training = self.model.training
         self.model.eval()
         try:
-            with no_grad():
+            with no_grad(), self.device.active():
                 return self.model(x)
         finally:
             self.model.train(was_training)
@@ -261,6 +269,10 @@ class Trainer:
     def _prepare(self, data: Dataset) -> None:
         """Build the model where needed, and bring it and the optimiser to the device."""
         model = self.model
+        with self.device.active():
+            self._bring(model, data)
+
+    def _bring(self, model: Module, data: Dataset) -> None:
         if model.vector is None:
             integer = np.issubdtype(data.x.dtype, np.integer)
             model.build(data.x.shape[1:], self.seed, device=self.device, input_dtype="int64" if integer else None)

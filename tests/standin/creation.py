@@ -104,7 +104,7 @@ def _from_host(obj: Any, dtype: Any, copy: bool | None, order: str, ndmin: int) 
     if copy is False:
         raise ValueError("Unable to avoid copy while creating an array as requested.")
     host = np.array(obj, dtype, order=order, ndmin=ndmin)  # type: ignore[call-overload]
-    check_dtype(host.dtype)
+    host = host.astype(check_dtype(host.dtype.newbyteorder("<")), copy=False)
     if host.ndim == 0:
         return own(host, "cupy.array")
     new = own(host, None)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from functools import total_ordering
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from standin import device
+from standin import device, spec
 from standin.device import CUDA_VERSION, CUDARuntimeError
 
 __all__ = ["CUDARuntimeError", "Device", "Event", "Stream"]
@@ -19,8 +19,18 @@ __all__ = ["CUDARuntimeError", "Device", "Event", "Stream"]
 _MEMORY = 8 * 2**30
 
 
+class _Partial:
+    """A class that has not all of its CuPy counterpart's attributes, and says so instead of hiding it."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        own = f"cupy.cuda.{type(self).__name__}"
+        if name in spec.class_names(own):
+            raise NotImplementedError(f"{own}.{name} exists in CuPy, but the stand-in has no double of it yet")
+        raise AttributeError(f"'{own}' object has no attribute '{name}'")
+
+
 @total_ordering
-class Device:
+class Device(_Partial):
     """``cupy.cuda.Device``: by itself only a number; current inside ``with``, or after ``use()``."""
 
     def __init__(self, device_id: int | Device | None = None) -> None:
@@ -62,17 +72,16 @@ class Device:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
 
-    def __lt__(self, other: Device) -> bool:
-        return self.id < other.id
+    def __lt__(self, other: object) -> bool:
+        return self.id < other.id if isinstance(other, Device) else NotImplemented
 
-    def __hash__(self) -> int:
-        return hash(self.id)
+    __hash__ = None  # type: ignore[assignment] (CuPy's devices are no keys of a dictionary)
 
     def __repr__(self) -> str:
         return f"<CUDA Device {self.id}>"
 
 
-class Event:
+class Event(_Partial):
     """``cupy.cuda.Event``: a moment in a stream."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
@@ -90,7 +99,7 @@ class Event:
         device.synchronize("Event.synchronize")
 
 
-class Stream:
+class Stream(_Partial):
     """``cupy.cuda.Stream``: a queue of work."""
 
     null: ClassVar[Stream]

@@ -21,7 +21,7 @@ ERROR_NO_DEVICE = 100
 ERROR_INVALID_DEVICE = 101
 ERROR_UNKNOWN = 999
 
-_ERRORS = {
+ERRORS = {
     2: "cudaErrorMemoryAllocation: out of memory",
     ERROR_INSUFFICIENT_DRIVER: "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime "
     "version",
@@ -38,7 +38,7 @@ class CUDARuntimeError(RuntimeError):
     """An error of the CUDA runtime; ``status`` is CUDA's number for it."""
 
     def __init__(self, status: int, message: str = "") -> None:
-        super().__init__(message or _ERRORS.get(status, f"cudaError{status}: unknown error"))
+        super().__init__(message or ERRORS.get(status, f"cudaError{status}: unknown error"))
         self.status = status
 
 
@@ -137,5 +137,5 @@ def check_peer(device: int) -> None:
 def _fail_at(stage: Stage) -> None:
     if machine.broken is not None and machine.broken_at == stage:
         name = machine.broken.partition(":")[0]
-        status = next((status for status, text in _ERRORS.items() if text.startswith(f"{name}:")), ERROR_UNKNOWN)
+        status = next((status for status, text in ERRORS.items() if text.startswith(f"{name}:")), ERROR_UNKNOWN)
         raise CUDARuntimeError(status, machine.broken)

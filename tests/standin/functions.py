@@ -36,7 +36,7 @@ _VIEWS = words(
 # A wait that CuPy's documentation does not mention: the size of the result, or a solver's status, comes to the host.
 _ALSO_SYNCHRONIZE = {
     "cupy": words(
-        "argwhere intersect1d setdiff1d setxor1d trim_zeros union1d unique_all unique_counts unique_inverse "
+        "argwhere intersect1d repeat setdiff1d setxor1d trim_zeros union1d unique_all unique_counts unique_inverse "
         "unique_values"
     ),
     "cupy.linalg": words(
@@ -74,13 +74,13 @@ def double(module: str, name: str, numpy_module: ModuleType) -> Callable[..., An
     numpy_function = getattr(numpy_module, name)
     if name in _TAKE_INDICES:
         numpy_function = refuse_wrapping(numpy_function, call)
-    synchronizes = name in kinds.get("synchronizes", ()) or name in _ALSO_SYNCHRONIZE.get(module, ())
+    may_wait = name in kinds.get("synchronizes", ()) or name in _ALSO_SYNCHRONIZE.get(module, ())
 
     def function(*args: Any, **kwargs: Any) -> Any:
         bound = spec.bind(call, parameters, args, kwargs)
         arrays = tuple(_device_arrays(bound.arguments))
         if name not in _ABOUT:
-            _refuse_host_data(name, bound)
+            _refuse_host_data(call, bound)
         if name not in _ABOUT | _VIEWS:
             for array in arrays:
                 device.check_peer(array._device)
@@ -88,7 +88,7 @@ def double(module: str, name: str, numpy_module: ModuleType) -> Callable[..., An
             if bound.arguments.get("kind") not in (None, "stable"):
                 raise ValueError("kind can only be None or 'stable'")
             bound.arguments["kind"] = "stable"
-        if synchronizes and not (name == "where" and len(bound.arguments) > 1):
+        if may_wait and _waits(name, bound.arguments):
             device.synchronize(call)
         positional, keywords = _arguments(getattr(numpy_module, name), bound)
         with np.errstate(all="ignore"):
@@ -107,6 +107,13 @@ def double(module: str, name: str, numpy_module: ModuleType) -> Callable[..., An
     return function
 
 
+def _waits(name: str, arguments: dict[str, Any]) -> bool:
+    """Whether a call waits of a function that may: two of them do so only for some arguments."""
+    if name == "where":
+        return len(arguments) == 1
+    return name != "repeat" or isinstance(arguments["repeats"], ndarray)
+
+
 def _device_arrays(value: Any) -> Iterator[ndarray]:
     """The device arrays in arguments, also within sequences."""
     if isinstance(value, ndarray):
@@ -119,16 +126,16 @@ def _device_arrays(value: Any) -> Iterator[ndarray]:
             yield from _device_arrays(part)
 
 
-def _refuse_host_data(name: str, bound: inspect.BoundArguments) -> None:
+def _refuse_host_data(call: str, bound: inspect.BoundArguments) -> None:
     """Raises TypeError for an array of the host, and for a sequence where CuPy expects an array."""
     for position, (parameter, value) in enumerate(bound.arguments.items()):
         for part in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(part, np.ndarray):
-                raise TypeError(f"Unsupported type {type(part)}: cupy.{name}({parameter}=)")
+                raise TypeError(f"Unsupported type {type(part)}: {call}({parameter}=) takes no host array")
         if parameter not in _ARRAY_PARAMETERS or isinstance(value, ndarray):
             continue
         if position == 0 or isinstance(value, (list, tuple, range)):
-            raise TypeError(f"Unsupported type {type(value)}: cupy.{name}({parameter}=) takes a cupy.ndarray")
+            raise TypeError(f"Unsupported type {type(value)}: {call}({parameter}=) takes a cupy.ndarray")
 
 
 @functools.cache

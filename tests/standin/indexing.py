@@ -31,7 +31,7 @@ def getitem(array: ndarray, key: Any) -> ndarray:
     _check_devices(array, key)
     with wrapping_refused("ndarray.__getitem__"):
         host = array._host[host_key]
-    return own(np.array(host), "ndarray.__getitem__")  # copied, for NumPy takes a 0-d index array as a basic index
+    return own(np.asarray(host), "ndarray.__getitem__")
 
 
 def setitem(array: ndarray, key: Any, value: Any) -> None:

@@ -35,8 +35,8 @@ CLASSES = ("cupy.ndarray", "cupy.cuda.Device", "cupy.cuda.Event", "cupy.cuda.Str
 
 # What a class has by being a Python or a Cython class at all, and what differs from one Python version to the next.
 _NOT_THE_CLASS_ITSELF = frozenset(dir(object)) | words(
-    "__dict__ __firstlineno__ __getstate__ __module__ __pyx_vtable__ __reduce_cython__ __setstate__ "
-    "__setstate_cython__ __slots__ __static_attributes__ __weakref__"
+    "__buffer__ __dict__ __firstlineno__ __getstate__ __module__ __pyx_vtable__ __reduce_cython__ "
+    "__release_buffer__ __setstate__ __setstate_cython__ __slots__ __static_attributes__ __weakref__"
 )
 _NOT_OF_THE_MODULE = words("annotations np")  # a __future__ import and an import's short name
 _PLAIN_TYPES = {bool: "bool", float: "float", int: "int"}

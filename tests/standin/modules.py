@@ -17,6 +17,8 @@ import numpy as np
 from standin import creation, cuda, device, functions, indexing, operators, spec, ufunc
 from standin.array import ndarray, own, share_or_own
 
+_SUBMODULES_WITHOUT_DOUBLE = spec.words("exceptions polynomial random testing typing")
+
 _CONSTANTS = {
     "Inf": np.inf,
     "Infinity": np.inf,
@@ -38,7 +40,7 @@ def build() -> dict[str, ModuleType]:
         "cupy": _cupy(),
         "cupy.cuda": _public(cuda, spec.names("cupy.cuda")),
         "cupy.cuda.device": _public(cuda, spec.names("cupy.cuda.device")),
-        "cupy.cuda.runtime": {**runtime, "CUDARuntimeError": device.CUDARuntimeError, "is_hip": False},
+        "cupy.cuda.runtime": {**runtime, "CUDARuntimeError": device.CUDARuntimeError},
         "cupy.fft": {},
         "cupy.lib.stride_tricks": {"as_strided": _as_strided, "sliding_window_view": _sliding_window_view},
         "cupy.linalg": {"LinAlgError": np.linalg.LinAlgError, "matmul": operators.matmul},
@@ -51,7 +53,7 @@ def build() -> dict[str, ModuleType]:
     numpy_modules = {"cupy": np, "cupy.fft": np.fft, "cupy.linalg": np.linalg}
     modules = {name: _module(name, parts, numpy_modules.get(name)) for name, parts in own_parts.items()}
     modules["cupy.lib"] = ModuleType("cupy.lib")
-    modules["cupy"].__dict__["__version__"] = spec.load()["version"]
+    vars(modules["cupy"]).update(__version__=spec.load()["version"], __getattr__=_submodule_without_double)
     for name, module in modules.items():
         module.__spec__ = ModuleSpec(name, None)
         module.__path__ = []  # no file of a real CuPy is ever found through the stand-in
@@ -96,8 +98,15 @@ def _module(name: str, parts: dict[str, Any], numpy_module: ModuleType | None) -
             value = _placeholder(f"{name}.{member}")
         setattr(module, member, value)
     if "all" in spec.module(name):
-        module.__dict__["__all__"] = list(spec.module(name)["all"])
+        vars(module)["__all__"] = list(spec.module(name)["all"])
     return module
+
+
+def _submodule_without_double(name: str) -> NoReturn:
+    """``cupy.__getattr__``: names the submodules that CuPy has and the stand-in has not."""
+    if name in _SUBMODULES_WITHOUT_DOUBLE:
+        raise NotImplementedError(f"cupy.{name} exists in CuPy, but the stand-in has no double of it")
+    raise AttributeError(f"module 'cupy' has no attribute '{name}'")
 
 
 def _placeholder(name: str) -> Callable[..., NoReturn]:

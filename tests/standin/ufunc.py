@@ -41,7 +41,7 @@ class ufunc:  # noqa: N801 (CuPy's name)
         self._refused = _parse(entry.get("refused", ""))
         self._loops = _parse(entry["types"])
         self._dtype_loops = _parse(entry.get("dtype_types", entry["types"]))
-        self.resolve = functools.lru_cache(maxsize=None)(self._resolve)
+        self._resolve = functools.cache(self._first_fit)
 
     def __repr__(self) -> str:
         return f"<ufunc '{self.name}'>"
@@ -58,7 +58,7 @@ class ufunc:  # noqa: N801 (CuPy's name)
                 f"outputs), but given {len(args)}."
             )
         inputs, outputs = args[: self.nin], self._outputs(args[self.nin :], out)
-        loop = self._loop(inputs, dtype)
+        loop = self.loop(tuple(_type_of(value) for value in inputs), dtype)
         with np.errstate(all="ignore"):
             hosts = [_cast(value, in_type) for value, in_type in zip(inputs, loop.inputs, strict=True)]
             results = getattr(np, self.__name__)(*hosts)
@@ -79,21 +79,22 @@ class ufunc:  # noqa: N801 (CuPy's name)
                 raise TypeError(f"Output arguments type must be cupy.ndarray, not {type(array)}")
         return given + [None] * (self.nout - len(given))
 
-    def _loop(self, inputs: Sequence[Any], dtype: Any) -> Loop:
-        """The loop for these arguments, or the one that gives ``dtype``."""
-        types = tuple(_type_of(value) for value in inputs)
-        if dtype is not None:
+    def loop(self, types: tuple[Any, ...], dtype: Any = None) -> Loop:
+        """The loop for arguments of ``types``, dtypes or the types of Python scalars, or the one that gives ``dtype``.
+
+        Raises TypeError where CuPy has no such loop, or one that refuses.
+        """
+        if dtype is None:
+            loop = self._resolve(types)
+        else:
             wanted = np.dtype(dtype)
             loop = next((loop for loop in self._dtype_loops if all(t == wanted for t in loop.outputs)), None)
-        else:
-            loop = self.resolve(types)
         if loop is None or loop in self._refused:
             raise TypeError(f"Wrong type ({types if dtype is None else dtype}) of arguments for {self.name}")
         return loop
 
-    def _resolve(self, types: tuple[Any, ...]) -> Loop | None:
-        """The first loop for ``types``: dtypes, and the Python types of weak scalars."""
-        if not _scalars_are_weak(types) or (self._compares and set(types) == {int, np.dtype(np.uint64)}):
+    def _first_fit(self, types: tuple[Any, ...]) -> Loop | None:
+        if not scalars_are_weak(types) or (self._compares and set(types) == {int, np.dtype(np.uint64)}):
             types = tuple(np.dtype(t) for t in types)
         for loop in self._loops:
             if all(_fits(given, wanted) for given, wanted in zip(types, loop.inputs, strict=True)):
@@ -145,7 +146,8 @@ def _type_of(value: Any) -> Any:
     raise TypeError(f"Unsupported type {type(value)}")
 
 
-def _scalars_are_weak(types: tuple[Any, ...]) -> bool:
+def scalars_are_weak(types: tuple[Any, ...]) -> bool:
+    """Whether Python scalars among ``types`` follow the dtypes: no scalar is of a higher kind than all the arrays."""
     scalars = [_PYTHON_KINDS[t] for t in types if isinstance(t, type)]
     arrays = [_KINDS.get(t.kind, 3) for t in types if not isinstance(t, type)]
     return bool(scalars) and bool(arrays) and max(arrays) >= max(scalars)

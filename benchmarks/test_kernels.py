@@ -1,0 +1,58 @@
+"""The kernels that training spends its time in, forward and backward, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.kernel import Kernel
+from backends.namespace import namespace
+from backends.reference import conv, linear, loss, norm, optim, pool
+
+RNG = np.random.default_rng(0)
+
+
+def _normal(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+_PLAIN = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+_POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+
+CASES: dict[str, tuple[Kernel, list[Any], dict[str, Any]]] = {
+    "linear 128 784-512": (linear.linear, [_normal(128, 784), _normal(784, 512), _normal(512)], {}),
+    "conv2d 128 28x28 1-32": (conv.conv2d, [_normal(128, 28, 28, 1), _normal(3, 3, 1, 32), _normal(32)], _PLAIN),
+    "conv2d 128 14x14 32-64": (conv.conv2d, [_normal(128, 14, 14, 32), _normal(3, 3, 32, 64), _normal(64)], _PLAIN),
+    "batch_norm 64 28x28 32": (norm.batch_norm, [_normal(64, 28, 28, 32), _normal(32), _normal(32)], {"eps": 1e-5}),
+    "max_pool2d 128 28x28 32": (pool.max_pool2d, [_normal(128, 28, 28, 32)], _POOL),
+    "cross_entropy 4096 1000": (
+        loss.cross_entropy,
+        [_normal(4096, 1000), RNG.integers(0, 1000, 4096), None],
+        {"label_smoothing": 0.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forward_and_backward(name: str, benchmark: Callable[..., None]) -> None:
+    kernel, arrays, params = CASES[name]
+    xp = namespace(name, arrays)
+    pair = kernel.choose(xp, arrays, params)
+    needed = [x is not None and x.dtype.kind == "f" for x in arrays]
+
+    def both() -> None:
+        output, saved = pair.forward(xp, *arrays, needed=needed, **params)
+        dy = [np.ones_like(output[0]), None, None] if isinstance(output, tuple) else np.ones_like(output)
+        pair.backward(xp, dy, saved, needed=needed, **params)
+
+    benchmark(both)
+
+
+def test_adam_on_four_million_parameters(benchmark: Callable[..., None]) -> None:
+    theta, mean, grad = _normal(4_000_000), _normal(4_000_000), _normal(4_000_000)
+    square = mean * mean
+    settings = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0, "step": 10}
+    benchmark(lambda: optim.adam_(theta, mean, square, grad, **settings))

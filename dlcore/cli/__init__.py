@@ -1,0 +1,113 @@
+"""The command line: ``dlcore COMMAND``, one file a command.
+
+Exit codes: 0 done, 1 a run-time failure, 2 wrong usage (an unknown flag, a value out of range, a faulty configuration),
+130 interrupted. An error is one line on stderr; ``--debug`` shows its traceback instead.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cyclopts import App, CycloptsError, UnusedCliTokensError
+
+from dlcore.cli import train
+from dlcore.cli.flags import DEBUG
+from dlcore.errors import ConfigError, DlcoreError
+from dlcore.version import __version__
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="dlcore",
+    help="Train, evaluate and study neural networks; the same run on the CPU and on a CUDA GPU.",
+    version=__version__,
+    help_format="plaintext",
+    print_error=False,
+    exit_on_error=False,
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+app.command(train.train)
+
+
+@app.command(name="doctor")
+def _doctor(*, debug: DEBUG = False) -> int:
+    """Show versions, devices and data: what this machine offers, and what to do about what it does not."""
+    from dlcore.cli.doctor import doctor
+
+    return doctor()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; ``arguments`` are those of the process by default."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "×" is no reason to stop
+    try:
+        with _one_line_warnings():
+            code = app(words)
+            sys.stdout.flush()  # a closed pipe shows here, not when Python exits
+            return int(code or 0)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt as error:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # the terminal has echoed ^C
+        return _say(" ".join(["interrupted", *map(str, error.args)]), 130)
+    except Exception as error:
+        if "--debug" in words:
+            traceback.print_exc()
+            return _code(error)
+        return _say(f"error: {_message(error)}", _code(error))
+
+
+def _code(error: Exception) -> int:
+    return 2 if isinstance(_cause(error), CycloptsError | ConfigError) else 1
+
+
+def _cause(error: BaseException) -> BaseException:
+    """A setting's own error, where cyclopts has wrapped it up."""
+    wrapped = isinstance(error, CycloptsError) and isinstance(error.__cause__, ConfigError)
+    return error.__cause__ if wrapped and error.__cause__ else error
+
+
+def _message(error: Exception) -> str:
+    """What went wrong, in one line."""
+    cause: Any = _cause(error)
+    if isinstance(cause, UnusedCliTokensError):
+        words = " ".join(cause.unused_tokens or ())
+        return f"unexpected argument {words!r}; every setting is a flag, see dlcore --help"
+    if isinstance(cause, CycloptsError | DlcoreError):
+        text = str(cause)
+    elif isinstance(cause, MemoryError):
+        text = "out of memory; lower batch_size, or train on less data"
+    elif isinstance(cause, OSError):
+        text = ": ".join(str(part) for part in (cause.filename, cause.strerror or cause) if part)
+    else:
+        text = f"unexpected {type(cause).__name__}: {cause}; --debug shows where"
+    return " ".join(text.split())
+
+
+def _say(text: str, code: int) -> int:
+    print(f"dlcore: {text}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        _say(f"warning: {' '.join(str(message).split())}", 0)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's on overflow: the trainer itself checks the losses
+        yield

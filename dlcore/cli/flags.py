@@ -1,0 +1,62 @@
+"""Flags made from the settings of :mod:`dlcore.train.config`: one each, of the same name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from dlcore.train import config
+
+__all__ = ["COMMAND", "DEBUG", "settings_as_flags"]
+
+COMMAND = Group("Command", sort_key=9)
+"""Where a command's own flags are listed, below the settings."""
+
+DEBUG = Annotated[
+    bool, Parameter(negative=(), group=COMMAND, show_default=False, help="show the traceback of an error")
+]
+
+_TITLES = {
+    "data": "Data",
+    "model": "Model",
+    "optimizer": "Optimiser",
+    "schedule": "Learning-rate schedule",
+    "penalty": "Penalty",
+    "train": "Training",
+    "run": "Run",
+}
+
+
+def settings_as_flags(command: Callable[..., int]) -> Callable[..., int]:
+    """Let ``command(..., **given)`` take a flag for every setting; ``given`` holds those that the user gave.
+
+    The flags' defaults are shown in the help and passed to nobody: what is not given may come from a file.
+    """
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    flags = [_flag(setting) for setting in config.settings().values()]
+    command.__signature__ = inspect.Signature([*own, *flags])  # pyright: ignore[reportFunctionMemberAccess]
+    return command
+
+
+def _flag(setting: config.Setting) -> inspect.Parameter:
+    groups = list(_TITLES)
+    kind: Any = tuple[setting.kind, ...] if setting.many else setting.kind
+    parameter = Parameter(
+        name=setting.flag,
+        group=Group(_TITLES[setting.section], sort_key=groups.index(setting.section)),
+        help=config.explain(setting),
+        converter=None if setting.kind is bool else _converter(setting),
+        consume_multiple=setting.many,
+        negative=None if setting.kind is bool else (),
+    )
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=Annotated[kind, parameter]
+    )
+
+
+def _converter(setting: config.Setting) -> Callable[[Any, Sequence[Any]], Any]:
+    """The settings' own check: cyclopts would round 1.5 epochs to 2."""
+    return lambda kind, tokens: setting.parse([token.value for token in tokens])

@@ -1,0 +1,277 @@
+"""The sections of a configuration, one concern each: settings, and what is built from them.
+
+NumPy is imported when something is built, and not before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlcore.errors import ConfigError
+from dlcore.recorded import did_you_mean
+from dlcore.train._setting import Section, setting
+
+if TYPE_CHECKING:
+    from dlcore.data import Splits
+    from dlcore.nn import Module
+    from dlcore.optim import Optimizer, Schedule
+    from dlcore.optim.clipping import Clip
+    from dlcore.optim.penalties import Penalty
+    from dlcore.train.callbacks import Callback
+
+__all__ = [
+    "BATCH_SIZE",
+    "CHOICES",
+    "EPOCHS",
+    "FEW_EXAMPLES",
+    "SECTIONS",
+    "TASKS",
+    "DataConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PenaltyConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+]
+
+CHOICES: dict[str, dict[str, dict[str, Any]]] = {
+    "model": {
+        "cnn": {"channels": (12, 32), "activation": "relu", "dropout": 0.2},
+        "mlp": {"hidden": (128,), "activation": "relu", "dropout": 0.0},
+        "logistic": {},
+        "linear": {},
+    },
+    "optimizer": {
+        "sgd": {},
+        "momentum": {"beta": 0.9, "bias_correction": False, "nesterov": False},
+        "rmsprop": {"beta": 0.9, "eps": 1e-8},
+        "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+        "adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
+        "adagrad": {"eps": 1e-8},
+    },
+    "schedule": {
+        "constant": {},
+        "inverse_time": {"lr_decay": 0.1},
+        "exponential": {"lr_base": 0.95},
+        "inverse_sqrt": {"lr_k": 1.0, "lr_per": "epoch"},
+        "staircase": {"lr_factor": 0.5, "lr_every": 10},
+        "cosine": {"lr_floor": 0.0},
+    },
+    "penalty": {"none": {}, "l1": {"lam": 0.01}, "l2": {"lam": 0.01}},
+}
+"""By setting and choice, the other settings that the choice takes, with their defaults."""
+
+TASKS: dict[str, dict[str, Any]] = {
+    "classification": {"loss": "cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall", "top_k")},
+    "binary": {"loss": "binary_cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall")},
+    "regression": {"loss": "mse", "metrics": ("r2", "mse")},
+}
+"""By task, the loss and the metrics; the first metric is the default."""
+
+FEW_EXAMPLES = 2000
+"""Below this a training set has few batches: the second number of EPOCHS and BATCH_SIZE holds."""
+EPOCHS = (8, 40)
+BATCH_SIZE = (64, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """What is learnt from."""
+
+    data: str = setting(
+        "fashion-subset",
+        "fashion, fashion-subset, digits, cars, penguins, or a folder with Fashion-MNIST's four files",
+    )
+    target: str | None = setting(None, "what to predict of penguins: species, sex or body_mass")
+    normalize: bool = setting(True, "bring each input feature to mean 0 and standard deviation 1")
+    split_seed: int = setting(0, "seed of the split into training, dev and test set", within="[0, inf)")
+
+    def load(self) -> Splits:
+        """The data set in its three parts."""
+        from dlcore import data
+
+        if self.data in data.names():
+            return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
+        folder = os.path.expanduser(self.data)
+        if not os.path.isdir(folder):
+            raise ConfigError(
+                f"data is {self.data!r} but a folder or one of {', '.join(data.names())} is expected"
+                f"{did_you_mean(self.data, data.names())}"
+            )
+        return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """What learns."""
+
+    model: str | None = setting(
+        None,
+        f"{', '.join(CHOICES['model'])}, or one's own: file.py:build [default: cnn for images, mlp for tables]",
+        choices=CHOICES["model"],
+        file=True,
+    )
+    channels: tuple[int, ...] | None = setting(None, "filters of each convolution", within="[1, inf)")
+    hidden: tuple[int, ...] | None = setting(None, "units of each hidden layer", within="[1, inf)")
+    activation: str | None = setting(
+        None, "what follows each hidden layer", choices=("relu", "leaky_relu", "sigmoid", "tanh")
+    )
+    dropout: float | None = setting(None, "share of activations dropped in training", within="[0, 1)")
+
+    def build(self, outputs: int) -> Module:
+        """The model, for so many outputs; see :mod:`dlcore.train.models`."""
+        from dlcore.train import models
+
+        return models.build(outputs, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig(Section):
+    """How the parameters are updated."""
+
+    optimizer: str = setting("adam", "update rule", choices=CHOICES["optimizer"])
+    lr: float | None = setting(
+        None, "learning rate, per step [default: by optimizer, model and data]", within="[0, inf)"
+    )
+    beta: float | None = setting(None, "weight of the past", within="[0, 1)")
+    beta1: float | None = setting(None, "weight of past gradients", within="[0, 1)")
+    beta2: float | None = setting(None, "weight of past squares", within="[0, 1)")
+    eps: float | None = setting(None, "added to the root", within="[0, inf)")
+    bias_correction: bool | None = setting(None, "correct the average for its start at zero")
+    nesterov: bool | None = setting(None, "look one step ahead")
+    weight_decay: float | None = setting(None, "decay of the weights, per unit of lr", within="[0, inf)")
+    clip_norm: float | None = setting(None, "largest norm of the whole gradient [default: none]", within="(0, inf)")
+    clip_value: float | None = setting(None, "largest value in the gradient [default: none]", within="(0, inf)")
+
+    def build(self) -> Optimizer:
+        """The optimiser."""
+        from dlcore import optim
+
+        rules = {
+            "sgd": optim.SGD, "momentum": optim.Momentum, "rmsprop": optim.RMSprop, "adam": optim.Adam,
+            "adamw": optim.AdamW, "adagrad": optim.Adagrad,
+        }  # fmt: skip
+        arguments = {name: getattr(self, name) for name in ("lr", *CHOICES["optimizer"][self.optimizer])}
+        if "weight_decay" in arguments:
+            arguments["decay"] = arguments.pop("weight_decay")
+        return rules[self.optimizer](**arguments)
+
+    def clip(self) -> Clip | None:
+        """What limits the gradient; None where nothing does."""
+        from dlcore import optim
+
+        if self.clip_norm is not None:
+            return optim.clip_by_norm(self.clip_norm)
+        return None if self.clip_value is None else optim.clip_by_value(self.clip_value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig(Section):
+    """How the learning rate changes."""
+
+    schedule: str = setting("constant", "how the learning rate falls", choices=CHOICES["schedule"])
+    lr_decay: float | None = setting(None, "lr / (1 + decay · epoch)", within="[0, inf)")
+    lr_base: float | None = setting(None, "lr · base^epoch", within="(0, 1]")
+    lr_k: float | None = setting(None, "lr · k / √epoch or √step", within="[0, inf)")
+    lr_per: str | None = setting(None, "what the root counts", choices=("epoch", "step"))
+    lr_factor: float | None = setting(None, "factor of each stair", within="[0, inf)")
+    lr_every: int | None = setting(None, "epochs of a stair", within="[1, inf)")
+    lr_floor: float | None = setting(None, "share of lr that is left at the end", within="[0, 1]")
+    warmup: int = setting(0, "steps over which lr first rises from zero", within="[0, inf)")
+
+    def build(self, epochs: int) -> Schedule:
+        """The schedule of a run of ``epochs``."""
+        from dlcore import optim
+
+        schedules = {
+            "constant": optim.Constant, "inverse_time": optim.InverseTime, "exponential": optim.Exponential,
+            "inverse_sqrt": optim.InverseSqrt, "staircase": optim.Staircase, "cosine": optim.Cosine,
+        }  # fmt: skip
+        arguments = {name.removeprefix("lr_"): getattr(self, name) for name in CHOICES["schedule"][self.schedule]}
+        if self.schedule == "cosine":
+            arguments["epochs"] = epochs
+        schedule = schedules[self.schedule](**arguments)
+        return optim.Warmup(self.warmup, schedule) if self.warmup else schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyConfig(Section):
+    """What large weights cost."""
+
+    penalty: str = setting("none", "penalty on the weights, part of the loss", choices=CHOICES["penalty"])
+    lam: float | None = setting(None, "strength λ of the penalty", within="[0, inf)")
+
+    def build(self) -> Penalty | None:
+        """The penalty; None where there is none."""
+        from dlcore import optim
+
+        if self.penalty == "none" or self.lam is None:
+            return None
+        return {"l1": optim.L1, "l2": optim.L2}[self.penalty](self.lam)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Section):
+    """How long, in which precision, and where."""
+
+    epochs: int | None = setting(
+        None,
+        f"passes over the training set [default: {EPOCHS[0]}, below {FEW_EXAMPLES:,} examples {EPOCHS[1]}]",
+        within="[1, inf)",
+    )
+    batch_size: int | None = setting(
+        None,
+        f"examples per step [default: {BATCH_SIZE[0]}, below {FEW_EXAMPLES:,} examples {BATCH_SIZE[1]}]",
+        within="[1, inf)",
+    )
+    seed: int = setting(0, "names the initial weights, the batch order and all masks", within="[0, inf)")
+    device: str | None = setting(None, "cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
+    dtype: str = setting("float32", "precision of the parameters", choices=("float32", "float64"))
+    metrics: tuple[str, ...] | None = setting(
+        None,
+        "what to measure beside the loss [default: accuracy; r2 for a regression]",
+        choices=dict.fromkeys(name for task in TASKS.values() for name in task["metrics"]),
+    )
+    patience: int = setting(
+        0, "epochs without improvement after which training stops, with the best weights; 0: never", within="[0, inf)"
+    )
+    monitor: str = setting("dev_loss", "what patience watches: dev_loss, dev_accuracy, ...")
+
+    def callbacks(self) -> list[Callback]:
+        """Early stopping, where it is asked for."""
+        from dlcore.train.callbacks import EarlyStopping
+
+        return [EarlyStopping(self.patience, self.monitor)] if self.patience else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Section):
+    """What is written, and what the result is compared with."""
+
+    runs: str = setting("runs", "folder of all runs")
+    name: str | None = setting(None, "name of this run's folder [default: data-model-001, counting up]")
+    baseline: str | None = setting(
+        None,
+        "model to compare with, trained on the same data [default: mlp for the cnn, one layer for the mlp]",
+        choices=("mlp", "logistic", "linear", "none"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name is not None and not re.fullmatch(r"\w[\w.+=-]*", self.name):
+            raise ConfigError(f"name is {self.name!r} but a folder's name is expected: letters, digits and _ . + = -")
+
+
+SECTIONS: dict[str, type] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "penalty": PenaltyConfig,
+    "train": TrainConfig,
+    "run": RunConfig,
+}

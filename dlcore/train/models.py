@@ -1,0 +1,174 @@
+"""The models that the command line knows by name, and those that a user's own file builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from dlcore import nn
+from dlcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dlcore.train.config import ModelConfig
+
+__all__ = ["build", "cnn", "from_file", "linear", "logistic", "mlp"]
+
+
+def build(outputs: int, config: ModelConfig) -> nn.Module:
+    """The model that a resolved ``config`` names: one of this module's, or ``file.py:function``.
+
+    outputs : logits of a classification, 1 for a binary task or one number
+    """
+    name = config.model or ""
+    if ".py" in name:
+        return from_file(name, outputs)
+    return {"cnn": cnn, "mlp": mlp, "logistic": logistic, "linear": linear}[name](outputs, config)
+
+
+def cnn(outputs: int, config: ModelConfig) -> nn.Sequential:
+    """3 × 3 convolutions, each with batch norm, activation and 2 × 2 max-pooling; then dropout and a dense layer.
+
+    config : channels, activation, dropout
+
+    The convolutions have no bias: batch norm would take it away again (notes 3.9).
+    """
+    blocks = [
+        layer
+        for filters in config.channels or ()
+        for layer in (
+            nn.Conv2D(filters, 3, padding="same", bias=False, init=_init(config)),
+            nn.BatchNorm(),
+            _activation(config),
+            nn.MaxPool2D(2),
+        )
+    ]
+    return nn.Sequential(*blocks, nn.Flatten(), *_dropout(config), nn.Dense(outputs))
+
+
+def mlp(outputs: int, config: ModelConfig) -> nn.Sequential:
+    """Dense layers, each with activation and dropout; then a dense layer for the outputs.
+
+    config : hidden, activation, dropout
+    """
+    blocks = [
+        layer
+        for units in config.hidden or ()
+        for layer in (nn.Dense(units, init=_init(config)), _activation(config), *_dropout(config))
+    ]
+    return nn.Sequential(nn.Flatten(), *blocks, nn.Dense(outputs))
+
+
+def linear(outputs: int, config: ModelConfig) -> nn.Sequential:
+    """One dense layer: linear regression where the loss is mse."""
+    return nn.Sequential(nn.Flatten(), nn.Dense(outputs))
+
+
+def logistic(outputs: int, config: ModelConfig) -> nn.Sequential:
+    """One dense layer, whose outputs the cross-entropy losses take as logits: logistic or softmax regression."""
+    return linear(outputs, config)
+
+
+def _activation(config: ModelConfig) -> nn.Module:
+    layers = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+    return layers[config.activation or "relu"]()
+
+
+def _init(config: ModelConfig) -> str:
+    return "xavier_normal" if config.activation in ("sigmoid", "tanh") else "he_normal"
+
+
+def _dropout(config: ModelConfig) -> list[nn.Module]:
+    return [nn.Dropout(config.dropout)] if config.dropout else []
+
+
+# One's own -----------------------------------------------------------------------------------------------------------
+
+
+def from_file(reference: str, outputs: int) -> nn.Module:
+    """The model that a function in a Python file makes.
+
+    reference : "file.py:build", the file's path and the function's name
+    outputs : passed to the function where it takes an argument: ``def build(outputs)``, or just ``def build()``
+
+    The file's folder is on the path meanwhile, as it is for a script. Raises ConfigError where the file or the function
+    is missing, where it raises, naming file and line, and where it returns something else than a Module.
+    """
+    path, name = _split(reference)
+    with _importing(path.parent):
+        with _naming_the_line(path, f"{path} cannot be imported"):
+            module = _load(path)
+        function = getattr(module, name, None)
+        if not callable(function):
+            there = [key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_"]
+            raise ConfigError(f"model: {path} has no function {name}; its functions are {', '.join(there) or 'none'}")
+        takes = _takes_outputs(function, reference)
+        with _naming_the_line(path, f"{reference} failed"):
+            model = function(outputs) if takes else function()
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model: {reference} returned {model!r:.60} but a dlcore.nn.Module is expected")
+    return model
+
+
+def _split(reference: str) -> tuple[Path, str]:
+    file, colon, name = reference.rpartition(":")
+    if not colon or not file.endswith(".py") or not name.isidentifier():
+        raise ConfigError(f"model is {reference!r} but file.py:build is expected, a file and a function in it")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"model: there is no file {path}; check the path in {reference}")
+    return path, name
+
+
+def _load(path: Path) -> ModuleType:
+    """The module in a file, under a name that no import takes."""
+    name = f"_dlcore_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"model: {path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _takes_outputs(function: Callable[..., Any], reference: str) -> bool:
+    """Whether the function wants the number of outputs: as its one required argument, or as one called outputs."""
+    parameters = inspect.signature(function).parameters.values()
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(required) > 1:
+        raise ConfigError(
+            f"model: {reference} needs {', '.join(required)}, but is called with the number of outputs alone: "
+            "def build(outputs)"
+        )
+    return bool(required) or next((p.name for p in parameters), "") == "outputs"
+
+
+@contextmanager
+def _importing(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.resolve()))
+
+
+@contextmanager
+def _naming_the_line(path: Path, what: str) -> Iterator[None]:
+    """Turn an exception of the user's code into a ConfigError that says where in ``path`` it was raised."""
+    try:
+        yield
+    except Exception as error:
+        line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
+        if line is None:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
+            line = frames[-1].lineno if frames else None
+        place = f"{path}:{line}" if line else str(path)
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ConfigError(f"model: {what} at {place}: {type(error).__name__}: {reason}") from error

@@ -1,0 +1,320 @@
+"""Every case of the table on every kind of array, for the reference and for each alternative that takes the call."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from arrays import Backend
+from cases import CASES, SUMS, Case, implementations, outputs, widened
+
+from backends import transfer
+from backends.kernel import Kernel, kernels
+from backends.namespace import NUMPY
+
+STEP = 2.0**-10
+# Four points leave an error of STEP**4 / 30 times the fifth derivative, which is 1e-12 for numbers of size 1 and up to
+# 1e-9 where inputs are near 0.3.
+DIFFERENCE = 1e-8
+
+
+def every_case(check: Callable[[Case, Backend], None]) -> Callable[..., None]:
+    """A test of each kernel that goes through the kernel's cases with a check of one, and names the one that fails."""
+
+    @pytest.mark.parametrize("kernel", dict.fromkeys(case.kernel for case in CASES))
+    def test(kernel: str, arrays: Backend) -> None:
+        for case in CASES:
+            if case.kernel == kernel:
+                try:
+                    check(case, arrays)
+                except Exception as error:
+                    error.add_note(f"in the case {case}")
+                    raise
+
+    test.__name__, test.__doc__, test.check = check.__name__, check.__doc__, check
+    return test
+
+
+def place(arrays: Backend, host: list[Any]) -> list[Any]:
+    return [arrays.place(x) if isinstance(x, np.ndarray) else x for x in host]
+
+
+def pairs(case: Case, arrays: Backend, inputs: list[Any]) -> Iterator[tuple[str, Any]]:
+    # The stand-in runs no CUDA code, so CuPy's alternatives are not for it.
+    return implementations(case, arrays.device.xp, inputs, alternatives=arrays.name != "cupy-standin")
+
+
+def forward(case: Case, pair: Any, xp: Any, inputs: list[Any], needed: list[bool]) -> tuple[tuple[Any, ...], Any]:
+    """The outputs and what backward needs."""
+    output, saved = pair.forward(xp, *inputs, needed=needed, **case.params)
+    return outputs(output), saved
+
+
+def backward(
+    case: Case, pair: Any, xp: Any, inputs: list[Any], dy: Any, needed: list[bool] | None = None
+) -> tuple[Any, ...]:
+    """The gradients of <first output, dy>; by default for every array that has one."""
+    needed = wanted(case) if needed is None else needed
+    results, saved = forward(case, pair, xp, inputs, needed)
+    dys = dy if len(results) == 1 else [dy, *[None] * (len(results) - 1)]
+    return tuple(pair.backward(xp, dys, saved, needed=needed, **case.params))
+
+
+def wanted(case: Case) -> list[bool]:
+    return [position in case.differentiable for position in range(len(case.arrays))]
+
+
+def make_dy(case: Case, dtype: str = "float64") -> np.ndarray:
+    """A gradient for the first output; rounded to float32, so that it is the same in both dtypes."""
+    shape = case.expected("float64")[0].shape
+    return np.asarray(np.random.default_rng(11).standard_normal(shape).astype(np.float32), dtype)
+
+
+@functools.cache
+def reference_gradients(case: Case) -> tuple[np.ndarray, ...]:
+    """In float64 by NumPy, at the inputs rounded to float32."""
+    return backward(case, kernels()[case.kernel], NUMPY, widened(case.host("float32")), make_dy(case))
+
+
+def test_every_differentiable_kernel_has_a_case():
+    with_backward = {
+        name
+        for name, kernel in kernels().items()
+        if isinstance(kernel, Kernel) and kernel.__module__.startswith("backends.") and "backward" in vars(kernel)
+    }
+    assert {case.kernel for case in CASES if case.differentiable} == with_backward
+
+
+def test_the_cases_have_names_of_their_own():
+    assert len({str(case) for case in CASES}) == len(CASES)
+
+
+@every_case
+def test_forward_equals_the_oracle(case: Case, arrays: Backend):
+    inputs, expected = place(arrays, case.host("float64")), case.expected("float64")
+    for name, pair in pairs(case, arrays, inputs):
+        for needed in (wanted(case), [False] * len(inputs)):
+            results, _ = forward(case, pair, arrays.device.xp, inputs, needed)
+            for result, value in zip(results, expected, strict=True):
+                assert arrays.device.holds(result), name
+                result = arrays.host(result)
+                assert result.dtype == np.float64, name
+                case.tolerance.check(result, value, name)
+
+
+@every_case
+def test_float32_stays_float32(case: Case, arrays: Backend):
+    inputs, dy = place(arrays, case.host("float32")), make_dy(case, "float32")
+    expected, slopes = case.expected("float32"), reference_gradients(case)
+    for name, pair in pairs(case, arrays, inputs):
+        results, _ = forward(case, pair, arrays.device.xp, inputs, wanted(case))
+        for result, value in zip(results, expected, strict=True):
+            result = arrays.host(result)
+            assert result.dtype == np.float32, name
+            case.tolerance.check(result, value, name)
+        gradients = backward(case, pair, arrays.device.xp, inputs, arrays.place(dy))
+        for position in case.differentiable:
+            gradient = arrays.host(gradients[position])
+            assert gradient.dtype == np.float32, name
+            case.gradient_tolerance.check(gradient, slopes[position], f"{name}, gradient {position}")
+
+
+@every_case
+def test_backward_is_the_derivative(case: Case, arrays: Backend):
+    host, dy = case.host("float64"), make_dy(case)
+    inputs, xp = place(arrays, host), arrays.device.xp
+    for name, pair in pairs(case, arrays, inputs):
+        gradients = backward(case, pair, xp, inputs, arrays.place(dy))
+        assert len(gradients) == len(inputs), name
+        for position in case.differentiable:
+            context = f"{name}, gradient {position}"
+            assert arrays.device.holds(gradients[position]), context
+            gradient = arrays.host(gradients[position])
+            assert gradient.shape == host[position].shape, context
+            assert gradient.dtype == np.float64, context
+            assert np.isfinite(gradient).all(), context
+            if case.gradient is not None:
+                SUMS.check(gradient, case.gradient(dy, *host, **case.params)[position], context)
+                continue
+
+            def terms_at(x: np.ndarray, pair: Any = pair, position: int = position) -> np.ndarray:
+                """The terms of <output, dy> with x in place of the array."""
+                moved = [*inputs[:position], arrays.place(x), *inputs[position + 1 :]]
+                return arrays.host(forward(case, pair, xp, moved, [False] * len(moved))[0][0]) * dy
+
+            check_along_directions(gradient, terms_at, host[position], context)
+
+
+def check_along_directions(
+    gradient: np.ndarray, terms_at: Callable[[np.ndarray], np.ndarray], x: np.ndarray, context: str
+) -> None:
+    """Compare the gradient of the sum of ``terms_at(x)`` with central differences in two random directions."""
+    rng = np.random.default_rng(3)
+    rounding = 64 * np.finfo(float).eps * np.sum(np.abs(terms_at(x))) / STEP
+    for _ in range(2):
+        direction = rng.uniform(-1.0, 1.0, x.shape)
+        near, far = (terms_at(x + h * direction) - terms_at(x - h * direction) for h in (STEP, 2 * STEP))
+        numeric = np.sum(8.0 * near - far) / (12.0 * STEP)
+        analytic, size = np.sum(gradient * direction), np.sum(np.abs(gradient * direction))
+        assert abs(analytic - numeric) <= DIFFERENCE * size + rounding, (
+            f"{context}: {analytic} along a direction, but differences say {numeric}"
+        )
+
+
+@every_case
+def test_nothing_is_copied_or_waited_for(case: Case, arrays: Backend):
+    inputs, dy = place(arrays, case.host("float32")), arrays.place(make_dy(case, "float32"))
+    for _, pair in pairs(case, arrays, inputs):
+        before = transfer.counts()
+        with transfer.guard("forbid"):
+            backward(case, pair, arrays.device.xp, inputs, dy)
+            forward(case, pair, arrays.device.xp, inputs, [False] * len(inputs))
+        assert transfer.counts() == before
+
+
+@every_case
+def test_inputs_are_left_alone(case: Case, arrays: Backend):
+    host, dy_host = case.host("float64"), make_dy(case)
+    inputs, dy = place(arrays, host), arrays.place(dy_host)
+    for name, pair in pairs(case, arrays, inputs):
+        backward(case, pair, arrays.device.xp, inputs, dy)
+        for position, (before, after) in enumerate(zip([*host, dy_host], [*inputs, dy], strict=True)):
+            if isinstance(before, np.ndarray):
+                np.testing.assert_array_equal(arrays.host(after), before, f"{name} wrote into array {position}")
+
+
+LAYOUTS = {
+    # Between the elements of a strided view lies what would show.
+    "transposed": (lambda x: x.T.copy(), lambda xp, x: xp.permute_dims(x, tuple(range(x.ndim))[::-1])),
+    "strided": (lambda x: _spread_out(x), lambda xp, x: x[(slice(None, None, 2),) * x.ndim]),
+    "backwards": (lambda x: np.flip(x).copy(), lambda xp, x: x[(slice(None, None, -1),) * x.ndim]),
+}
+
+
+def _spread_out(x: np.ndarray) -> np.ndarray:
+    filler = {"f": np.nan, "i": 2**30, "b": True}[x.dtype.kind]
+    wide = np.full([2 * n for n in x.shape], filler, x.dtype)
+    wide[(slice(None, None, 2),) * x.ndim] = x
+    return wide
+
+
+@every_case
+def test_other_memory_layouts_give_the_same(case: Case, arrays: Backend):
+    xp, host, dy, expected = arrays.device.xp, case.host("float64"), make_dy(case), case.expected("float64")
+    inputs = place(arrays, host)
+    straight = {name: backward(case, pair, xp, inputs, arrays.place(dy)) for name, pair in pairs(case, arrays, inputs)}
+    for layout, (store, view) in LAYOUTS.items():
+        inputs = [view(xp, arrays.place(store(x))) if isinstance(x, np.ndarray) else x for x in host]
+        for name, pair in pairs(case, arrays, inputs):
+            results, _ = forward(case, pair, xp, inputs, wanted(case))
+            for result, value in zip(results, expected, strict=True):
+                case.tolerance.check(arrays.host(result), value, f"{name}, {layout}")
+            gradients = backward(case, pair, xp, inputs, view(xp, arrays.place(store(dy))))
+            for position in case.differentiable if name in straight else ():
+                one, other = arrays.host(straight[name][position]), arrays.host(gradients[position])
+                case.gradient_tolerance.check(other, one, f"{name}, {layout}, gradient {position}")
+
+
+@every_case
+def test_backward_takes_a_broadcast_view(case: Case, arrays: Backend):
+    """The gradient that a sum passes on is one number that looks like many."""
+    xp, host = arrays.device.xp, case.host("float64")
+    inputs, shape = place(arrays, host), make_dy(case).shape
+    for name, pair in pairs(case, arrays, inputs):
+        full = backward(case, pair, xp, inputs, arrays.place(np.full(shape, 1.5)))
+        view = backward(case, pair, xp, inputs, xp.broadcast_to(arrays.place(np.array(1.5)), shape))
+        for position in case.differentiable:
+            one, other = arrays.host(full[position]), arrays.host(view[position])
+            case.gradient_tolerance.check(other, one, f"{name}, gradient {position}")
+
+
+@every_case
+def test_only_needed_gradients_are_given(case: Case, arrays: Backend):
+    inputs, dy = place(arrays, case.host("float64")), arrays.place(make_dy(case))
+    for name, pair in pairs(case, arrays, inputs):
+        complete = backward(case, pair, arrays.device.xp, inputs, dy)
+        for asked in itertools.product((False, True), repeat=len(case.differentiable)):
+            some = {position for position, is_asked in zip(case.differentiable, asked, strict=True) if is_asked}
+            if len(some) in (0, len(asked)):
+                continue  # without any there is no backward pass, and all of them are asked for elsewhere
+            needed = [position in some for position in range(len(inputs))]
+            gradients = backward(case, pair, arrays.device.xp, inputs, dy, needed)
+            assert [gradient is not None for gradient in gradients] == needed, f"{name}, needed {needed}"
+            for position in some:
+                one, other = arrays.host(complete[position]), arrays.host(gradients[position])
+                case.gradient_tolerance.check(other, one, f"{name}, gradient {position}, needed {needed}")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [pytest.param("strict", marks=pytest.mark.level1), pytest.param("cupy-standin", marks=pytest.mark.level2)],
+    indirect=True,
+)
+@every_case
+def test_the_reference_gives_the_bits_that_numpy_gives(case: Case, arrays: Backend):
+    """Both libraries compute by NumPy here, so every bit that differs is another call or another order of calls."""
+    reference, xp = kernels()[case.kernel], arrays.device.xp
+    for dtype in ("float32", "float64"):
+        host, dy = case.host(dtype), make_dy(case, dtype)
+        inputs = place(arrays, host)
+        expected = [*forward(case, reference, NUMPY, host, wanted(case))[0]]
+        expected += backward(case, reference, NUMPY, host, dy)
+        results = [*forward(case, reference, xp, inputs, wanted(case))[0]]
+        results += backward(case, reference, xp, inputs, arrays.place(dy))
+        for result, value in zip(results, expected, strict=True):
+            assert (result is None) == (value is None)
+            assert result is None or arrays.host(result).tobytes() == np.asarray(value).tobytes(), dtype
+
+
+# Not power (NaN to the 0 is 1) nor what moves and picks elements.
+COMPUTING = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "negative",
+    "exp",
+    "log",
+    "sqrt",
+    "absolute",
+    "relu",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "softmax",
+    "log_softmax",
+    "sum_",
+    "mean",
+    "max_",
+    "matmul",
+    "linear",
+    "conv2d",
+    "max_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "batch_norm_fixed",
+    "dropout",
+    "mse",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "sum_of_squares",
+    "sum_of_absolutes",
+]
+
+
+@pytest.mark.parametrize("kernel", COMPUTING)
+def test_a_nan_is_never_lost(kernel: str, arrays: Backend):
+    """Else a run that has gone wrong would look well."""
+    case = next(c for c in CASES if c.kernel == kernel)
+    host = case.host("float64")
+    for place_of_nan in np.ndindex(host[0].shape):
+        sick = [host[0].copy(), *host[1:]]
+        sick[0][place_of_nan] = np.nan
+        inputs = place(arrays, sick)
+        for name, pair in pairs(case, arrays, inputs):
+            results, _ = forward(case, pair, arrays.device.xp, inputs, wanted(case))
+            assert np.isnan(arrays.host(results[0])).any(), f"{name}: NaN at {place_of_nan}"

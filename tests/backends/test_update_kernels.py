@@ -1,0 +1,249 @@
+"""Kernels that write: three steps of each against its formula on Python numbers, in place, and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from arrays import Backend
+from cases import Tolerance
+
+import backends.reference  # noqa: F401  (defines the kernels)
+from backends import transfer
+from backends.kernel import UpdateKernel, kernels
+
+STEPS = 3
+TOLERANCE = Tolerance(32, "three steps of ten rounded operations an element")
+
+Numbers = list[float]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An update kernel's call: the arrays it writes into, its parameters, and its formula for one element.
+
+    formula : (*written, gradient, t, **params) -> the new values of the written ones; t counts from 1
+    """
+
+    kernel: str
+    written: tuple[str, ...]
+    formula: Callable[..., tuple[float, ...]]
+    params: dict[str, Any]
+    counts_steps: bool = False
+
+    def __str__(self) -> str:
+        return "-".join([self.kernel, *(f"{name}={value}" for name, value in self.params.items())])
+
+    def at(self, t: int) -> dict[str, Any]:
+        """The parameters of step t."""
+        return {**self.params, "step": t} if self.counts_steps else self.params
+
+
+def sgd(theta, grad, t, lr):
+    return (theta - lr * grad,)
+
+
+def momentum(theta, v, grad, t, lr, beta, bias_correction, nesterov):
+    v = beta * v + (1 - beta) * grad
+    ahead = beta * v + (1 - beta) * grad if nesterov else v
+    return theta - lr * (ahead / (1 - beta**t) if bias_correction else ahead), v
+
+
+def rmsprop(theta, s, grad, t, lr, beta, eps):
+    s = beta * s + (1 - beta) * grad**2
+    return theta - lr * grad / (math.sqrt(s) + eps), s
+
+
+def adam(theta, m, s, grad, t, lr, beta1, beta2, eps, decay):
+    m, s = beta1 * m + (1 - beta1) * grad, beta2 * s + (1 - beta2) * grad**2
+    m_corrected, s_corrected = m / (1 - beta1**t), s / (1 - beta2**t)
+    return theta - lr * decay * theta - lr * m_corrected / (math.sqrt(s_corrected) + eps), m, s
+
+
+def adagrad(theta, s, grad, t, lr, eps):
+    s = s + grad**2
+    return theta - lr * grad / (math.sqrt(s) + eps), s
+
+
+def running_average(average, value, t, momentum):
+    return (momentum * average + (1 - momentum) * value,)
+
+
+def momentum_rule(bias_correction: bool, nesterov: bool) -> Rule:
+    params = {"lr": 0.1, "beta": 0.9, "bias_correction": bias_correction, "nesterov": nesterov}
+    return Rule("momentum_", ("theta", "velocity"), momentum, params, counts_steps=True)
+
+
+def adam_rule(**changed: float) -> Rule:
+    params = {"lr": 0.05, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0, **changed}
+    return Rule("adam_", ("theta", "mean", "square"), adam, params, counts_steps=True)
+
+
+RULES = [
+    Rule("sgd_", ("theta",), sgd, {"lr": 0.1}),
+    *(momentum_rule(bias_correction, nesterov) for bias_correction in (False, True) for nesterov in (False, True)),
+    Rule("rmsprop_", ("theta", "square"), rmsprop, {"lr": 0.1, "beta": 0.9, "eps": 1e-8}),
+    Rule("rmsprop_", ("theta", "square"), rmsprop, {"lr": 0.1, "beta": 0.5, "eps": 0.25}),
+    adam_rule(),
+    adam_rule(decay=0.1),
+    adam_rule(beta1=0.5, beta2=0.75, eps=0.25),  # an eps that shows whether it is corrected as well
+    Rule("adagrad_", ("theta", "total"), adagrad, {"lr": 0.1, "eps": 1e-8}),
+    Rule("adagrad_", ("theta", "total"), adagrad, {"lr": 0.1, "eps": 0.25}),
+    Rule("running_average_", ("average",), running_average, {"momentum": 0.9}),
+    Rule("running_average_", ("average",), running_average, {"momentum": 0.0}),
+]
+every_rule = pytest.mark.parametrize("rule", RULES, ids=str)
+every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def writable(arrays: Backend, host: np.ndarray) -> Any:
+    """An array that may be written into, also where the inputs are read-only."""
+    return transfer.to_device(host.copy(), arrays.device)
+
+
+def start(rule: Rule, n: int, dtype: str) -> list[np.ndarray]:
+    """theta, or whatever comes first, random; the state zero, as at the start of a training run."""
+    first = np.random.default_rng(1).standard_normal(n).astype(dtype)
+    return [first, *(np.zeros(n, dtype) for _ in rule.written[1:])]
+
+
+def gradients(n: int, dtype: str) -> list[np.ndarray]:
+    return [np.random.default_rng((2, t)).standard_normal(n).astype(dtype) for t in range(STEPS)]
+
+
+def by_formula(rule: Rule, first: list[np.ndarray], grads: list[np.ndarray]) -> list[Numbers]:
+    """The written arrays after all steps, each element on its own."""
+    results = []
+    for i in range(len(first[0])):
+        values = tuple(float(array[i]) for array in first)
+        for t, grad in enumerate(grads, start=1):
+            values = rule.formula(*values, float(grad[i]), t, **rule.params)
+        results.append(values)
+    return [list(column) for column in zip(*results, strict=True)]
+
+
+def run(rule: Rule, arrays: Backend, written: list[Any], grads: list[np.ndarray]) -> None:
+    """All steps by the kernel, with the gradient beyond its reach and nothing copied or waited for."""
+    kernel = kernels()[rule.kernel]
+    assert isinstance(kernel, UpdateKernel)
+    for t, host in enumerate(grads, start=1):
+        grad = arrays.place(host)
+        before = transfer.counts()
+        with transfer.guard("forbid"):
+            assert kernel(*written, grad, **rule.at(t)) is None
+        assert transfer.counts() == before
+        np.testing.assert_array_equal(arrays.host(grad), host, "the gradient was written into")
+
+
+def test_every_update_kernel_is_tested_here():
+    defined = {
+        name for name, k in kernels().items() if isinstance(k, UpdateKernel) and k.__module__.startswith("backends.")
+    }
+    assert {rule.kernel for rule in RULES} | {"clip_", "clip_by_norm_"} == defined
+
+
+@every_rule
+@every_dtype
+def test_three_steps_equal_the_formula(rule: Rule, dtype: str, arrays: Backend):
+    first, grads = start(rule, 7, dtype), gradients(7, dtype)
+    written = [writable(arrays, host) for host in first]
+    run(rule, arrays, written, grads)
+    for name, array, expected in zip(rule.written, written, by_formula(rule, first, grads), strict=True):
+        assert arrays.device.holds(array)
+        result = arrays.host(array)
+        assert result.dtype == dtype
+        TOLERANCE.check(result, expected, f"{rule}, {name}")
+
+
+@every_rule
+def test_slices_of_one_vector_are_updated_in_place(rule: Rule, arrays: Backend):
+    """As in the flat vector of parameters: what lies before and after a run stays as it was."""
+    first, grads = start(rule, 5, "float64"), gradients(5, "float64")
+    flat = [np.full(12, 7.0) for _ in first]
+    for whole, part in zip(flat, first, strict=True):
+        whole[4:9] = part
+    vectors = [writable(arrays, host) for host in flat]
+    run(rule, arrays, [vector[4:9] for vector in vectors], grads)
+    for vector, expected in zip(vectors, by_formula(rule, first, grads), strict=True):
+        result = arrays.host(vector)
+        TOLERANCE.check(result[4:9], expected, str(rule))
+        assert (result[:4] == 7.0).all()
+        assert (result[9:] == 7.0).all()
+
+
+@every_rule
+def test_strided_views_and_several_axes_are_updated_in_place(rule: Rule, arrays: Backend):
+    first, grads = start(rule, 6, "float64"), gradients(6, "float64")
+    vectors = [writable(arrays, np.repeat(host, 2)) for host in first]
+    xp = arrays.device.xp
+    run(rule, arrays, [xp.reshape(v, (2, 3, 2))[:, :, 0] for v in vectors], [g.reshape(2, 3) for g in grads])
+    for vector, before, expected in zip(vectors, first, by_formula(rule, first, grads), strict=True):
+        result = arrays.host(vector)
+        TOLERANCE.check(result[::2], expected, str(rule))
+        np.testing.assert_array_equal(result[1::2], before)
+
+
+@every_rule
+@every_dtype
+def test_zeros_stay_zeros(rule: Rule, dtype: str, arrays: Backend):
+    """The gaps between parameters: no value, no gradient, and never a NaN from 0 / 0."""
+    written = [writable(arrays, np.zeros(4, dtype)) for _ in rule.written]
+    run(rule, arrays, written, [np.zeros(4, dtype)] * STEPS)
+    for array in written:
+        np.testing.assert_array_equal(arrays.host(array), np.zeros(4))
+
+
+@every_dtype
+def test_clip_brings_every_element_into_the_limits(dtype: str, arrays: Backend):
+    host = np.array([9.0, -0.5, -2.0, 2.0, 2.5, 0.0, -3e30, 9.0], dtype)
+    vector = writable(arrays, host)
+    before = transfer.counts()
+    with transfer.guard("forbid"):
+        kernels()["clip_"](vector[1:7], limit=2.0)
+    assert transfer.counts() == before
+    result = arrays.host(vector)
+    assert result.dtype == dtype
+    assert result.tolist() == [9.0, -0.5, -2.0, 2.0, 2.0, 0.0, -2.0, 9.0]
+
+
+def test_clip_keeps_nan(arrays: Backend):
+    vector = writable(arrays, np.array([math.nan, 5.0, math.inf, -math.inf]))
+    kernels()["clip_"](vector, limit=2.0)
+    np.testing.assert_array_equal(arrays.host(vector), [math.nan, 2.0, 2.0, -2.0])
+
+
+@every_dtype
+@pytest.mark.parametrize("values", [[3.0, -4.0, 12.0], [0.3, 0.4, 0.0], [0.0, 0.0, 0.0], [1e-30, 0.0, 0.0]], ids=str)
+@pytest.mark.parametrize("limit", [0.25, 13.0, 100.0])
+def test_clip_by_norm_shortens_what_is_longer(values: Numbers, limit: float, dtype: str, arrays: Backend):
+    host = np.array([7.0, *values, 7.0], dtype)
+    vector, norm = writable(arrays, host), writable(arrays, np.array(-1.0, dtype))
+    before = transfer.counts()
+    with transfer.guard("forbid"):
+        assert kernels()["clip_by_norm_"](vector[1:4], norm, limit=limit) is None
+    assert transfer.counts() == before
+    result, length = arrays.host(vector), arrays.host(norm)
+    assert result.dtype == length.dtype == dtype
+    expected = math.hypot(*(float(v) for v in host[1:4]))
+    if expected > 1e-20:  # in float32 the square of 1e-30 is 0, and the vector is short in any case
+        TOLERANCE.check(length, expected)
+    TOLERANCE.check(result[1:4], [float(v) * (limit / expected if expected > limit else 1.0) for v in host[1:4]])
+    assert result[0] == result[4] == 7.0
+
+
+def test_clip_by_norm_takes_the_norm_of_all_axes(arrays: Backend):
+    matrix, norm = writable(arrays, np.full((2, 8), 2.0)), writable(arrays, np.array(0.0))
+    kernels()["clip_by_norm_"](matrix, norm, limit=4.0)
+    assert arrays.host(norm) == 8.0
+    np.testing.assert_array_equal(arrays.host(matrix), np.full((2, 8), 1.0))
+
+
+def test_clip_by_norm_leaves_a_nan_to_be_found(arrays: Backend):
+    vector, norm = writable(arrays, np.array([math.nan, 1.0])), writable(arrays, np.array(0.0))
+    kernels()["clip_by_norm_"](vector, norm, limit=4.0)
+    assert np.isnan(arrays.host(norm))
+    assert np.isnan(arrays.host(vector)).any()

@@ -1,0 +1,754 @@
+"""Each kernel's inputs, once: the table behind the tests of the reference kernels and of every alternative to them.
+
+A :class:`Case` is one call of a kernel with host arrays, and what an independent oracle says of it: SciPy, or loops
+over Python numbers. Nothing here calls the code under test, but for :func:`implementations`, which finds it.
+
+Inputs lie well away from kinks, so that central differences never step across one; cases on a kink carry the gradient
+that the kernel's docstring defines.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import signal, special
+
+import backends.reference  # noqa: F401  (defines the kernels)
+from backends.kernel import Kernel, kernels, reference_only
+from backends.namespace import name_of
+
+__all__ = ["CASES", "SUMS", "Case", "Tolerance", "implementations", "outputs", "threefry_word", "widened"]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a result may be from the oracle: ``units`` in the last place of its dtype, and why so many.
+
+    They are units of each element, or of the largest element of the result where terms of both signs are summed.
+    """
+
+    units: float
+    reason: str
+    of_each: bool = False
+
+    def check(self, actual: np.ndarray, expected: Any, context: str = "") -> None:
+        """Raise AssertionError unless the shapes agree, and the values within the tolerance of ``actual``'s dtype."""
+        expected = np.asarray(expected, dtype=np.float64)
+        assert actual.shape == expected.shape, f"{context}: shape {actual.shape}, expected {expected.shape}"
+        if not expected.size:
+            return
+        dtype = np.finfo(actual.dtype)
+        scale = np.abs(expected) if self.of_each else np.abs(expected).max()
+        allowed = self.units * float(dtype.eps) * scale + float(dtype.smallest_normal)
+        error = np.abs(actual.astype(np.float64) - expected)
+        assert (error <= allowed).all(), (  # which NaN is not
+            f"{context}: off by up to {np.max(error / allowed):.3g} times the {self.units:g} units allowed "
+            f"({self.reason})\nactual:\n{actual}\nexpected:\n{expected}"
+        )
+
+
+EXACT = Tolerance(0, "elements are moved or chosen, nothing is computed", of_each=True)
+ROUNDED = Tolerance(4, "a few correctly rounded operations an element", of_each=True)
+FUNCTION = Tolerance(8, "exponentials and logarithms are good to a few units, here and in the oracle", of_each=True)
+SUMS = Tolerance(64, "sums of up to a hundred terms, in another order")
+OFFSET = Tolerance(4000, "the mean is 500 standard deviations, so its rounding comes back 500 times as large")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One call of a kernel.
+
+    arrays : host arrays in float64, integers or bool, Python numbers, or None, as the kernel takes them
+    oracle : (*arrays, **params) -> the output, or a tuple of outputs, as float64 arrays
+    differentiable : positions of the arrays that have a gradient
+    tolerance : of the outputs
+    gradient_tolerance : of a gradient against the reference's in float64
+    gradient : (dy, *arrays, **params) -> a gradient an array, where the one defined is not a limit of differences
+    """
+
+    kernel: str
+    name: str
+    arrays: tuple[Any, ...]
+    params: dict[str, Any]
+    oracle: Callable[..., Any]
+    differentiable: tuple[int, ...]
+    tolerance: Tolerance = SUMS
+    gradient_tolerance: Tolerance = SUMS
+    gradient: Callable[..., Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kernel}-{self.name}".replace(" ", "_")
+
+    def host(self, dtype: str) -> list[Any]:
+        """The arrays, fresh, with ``dtype`` in place of float64."""
+        return [
+            x.astype(dtype if x.dtype == np.float64 else x.dtype) if isinstance(x, np.ndarray) else x
+            for x in self.arrays
+        ]
+
+    @functools.cache  # noqa: B019  the cases live as long as the process
+    def expected(self, dtype: str) -> tuple[np.ndarray, ...]:
+        """What the oracle says of the arrays once they are rounded to ``dtype``, in float64: one array an output."""
+        return outputs(self.oracle(*widened(self.host(dtype)), **self.params))
+
+
+def widened(arrays: list[Any]) -> list[Any]:
+    """Host arrays with float64 in place of float32."""
+    return [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == np.float32 else x for x in arrays]
+
+
+def outputs(result: Any) -> tuple[Any, ...]:
+    """The outputs of a kernel or an oracle as a tuple, also where there is only one."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def implementations(case: Case, xp: Any, arrays: list[Any], *, alternatives: bool = True) -> Iterator[tuple[str, Any]]:
+    """The pairs that can run the case on ``arrays``, by name: the reference, then each alternative that accepts."""
+    kernel = kernels()[case.kernel]
+    assert isinstance(kernel, Kernel)
+    kernel.choose(xp, arrays, case.params)  # the first call on a library imports its alternatives
+    with reference_only():
+        yield f"{case}, reference", kernel.choose(xp, arrays, case.params)
+    for alternative in kernel.alternatives.get(name_of(xp), ()) if alternatives else ():
+        reason = alternative.unless(*arrays, **case.params)
+        if reason is None:
+            yield f"{case}, {alternative.name}", alternative.pair
+        else:
+            assert isinstance(reason, str), f"{case}: {alternative.name} declines with {reason!r}, not with a reason"
+            assert reason.strip(), f"{case}: {alternative.name} declines without a reason"
+
+
+# --- inputs: recipes that a case's own generator carries out, so that no case changes another
+
+Recipe = Callable[[np.random.Generator], np.ndarray]
+
+
+def normal(*shape: int, mean: float = 0.0, scale: float = 1.0) -> Recipe:
+    return lambda rng: np.asarray(mean + scale * rng.standard_normal(shape))
+
+
+def away(*shape: int) -> Recipe:
+    """Numbers of both signs, at least 0.3 from 0."""
+    return lambda rng: np.asarray(rng.choice([-1.0, 1.0], shape) * (0.3 + rng.exponential(1.0, shape)))
+
+
+def positive(*shape: int) -> Recipe:
+    """Numbers of at least 0.3."""
+    return lambda rng: np.asarray(0.3 + rng.exponential(1.0, shape))
+
+
+def distinct(*shape: int) -> Recipe:
+    """Numbers of both signs, any two at least 0.1 apart."""
+    return lambda rng: 0.1 * (rng.permutation(math.prod(shape)).reshape(shape) - math.prod(shape) / 2 + 0.5)
+
+
+def shares(*shape: int) -> Recipe:
+    """Numbers in [0, 1)."""
+    return lambda rng: rng.random(shape)
+
+
+def integers(high: int, *shape: int, dtype: str = "int64") -> Recipe:
+    return lambda rng: rng.integers(0, high, shape).astype(dtype)
+
+
+def extreme(*shape: int) -> Recipe:
+    """Logits of up to +-1e4, near-ties among them, and moderate ones."""
+    values = [-1e4, 1e4, 1e4 - 0.5, -1e4 + 1.0, 0.0, 30.0]
+    return lambda rng: rng.choice(values, shape) + 0.25 * rng.integers(0, 3, shape)
+
+
+def case(
+    kernel: str,
+    name: str,
+    /,
+    *inputs: Any,
+    oracle: Callable[..., Any],
+    differentiable: tuple[int, ...] | None = None,
+    tolerance: Tolerance = SUMS,
+    gradient_tolerance: Tolerance = SUMS,
+    gradient: Callable[..., Any] | None = None,
+    **params: Any,
+) -> Case:
+    """A case from recipes, lists, arrays and numbers; by default each array of floats has a gradient."""
+    rng = np.random.default_rng(zlib.crc32(f"{kernel}/{name}".encode()))
+    arrays = tuple(x(rng) if callable(x) else np.array(x) if isinstance(x, list) else x for x in inputs)
+    if differentiable is None:
+        floats = [isinstance(x, np.ndarray) and x.dtype == np.float64 for x in arrays]
+        differentiable = tuple(position for position, is_float in enumerate(floats) if is_float)
+    return Case(kernel, name, arrays, params, oracle, differentiable, tolerance, gradient_tolerance, gradient)
+
+
+def each(function: Callable[..., float]) -> Callable[..., np.ndarray]:
+    """An oracle that goes through the elements one by one."""
+    return lambda x, **params: np.array([function(v, **params) for v in x.ravel().tolist()]).reshape(x.shape)
+
+
+# --- arithmetic with broadcasting
+
+OPERANDS: dict[str, tuple[Any, Any]] = {
+    "equal shapes": (away(3, 4), away(3, 4)),
+    "a row": (away(3, 4), away(4)),
+    "a column": (away(3, 1), away(3, 4)),
+    "both ways": (away(3, 1), away(1, 4)),
+    "three axes": (away(2, 1, 3), away(4, 1)),
+    "ones that stay": (away(1, 3), away(2, 1, 3)),
+    "a 0-d array": (away(), away(2, 3)),
+    "two 0-d arrays": (away(), away()),
+    "a number after": (away(2, 3), 1.5),
+    "a number before": (2.5, away(2, 3)),
+    "an integer": (away(2, 3), 3),
+    "no rows": (away(0, 3), away(3)),
+}
+
+
+def both(function: Callable[[float, float], float]) -> Callable[..., np.ndarray]:
+    """An oracle that goes through two operands element by element."""
+
+    def oracle(x: Any, y: Any) -> np.ndarray:
+        x, y = np.broadcast_arrays(x, y)
+        return np.array([function(float(a), float(b)) for a, b in zip(x.flat, y.flat, strict=True)]).reshape(x.shape)
+
+    return oracle
+
+
+def arithmetic() -> Iterator[Case]:
+    for name, operands in OPERANDS.items():
+        yield case("add", name, *operands, oracle=both(lambda a, b: math.fsum((a, b))), tolerance=ROUNDED)
+        yield case("subtract", name, *operands, oracle=both(lambda a, b: math.fsum((a, -b))), tolerance=ROUNDED)
+        yield case("multiply", name, *operands, oracle=both(lambda a, b: a * b), tolerance=ROUNDED)
+        yield case("divide", name, *operands, oracle=both(lambda a, b: a / b), tolerance=ROUNDED)
+    for exponent in (0, 1, 2, 3, -1, -2, 0.5, 2.5, -1.5):
+        base = away(2, 3) if isinstance(exponent, int) else positive(2, 3)
+        powers = each(lambda v, exponent: v**exponent)
+        yield case("power", f"exponent {exponent}", base, exponent=exponent, oracle=powers, tolerance=FUNCTION)
+    for exponent, slope in ((0, 0.0), (1, 1.0), (2, 0.0)):
+        yield case(
+            "power", f"zero to the {exponent}", [0.0, -0.0], exponent=exponent, tolerance=EXACT,
+            oracle=each(lambda v, exponent: v**exponent),
+            gradient=lambda dy, x, exponent, slope=slope: (dy * slope,),
+        )  # fmt: skip
+    yield case("negative", "both signs", away(2, 3), oracle=each(lambda v: 0.0 - v), tolerance=EXACT)
+    yield case("exp", "both signs", away(2, 3), oracle=each(math.exp), tolerance=FUNCTION)
+    yield case("exp", "large and small", [-80.0, 0.0, 80.0], oracle=each(math.exp), tolerance=FUNCTION)
+    yield case("log", "positive", positive(2, 3), oracle=each(math.log), tolerance=FUNCTION)
+    yield case("sqrt", "positive", positive(2, 3), oracle=each(math.sqrt), tolerance=ROUNDED)
+    yield case("absolute", "both signs", away(2, 3), oracle=each(math.fabs), tolerance=EXACT)
+    yield case(
+        "absolute", "at zero", [0.0, -0.0, 2.0], oracle=each(math.fabs), tolerance=EXACT,
+        gradient=lambda dy, x: (dy * [0.0, 0.0, 1.0],),
+    )  # fmt: skip
+
+
+def _where(condition: Any, x: Any, y: Any) -> np.ndarray:
+    condition, x, y = np.broadcast_arrays(condition, x, y)
+    picked = [a if c else b for c, a, b in zip(condition.flat, x.flat, y.flat, strict=True)]
+    return np.array(picked, dtype=np.float64).reshape(condition.shape)
+
+
+def conditions() -> Iterator[Case]:
+    mixed = [[True, False, True], [False, True, False]]
+    yield case("where", "equal shapes", mixed, normal(2, 3), normal(2, 3), oracle=_where, tolerance=EXACT)
+    yield case("where", "all broadcast", [[True], [False]], normal(3), normal(4, 1, 1), oracle=_where, tolerance=EXACT)
+    yield case("where", "a number and an array", mixed, 0.5, normal(3), oracle=_where, tolerance=EXACT)
+    yield case("where", "an array and a number", mixed, normal(2, 1), 0.0, oracle=_where, tolerance=EXACT)
+
+
+# --- activations
+
+SHAPES = ((2, 3), (7,), (2, 3, 2, 2), ())
+LOGITS = [[-1e4, -800.0, -30.0, -1.0], [1e4, 800.0, 30.0, 0.0]]
+
+
+def activations() -> Iterator[Case]:
+    relu = each(lambda v: v if v > 0 else 0.0)
+    leaky = each(lambda v, alpha: v if v > 0 else alpha * v)
+    for shape in SHAPES:
+        yield case("relu", f"shape {shape}", away(*shape), oracle=relu, tolerance=EXACT)
+        yield case("leaky_relu", f"shape {shape}", away(*shape), alpha=0.01, oracle=leaky, tolerance=ROUNDED)
+        yield case("sigmoid", f"shape {shape}", normal(*shape, scale=3.0), oracle=special.expit, tolerance=FUNCTION)
+        yield case("tanh", f"shape {shape}", normal(*shape), oracle=each(math.tanh), tolerance=FUNCTION)
+    for alpha in (0.0, 0.5):
+        yield case("leaky_relu", f"alpha {alpha}", away(2, 3), alpha=alpha, oracle=leaky, tolerance=ROUNDED)
+    on_kink = [-1.0, -0.0, 0.0, 1.0]
+    yield case(
+        "relu", "at zero", on_kink, oracle=relu, tolerance=EXACT,
+        gradient=lambda dy, x: (dy * [0.0, 0.0, 0.0, 1.0],),
+    )  # fmt: skip
+    yield case(
+        "leaky_relu", "at zero", on_kink, alpha=0.25, oracle=leaky, tolerance=ROUNDED,
+        gradient=lambda dy, x, alpha: (dy * [alpha, alpha, alpha, 1.0],),
+    )  # fmt: skip
+    yield case("sigmoid", "extreme", LOGITS, oracle=special.expit, tolerance=FUNCTION)
+    yield case("tanh", "extreme", LOGITS, oracle=each(math.tanh), tolerance=FUNCTION)
+
+    softmax, log_softmax = (lambda x: special.softmax(x, axis=-1)), (lambda x: special.log_softmax(x, axis=-1))
+    for shape in ((3, 4), (5,), (2, 3, 4), (3, 1), (1, 6)):
+        yield case("softmax", f"shape {shape}", normal(*shape), oracle=softmax)
+        yield case("log_softmax", f"shape {shape}", normal(*shape), oracle=log_softmax)
+    yield case("softmax", "extreme", extreme(6, 4), oracle=softmax)
+    yield case("log_softmax", "extreme", extreme(6, 4), oracle=log_softmax)
+    yield case("softmax", "equal", [[3.0] * 3, [-1e4] * 3], oracle=lambda x: np.full(x.shape, 1 / 3))
+
+
+# --- reductions
+
+
+def reduced(fold: Callable[[list[float]], float]) -> Callable[..., np.ndarray]:
+    """An oracle that collects, for each place of the result, the elements that fall on it."""
+
+    def oracle(x: np.ndarray, *, axis: Any, keepdims: bool) -> np.ndarray:
+        axes = range(x.ndim) if axis is None else [a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))]
+        groups: dict[tuple[int, ...], list[float]] = {}
+        for place in np.ndindex(x.shape):
+            groups.setdefault(tuple(0 if a in axes else i for a, i in enumerate(place)), []).append(float(x[place]))
+        kept = [1 if a in axes else n for a, n in enumerate(x.shape)]
+        result = np.array([fold(groups[place]) for place in np.ndindex(*kept)])
+        return result.reshape(kept if keepdims else [n for a, n in enumerate(x.shape) if a not in axes])
+
+    return oracle
+
+
+def average(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def reductions() -> Iterator[Case]:
+    for axis, keepdims in itertools.product((None, 0, 1, -1, (0, 2), (-1, 0), (0, 1, 2)), (False, True)):
+        name, how = f"axis {axis}{' kept' * keepdims}", {"axis": axis, "keepdims": keepdims}
+        yield case("sum_", name, normal(2, 3, 4), oracle=reduced(math.fsum), **how)
+        yield case("mean", name, normal(2, 3, 4), oracle=reduced(average), **how)
+        yield case("max_", name, distinct(2, 3, 4), oracle=reduced(max), tolerance=EXACT, **how)
+    yield case("sum_", "a vector", normal(5), axis=0, keepdims=False, oracle=reduced(math.fsum))
+    yield case("mean", "one element", normal(1, 1), axis=(0, 1), keepdims=False, oracle=reduced(average))
+    yield case(
+        "max_", "equal largest share", [[2.0, 1.0, 2.0], [0.0, 0.0, 0.0]], axis=1, keepdims=False,
+        oracle=reduced(max), tolerance=EXACT,
+        gradient=lambda dy, x, axis, keepdims: (dy[:, None] * [[1 / 2, 0.0, 1 / 2], [1 / 3, 1 / 3, 1 / 3]],),
+    )  # fmt: skip
+
+
+# --- rearrangements
+
+
+def _transpose(x: np.ndarray, *, axes: tuple[int, ...]) -> np.ndarray:
+    y = np.empty([x.shape[a] for a in axes])
+    for place in np.ndindex(x.shape):
+        y[tuple(place[a] for a in axes)] = x[place]
+    return y
+
+
+def _concat(*arrays: np.ndarray, axis: int) -> np.ndarray:
+    rows = [row for x in arrays for row in x.swapaxes(0, axis).tolist()]
+    return np.array(rows).swapaxes(0, axis)
+
+
+def _getitem(x: np.ndarray, *, key: Any) -> np.ndarray:
+    numbers = np.arange(x.size).reshape(x.shape)[key]  # NumPy's indexing is the definition; values come one by one
+    return np.array([x.ravel().tolist()[i] for i in np.ravel(numbers)]).reshape(np.shape(numbers))
+
+
+RESHAPES = (((2, 3, 4), (6, 4)), ((2, 3, 4), (24,)), ((6,), (2, 3)), ((1, 1), ()), ((), (1, 1)), ((2, 3), (3, -1)))
+KEYS: dict[str, Any] = {
+    "an integer": 1,
+    "a negative integer": -1,
+    "integers for all axes": (1, 2, 3),
+    "a slice": slice(1, 3),
+    "a stride": (slice(None), slice(None, None, 2)),
+    "backwards": (slice(None, None, -1), slice(None), slice(3, 0, -2)),
+    "an integer between slices": (slice(None), 1, slice(1, None)),
+    "dots": (..., 0),
+    "a new axis": (None, slice(0, 2)),
+    "dots and a new axis": (..., None, slice(1, 3)),
+    "nothing": slice(2, 2),
+    "all": ...,
+}
+
+
+def rearrangements() -> Iterator[Case]:
+    for shape, new in RESHAPES:
+        values = lambda x, shape: np.array(x.ravel().tolist()).reshape(shape)  # noqa: E731
+        yield case("reshape", f"{shape} to {new}", normal(*shape), shape=new, oracle=values, tolerance=EXACT)
+    for axes in itertools.permutations(range(3)):
+        yield case("transpose", f"axes {axes}", normal(2, 3, 4), axes=axes, oracle=_transpose, tolerance=EXACT)
+    yield case("transpose", "a matrix", normal(2, 3), axes=(1, 0), oracle=_transpose, tolerance=EXACT)
+    for name, axis, shapes in (
+        ("rows", 0, [(2, 3), (1, 3)]),
+        ("three arrays", 1, [(2, 3), (2, 1), (2, 2)]),
+        ("the last axis", -1, [(2, 2, 3), (2, 2, 1)]),
+        ("an axis from the end", -2, [(2, 1, 3), (2, 2, 3)]),
+        ("one array", 0, [(2, 3)]),
+        ("an empty array", 0, [(0, 3), (2, 3)]),
+    ):
+        inputs = [normal(*shape) for shape in shapes]
+        yield case("concat", name, *inputs, axis=axis, oracle=_concat, tolerance=EXACT)
+    for name, key in KEYS.items():
+        yield case("getitem", name, normal(3, 4, 5), key=key, oracle=_getitem, tolerance=EXACT)
+
+
+# --- products
+
+
+def _matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    x, y = np.broadcast_to(x, (*batch, *x.shape[-2:])), np.broadcast_to(y, (*batch, *y.shape[-2:]))
+    product = np.empty((*batch, x.shape[-2], y.shape[-1]))
+    for *place, i, k in np.ndindex(product.shape):
+        product[(*place, i, k)] = math.fsum(x[(*place, i)] * y[(*place, slice(None), k)])
+    return product
+
+
+def _linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    y = _matmul(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[1])
+    return y if b is None else y + b
+
+
+def _embedding(w: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return np.array([w[i].tolist() for i in ids.ravel().tolist()]).reshape(*ids.shape, *w.shape[1:])
+
+
+def products() -> Iterator[Case]:
+    yield case("matmul", "matrices", normal(3, 4), normal(4, 5), oracle=_matmul)
+    yield case("matmul", "one row", normal(1, 4), normal(4, 1), oracle=_matmul)
+    yield case("matmul", "a batch", normal(2, 3, 4), normal(2, 4, 5), oracle=_matmul)
+    yield case("matmul", "a matrix on a batch", normal(3, 4), normal(2, 4, 5), oracle=_matmul)
+    yield case("matmul", "a batch on a matrix", normal(2, 3, 4), normal(4, 2), oracle=_matmul)
+    yield case("matmul", "batches that broadcast", normal(2, 1, 3, 4), normal(3, 4, 2), oracle=_matmul)
+    for name, x, k in (
+        ("a batch", (4, 3), 5),
+        ("one example", (1, 3), 2),
+        ("one feature, one unit", (4, 1), 1),
+        ("sequences", (2, 3, 4), 2),
+        ("four axes", (2, 1, 3, 4), 2),
+        ("no examples", (0, 3), 2),
+    ):
+        yield case("linear", name, normal(*x), normal(x[-1], k), normal(k), oracle=_linear)
+        yield case("linear", f"{name}, no bias", normal(*x), normal(x[-1], k), None, oracle=_linear)
+    for name, w, ids in (
+        ("repeated ids", (5, 3), [1, 4, 1, 1, 0]),
+        ("sequences", (5, 3), integers(5, 2, 4)),
+        ("int32", (5, 3), integers(5, 4, dtype="int32")),
+        ("one id", (4, 2), [3]),
+        ("one symbol", (1, 2), [0, 0, 0]),
+        ("a vector as table", (5,), [2, 2, 0]),
+        ("matrices as rows", (4, 2, 3), [3, 0, 3]),
+        ("no ids", (4, 2), integers(4, 0)),
+    ):
+        yield case("embedding", name, normal(*w), ids, oracle=_embedding, tolerance=EXACT)
+
+
+# --- convolution and pooling
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    return padding if isinstance(padding, tuple) else ((padding, padding), (padding, padding))
+
+
+def _conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, *, stride, padding, dilation) -> np.ndarray:
+    kh, kw, channels, filters = w.shape
+    spread = np.zeros(((kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1, channels, filters))
+    spread[:: dilation[0], :: dilation[1]] = w
+    images = np.pad(x, ((0, 0), *padding, (0, 0)))
+    maps = [
+        sum(signal.correlate(image[:, :, c], spread[:, :, c, k], "valid", "direct") for c in range(channels))
+        for image, k in itertools.product(images, range(filters))
+    ]
+    y = np.array(maps)[:, :: stride[0], :: stride[1]]  # (N K, OH, OW)
+    y = y.reshape(len(x), filters, *y.shape[1:]).transpose(0, 2, 3, 1)
+    return y if b is None else y + b
+
+
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {  # x, w, parameters
+    "valid": ((2, 5, 6, 3), (3, 3, 3, 4), {}),
+    "same": ((2, 5, 6, 2), (3, 3, 2, 3), {"padding": 1}),
+    "padding of one side": ((1, 4, 5, 2), (3, 2, 2, 3), {"padding": ((0, 1), (2, 0))}),
+    "padding wider than the kernel": ((1, 3, 3, 1), (2, 2, 1, 2), {"padding": ((3, 2), (2, 3))}),
+    "stride": ((2, 7, 7, 2), (3, 3, 2, 3), {"stride": 2}),
+    "stride that leaves pixels over": ((2, 6, 8, 2), (3, 3, 2, 3), {"stride": (2, 3)}),
+    "stride beyond the kernel": ((1, 7, 7, 2), (2, 2, 2, 2), {"stride": 3}),
+    "stride of one axis": ((1, 6, 5, 2), (3, 3, 2, 2), {"stride": (1, 2), "padding": 1}),
+    "dilation": ((1, 7, 8, 2), (3, 3, 2, 2), {"dilation": 2}),
+    "dilation of one axis": ((1, 5, 8, 2), (3, 3, 2, 2), {"dilation": (1, 3)}),
+    "all at once": (
+        (2, 8, 7, 2), (3, 2, 2, 3), {"stride": (2, 1), "padding": ((2, 1), (0, 2)), "dilation": (1, 2)},
+    ),
+    "even kernel": ((2, 5, 5, 2), (2, 2, 2, 3), {}),
+    "even kernel, same": ((1, 4, 5, 1), (4, 2, 1, 2), {"padding": ((1, 2), (0, 1))}),
+    "1x1": ((2, 3, 4, 3), (1, 1, 3, 2), {}),
+    "1x1 with a stride": ((2, 4, 5, 3), (1, 1, 3, 2), {"stride": 2}),
+    "1x1 with padding": ((1, 2, 3, 2), (1, 1, 2, 2), {"padding": 1}),
+    "kernel as large as the image": ((3, 4, 5, 2), (4, 5, 2, 3), {}),
+    "a row as kernel": ((2, 4, 6, 2), (1, 3, 2, 2), {}),
+    "a column as kernel": ((2, 6, 4, 2), (3, 1, 2, 2), {}),
+    "one image": ((1, 5, 5, 3), (3, 3, 3, 2), {}),
+    "one channel": ((2, 5, 5, 1), (3, 3, 1, 2), {}),
+    "one filter": ((2, 5, 5, 2), (3, 3, 2, 1), {}),
+    "one of each": ((1, 3, 3, 1), (1, 1, 1, 1), {}),
+    "one pixel": ((1, 1, 1, 2), (3, 3, 2, 2), {"padding": 1}),
+}  # fmt: skip
+
+
+def convolutions() -> Iterator[Case]:
+    for name, (x, w, params) in CONVOLUTIONS.items():
+        how = {"stride": _pair(params.get("stride", 1)), "padding": _sides(params.get("padding", 0))}
+        how["dilation"] = _pair(params.get("dilation", 1))
+        yield case("conv2d", name, normal(*x), normal(*w), normal(w[-1]), oracle=_conv2d, **how)
+        if name in ("valid", "1x1", "all at once"):
+            yield case("conv2d", f"{name}, no bias", normal(*x), normal(*w), None, oracle=_conv2d, **how)
+
+
+def _windows(x: np.ndarray, *, kernel, stride, padding) -> Iterator[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
+    """Each place of a pool's output, with the pixels of the image that are in its window, in row-major order."""
+    starts = [
+        range(-before, x.shape[axis] + after - f + 1, s)
+        for axis, f, s, (before, after) in zip((1, 2), kernel, stride, padding, strict=True)
+    ]
+    for n, (i, top), (j, left), c in itertools.product(
+        range(len(x)), enumerate(starts[0]), enumerate(starts[1]), range(x.shape[3])
+    ):
+        pixels = itertools.product(range(top, top + kernel[0]), range(left, left + kernel[1]))
+        yield (n, i, j, c), [(n, h, w, c) for h, w in pixels if 0 <= h < x.shape[1] and 0 <= w < x.shape[2]]
+
+
+def pooled(fold: Callable[[list[float]], float]) -> Callable[..., np.ndarray]:
+    """An oracle that goes from window to window."""
+
+    def oracle(x: np.ndarray, **params: Any) -> np.ndarray:
+        found = {place: fold([float(x[pixel]) for pixel in window]) for place, window in _windows(x, **params)}
+        y = np.empty([1 + max(axis) for axis in zip(*found, strict=True)])
+        for place, value in found.items():
+            y[place] = value
+        return y
+
+    return oracle
+
+
+def _to_the_first_largest(dy: np.ndarray, x: np.ndarray, **params: Any) -> tuple[np.ndarray]:
+    dx = np.zeros(x.shape)
+    for place, window in _windows(x, **params):
+        dx[max(window, key=lambda pixel: x[pixel])] += dy[place]  # max keeps the first of equals
+    return (dx,)
+
+
+POOLS: dict[str, tuple[tuple[int, ...], Any, Any, Any]] = {  # shape, kernel, stride, padding
+    "2x2": ((2, 4, 6, 3), 2, 2, 0),
+    "pixels left over": ((1, 5, 7, 2), 2, 2, 0),
+    "overlap": ((2, 5, 5, 2), 3, 1, 0),
+    "overlap and padding": ((2, 5, 6, 2), 3, 2, 1),
+    "same": ((1, 4, 5, 2), 3, 1, 1),
+    "even kernel, same": ((1, 4, 5, 1), (2, 4), 1, ((0, 1), (1, 2))),
+    "padding of one side": ((1, 4, 4, 2), (3, 2), (2, 1), ((0, 2), (1, 0))),
+    "stride beyond the kernel": ((1, 7, 7, 2), 2, 3, 0),
+    "1x1": ((2, 3, 4, 2), 1, 1, 0),
+    "1x1 with a stride": ((1, 5, 4, 2), 1, 2, 0),
+    "kernel as large as the image": ((2, 3, 4, 2), (3, 4), (3, 4), 0),
+    "one row": ((1, 1, 6, 1), (1, 3), (1, 2), 0),
+    "one pixel": ((1, 1, 1, 1), 3, 1, 1),
+}
+TIES = {
+    "all equal": np.zeros((1, 4, 4, 1)),
+    "many ties": np.random.default_rng(5).integers(-2, 1, (2, 5, 6, 2)).astype(np.float64),
+    "negative everywhere": np.full((1, 3, 3, 1), -1e30),
+    "zeros of both signs": np.array([-0.0, 0.0, 0.0, -0.0]).reshape(1, 2, 2, 1),
+}
+
+
+def pools() -> Iterator[Case]:
+    for name, (shape, kernel, stride, padding) in POOLS.items():
+        how = {"kernel": _pair(kernel), "stride": _pair(stride), "padding": _sides(padding)}
+        yield case("max_pool2d", name, distinct(*shape), oracle=pooled(max), tolerance=EXACT, **how)
+        yield case("avg_pool2d", name, normal(*shape), oracle=pooled(average), **how)
+    for (name, image), (kernel, stride, padding) in itertools.product(TIES.items(), ((2, 2, 0), (3, 1, 1))):
+        how = {"kernel": _pair(kernel), "stride": _pair(stride), "padding": _sides(padding)}
+        yield case(
+            "max_pool2d", f"{name}, {kernel}x{kernel}", image, oracle=pooled(max), tolerance=EXACT,
+            gradient=_to_the_first_largest, **how,
+        )  # fmt: skip
+
+
+# --- normalisation and dropout
+
+
+def _batch_norm_fixed(x, gamma, beta, mean, variance, *, eps) -> np.ndarray:
+    y = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        c = place[-1]
+        y[place] = gamma[c] * (x[place] - mean[c]) / math.sqrt(variance[c] + eps) + beta[c]
+    return y
+
+
+def _batch_norm(x, gamma, beta, *, eps) -> tuple[np.ndarray, ...]:
+    channels = [x[..., c].ravel().tolist() for c in range(x.shape[-1])]
+    mean = np.array([average(values) for values in channels])
+    variance = np.array([average([(v - m) ** 2 for v in values]) for values, m in zip(channels, mean, strict=True)])
+    return _batch_norm_fixed(x, gamma, beta, mean, variance, eps=eps), mean, variance
+
+
+def threefry_word(key: tuple[int, int], row: int, column: int) -> int:
+    """One random word, by the definition: Threefry-2x32 of 20 rounds, on the counter (row, column // 2)."""
+    schedule = (*key, 0x1BD11BDA ^ key[0] ^ key[1])
+    x = [row, column // 2]
+    for round_ in range(21):
+        if round_ % 4 == 0:  # before every fourth round, and after the last
+            s = round_ // 4
+            x = [(x[0] + schedule[s % 3]) % 2**32, (x[1] + schedule[(s + 1) % 3] + s) % 2**32]
+        if round_ < 20:
+            turn, word = (13, 15, 26, 6, 17, 29, 16, 24)[round_ % 8], f"{x[1]:032b}"
+            x[0] = (x[0] + x[1]) % 2**32
+            x[1] = int(word[turn:] + word[:turn], 2) ^ x[0]
+    return x[column % 2]
+
+
+def _dropout(x: np.ndarray, *, rate: float, key: tuple[int, int], first_row: int) -> np.ndarray:
+    rows = x.reshape(len(x), -1)
+    kept = [
+        [threefry_word(key, first_row + r, c) >= math.floor(rate * 2**32) for c in range(rows.shape[1])]
+        for r in range(len(rows))
+    ]
+    return (rows * kept).reshape(x.shape) / (1.0 - rate)
+
+
+def layers() -> Iterator[Case]:
+    for name, shape in (
+        ("images", (2, 3, 4, 3)),
+        ("rows", (6, 2)),
+        ("sequences", (3, 4, 2)),
+        ("one channel", (4, 3, 1)),
+        ("three rows", (3, 2)),
+    ):
+        inputs = normal(*shape, mean=0.7), normal(shape[-1]), normal(shape[-1])
+        statistics = normal(shape[-1]), positive(shape[-1])
+        yield case("batch_norm", name, *inputs, eps=1e-5, oracle=_batch_norm)
+        yield case(
+            "batch_norm_fixed", name, *inputs, *statistics, eps=1e-5, oracle=_batch_norm_fixed,
+            differentiable=(0, 1, 2),
+        )  # fmt: skip
+    yield case("batch_norm", "eps 0", normal(5, 2, mean=-0.7), normal(2), normal(2), eps=0.0, oracle=_batch_norm)
+    yield case(
+        "batch_norm", "a constant channel", [[7.0, 1.0], [7.0, 2.0], [7.0, 4.0]], normal(2), normal(2), eps=0.25,
+        oracle=_batch_norm,
+    )  # fmt: skip
+    yield case(
+        "batch_norm", "far from zero", normal(50, 2, mean=1e3, scale=2.0), normal(2), normal(2), eps=1e-5,
+        oracle=_batch_norm, tolerance=OFFSET, gradient_tolerance=OFFSET,
+    )  # fmt: skip
+    yield case(
+        "batch_norm_fixed", "one position", normal(1, 3), normal(3), normal(3), normal(3), [0.0, 1.0, 4.0], eps=0.25,
+        oracle=_batch_norm_fixed, differentiable=(0, 1, 2),
+    )  # fmt: skip
+
+    for rate in (0.0, 0.1, 0.5, 0.9, 0.999):
+        yield case(
+            "dropout", f"rate {rate}", away(6, 7), rate=rate, key=(0xC0FFEE, 7), first_row=0, oracle=_dropout,
+            tolerance=ROUNDED,
+        )  # fmt: skip
+    for name, shape, first_row in (("images", (2, 3, 3, 2), 5), ("a vector", (9,), 0), ("far rows", (3, 4), 2**31)):
+        yield case(
+            "dropout", name, away(*shape), rate=0.4, key=(0, 2**32 - 1), first_row=first_row, oracle=_dropout,
+            tolerance=ROUNDED,
+        )  # fmt: skip
+
+
+# --- losses and penalties
+
+
+def _weighted(losses: Any, weight: Any) -> np.ndarray:
+    losses = np.ravel(losses).tolist()
+    weights = [1.0] * len(losses) if weight is None else np.ravel(weight).tolist()
+    total = math.fsum(weights)
+    return np.array(math.fsum(a * w for a, w in zip(losses, weights, strict=True)) / total if total else 0.0)
+
+
+def _mse(prediction, target, weight) -> np.ndarray:
+    return _weighted([(a - y) ** 2 for a, y in zip(prediction.flat, target.flat, strict=True)], weight)
+
+
+def _binary_cross_entropy(logits, target, weight, *, label_smoothing) -> np.ndarray:
+    target = (1.0 - label_smoothing) * target + label_smoothing / 2.0
+    return _weighted(-target * special.log_expit(logits) - (1.0 - target) * special.log_expit(-logits), weight)
+
+
+def _cross_entropy(logits, labels, weight, *, label_smoothing) -> np.ndarray:
+    losses, classes = [], logits.shape[1]
+    for row, label in zip(special.log_softmax(logits, axis=1).tolist(), labels.tolist(), strict=True):
+        share = [label_smoothing / classes + (1.0 - label_smoothing) * (k == label) for k in range(classes)]
+        losses.append(-math.fsum(q * p for q, p in zip(share, row, strict=True)))
+    return _weighted(losses, weight)
+
+
+def losses() -> Iterator[Case]:
+    weights: dict[str, Callable[..., Any]] = {
+        "no weights": lambda *shape: None,
+        "weights": positive,
+        "weights with zeros": lambda *shape: lambda rng: rng.integers(0, 2, shape) * 1.5,
+        "weights all zero": lambda *shape: np.zeros(shape),
+    }
+    for name, weight in weights.items():
+        yield case("mse", name, normal(3, 4), normal(3, 4), weight(3, 4), oracle=_mse, differentiable=(0, 1))
+        for smoothing in (0.0, 0.1):
+            label = f"{name}, smoothing {smoothing}"
+            how = {"label_smoothing": smoothing, "differentiable": (0,)}
+            yield case(
+                "binary_cross_entropy", label, normal(4, 2), shares(4, 2), weight(4, 2),
+                oracle=_binary_cross_entropy, **how,
+            )  # fmt: skip
+            yield case(
+                "binary_cross_entropy", f"extreme, {label}", LOGITS, [[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.5, 0.0]],
+                weight(2, 4), oracle=_binary_cross_entropy, **how,
+            )  # fmt: skip
+            yield case("cross_entropy", label, normal(5, 3), integers(3, 5), weight(5), oracle=_cross_entropy, **how)
+            yield case(
+                "cross_entropy", f"extreme, {label}", extreme(8, 4), integers(4, 8), weight(8),
+                oracle=_cross_entropy, **how,
+            )  # fmt: skip
+    yield case("mse", "one element", normal(1), normal(1), None, oracle=_mse)
+    yield case("mse", "images", normal(2, 2, 2, 3), normal(2, 2, 2, 3), None, oracle=_mse)
+    for name, logits, labels in (
+        ("int32 labels", (4, 3), integers(3, 4, dtype="int32")),
+        ("one example", (1, 3), [2]),
+        ("one class", (3, 1), [0, 0, 0]),
+        ("two classes", (4, 2), integers(2, 4)),
+    ):
+        yield case(
+            "cross_entropy", name, normal(*logits), labels, None, label_smoothing=0.0, oracle=_cross_entropy,
+            differentiable=(0,),
+        )  # fmt: skip
+
+
+def penalties() -> Iterator[Case]:
+    squares = lambda *weights, scale: np.array(scale * math.fsum(v**2 for w in weights for v in w.flat))  # noqa: E731
+    absolutes = lambda *weights, scale: np.array(scale * math.fsum(abs(v) for w in weights for v in w.flat))  # noqa: E731
+    for name, shapes in (("one array", [(3, 4)]), ("three arrays", [(3, 4), (2, 2, 1, 3), (5,)])):
+        inputs = [away(*shape) for shape in shapes]
+        yield case("sum_of_squares", name, *inputs, scale=0.05, oracle=squares)
+        yield case("sum_of_absolutes", name, *inputs, scale=0.05, oracle=absolutes)
+    yield case("sum_of_squares", "at zero", [0.0, -2.0], scale=2.0, oracle=squares)
+    yield case(
+        "sum_of_absolutes", "at zero", [0.0, -0.0, -2.0], scale=2.0, oracle=absolutes,
+        gradient=lambda dy, w, scale: (dy * [0.0, 0.0, -2.0],),
+    )  # fmt: skip
+
+
+CASES: list[Case] = [
+    *arithmetic(),
+    *conditions(),
+    *activations(),
+    *reductions(),
+    *rearrangements(),
+    *products(),
+    *convolutions(),
+    *pools(),
+    *layers(),
+    *losses(),
+    *penalties(),
+]

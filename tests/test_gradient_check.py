@@ -1,0 +1,563 @@
+import copy
+from dataclasses import replace
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from backends import transfer
+from backends.device import CPU, Device
+from backends.kernel import reference_only
+from backends.namespace import namespace_of
+from backends.reference import conv, elementwise, embedding, linear, loss, norm
+from dlcore import functional as F
+from dlcore import nn, optim, testing
+from dlcore.errors import ConfigError, GraphError
+from dlcore.tensor import Tensor, no_grad
+from dlcore.testing import GradientCheck, gradient_check, gradient_check_function
+
+RIGHT = 1e-7  # what a right gradient keeps to: truncation and rounding are near 1e-11, the least gradients near 1e-3
+
+transfer.register_download(
+    "array_api_strict",
+    lambda x: np.array(array_api_strict.asarray(x, device=array_api_strict.Device("CPU_DEVICE"))),
+)
+STRICT = Device("strict", namespace_of(array_api_strict.ones(1)), array_api_strict.Device("device1"))
+DEVICES = pytest.mark.parametrize("device", [CPU, STRICT], ids=str)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+class Bag(nn.Module):
+    """The mean of the rows of a table, then a dense layer."""
+
+    def __init__(self):
+        self.table = nn.Embedding(7, 4)
+        self.out = nn.Dense(3)
+
+    def forward(self, x):
+        return self.out(self.table(x).mean(axis=1))
+
+
+def dense(device=CPU, dtype="float32"):
+    model = nn.Sequential(nn.Dense(8), nn.ReLU(), nn.Dense(3))
+    return model.build((4,), seed=0, device=device, dtype=dtype)
+
+
+def dense_batch(n=6):
+    return rng().normal(size=(n, 4)).astype(np.float32), rng().integers(0, 3, n)
+
+
+def conv_net(device=CPU):
+    layers = [nn.Conv2D(3, 3, padding="same", bias=False), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(2)]
+    layers += [nn.Conv2D(4, 2, stride=2), nn.LeakyReLU(), nn.Flatten(), nn.Dense(5)]
+    return nn.Sequential(*layers).build((8, 8, 2), seed=0, device=device)
+
+
+def conv_batch():
+    return rng().random((3, 8, 8, 2)).astype(np.float32), rng().integers(0, 5, 3)
+
+
+def residual(device=CPU):
+    inner = nn.Sequential(nn.Dense(4), nn.Tanh(), nn.Dense(4))
+    widening = nn.Residual(nn.Dense(3), shortcut=nn.Dense(3, bias=False))
+    return nn.Sequential(nn.Residual(inner), widening).build((4,), seed=0, device=device)
+
+
+def bag(device=CPU):
+    return Bag().build((5,), seed=0, input_dtype="int64", device=device)
+
+
+def bag_batch():
+    return rng().integers(0, 7, (6, 5)), rng().integers(0, 3, 6)
+
+
+def large(device=CPU):
+    layers = [nn.Conv2D(6, 3), nn.ReLU(), nn.Flatten(), nn.Dense(30), nn.ReLU(), nn.Dense(5)]
+    return nn.Sequential(*layers).build((8, 8, 2), seed=0, device=device)
+
+
+MODELS = {
+    "dense": (dense, dense_batch),
+    "conv, batch norm, pooling": (conv_net, conv_batch),
+    "residual": (residual, dense_batch),
+    "embedding": (bag, bag_batch),
+    "large": (large, conv_batch),
+}
+
+
+# --- right gradients pass
+
+
+@DEVICES
+@pytest.mark.parametrize("name", MODELS)
+def test_a_right_gradient_passes_on_every_library(name, device):
+    build, batch = MODELS[name]
+    check = gradient_check(build(device), *batch(), "cross_entropy")
+    assert check
+    assert check.ok is True
+    assert 0 < check.relative_error < RIGHT
+
+
+def test_the_models_are_checked_both_ways():
+    assert conv_net().count() <= 2000 < large().count()
+
+
+@pytest.mark.parametrize("name", ["mse", "binary_cross_entropy"])
+def test_other_losses_pass(name):
+    model = nn.Sequential(nn.Dense(5), nn.Tanh(), nn.Dense(1)).build((4,), seed=0)
+    assert gradient_check(model, dense_batch()[0], rng().integers(0, 2, (6, 1)), name).relative_error < RIGHT
+
+
+@pytest.mark.parametrize("penalty", [optim.L2(0.3), optim.L1(0.3)])
+def test_penalties_pass(penalty):
+    assert gradient_check(dense(), *dense_batch(), "cross_entropy", penalty).relative_error < RIGHT
+
+
+def test_the_penalty_is_given_the_number_of_examples():
+    seen = set()
+
+    def penalty(model, examples):
+        seen.add(examples)
+        return optim.L2(0.3)(model, examples)
+
+    assert gradient_check(dense(), *dense_batch(), "cross_entropy", penalty)
+    assert seen == {6}
+
+
+def test_an_own_loss_may_take_several_outputs():
+    model = nn.Sequential(nn.Dense(5), nn.Tanh(), nn.Heads({"a": nn.Dense(3), "b": nn.Dense(1)})).build((4,), seed=0)
+    y = {"a": rng().integers(0, 3, 6), "b": rng().normal(size=(6, 1)).astype(np.float32)}
+
+    def both(outputs, y):
+        return F.cross_entropy(outputs["a"], y["a"]) + F.mse(outputs["b"], y["b"])
+
+    assert gradient_check(model, dense_batch()[0], y, both).relative_error < RIGHT
+
+
+@DEVICES
+def test_data_may_be_lists_tensors_and_arrays_of_the_device(device):
+    model, (x, y) = dense(device), dense_batch()
+    expected = gradient_check(model, x, y, "cross_entropy")
+    there = transfer.to_device(x, device), transfer.to_device(y, device)
+    for data in [(x.tolist(), y.tolist()), (Tensor(there[0]), Tensor(there[1])), there]:
+        assert gradient_check(model, *data, "cross_entropy") == expected
+
+
+def test_a_float64_model_is_checked_as_it_is():
+    assert gradient_check(dense(dtype="float64"), *dense_batch(), "cross_entropy").relative_error < RIGHT
+
+
+def test_a_shared_layer_is_checked_once():
+    shared = nn.Dense(4)
+    model = nn.Sequential(shared, nn.Tanh(), shared).build((4,), seed=0)
+    check = gradient_check(model, *dense_batch(), "cross_entropy")
+    assert check.relative_error < RIGHT
+    assert check.worst in ("0.w", "0.b")
+
+
+def test_a_part_that_was_built_before_the_whole_passes():
+    part = nn.Dense(4).build((4,), seed=0)
+    model = nn.Sequential(part, nn.Tanh(), nn.Dense(3)).build((4,), seed=0)
+    assert gradient_check(model, *dense_batch(), "cross_entropy").relative_error < RIGHT
+    assert all(p.owner is model.vector for p in model.parameters())
+
+
+# --- where the difference quotient is no derivative
+
+
+def blank_batch():
+    x, y = np.zeros((6, 8, 8, 2)), rng().integers(0, 5, 6)
+    x[4:] = rng().random((2, 8, 8, 2))
+    return x, y
+
+
+@pytest.mark.parametrize("build", [conv_net, large])
+def test_blank_images_with_zero_biases_pass_although_relu_is_at_its_kink(build):
+    assert gradient_check(build(), *blank_batch(), "cross_entropy").relative_error < RIGHT
+
+
+def test_a_quotient_across_a_kink_is_measured_again(monkeypatch):
+    generator = np.random.default_rng(0)  # with this seed, a unit is within 1e-5 of relu's kink
+    model = nn.Sequential(nn.Dense(12), nn.ReLU(), nn.Dense(3)).build((6,), seed=0)
+    batch = generator.normal(size=(128, 6)), generator.integers(0, 3, 128)
+    assert gradient_check(model, *batch, "cross_entropy").relative_error < RIGHT
+    monkeypatch.setattr(testing, "_STEPS", (1.0,))
+    assert not gradient_check(model, *batch, "cross_entropy")
+
+
+def test_a_dead_unit_passes_and_is_not_the_worst():
+    model = dense()
+    model.layers[0].b.data = np.array([-100.0] * 7 + [0.0], dtype=np.float32)  # seven of eight units never fire
+    assert gradient_check(model, *dense_batch(), "cross_entropy").relative_error < RIGHT
+
+
+def test_a_gradient_of_zero_passes():
+    model = dense()
+    check = gradient_check(model, *dense_batch(), lambda prediction, y: (prediction * 0.0).sum() + 3.0)
+    assert check == GradientCheck(True, 0.0, "0.w")
+
+
+def test_a_perfect_fit_passes():
+    model, (x, _) = dense(dtype="float64"), dense_batch()
+    x = x.astype(np.float64)
+    model.layers[0].b.data = rng().normal(size=8)  # no zeros, which the check would move
+    model.layers[2].b.data = rng().normal(size=3)
+    assert gradient_check(model, x, model(x).numpy(), "mse")
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_large_and_small_losses_pass(scale):
+    model, (x, _) = dense(), dense_batch()
+    assert gradient_check(model, x, scale * rng().normal(size=(6, 3)), lambda a, y: F.mse(a * scale, y))
+
+
+def test_raw_pixels_pass_although_the_loss_bends_strongly():
+    x, y = dense_batch()
+    assert gradient_check(dense(), 255 * x, y, "cross_entropy").relative_error < RIGHT
+
+
+# --- wrong gradients fail, by name
+
+
+def plant(monkeypatch, kernel, spoil):
+    """Have ``spoil`` change the list of gradients that a kernel's backward gives."""
+    right = kernel.backward
+
+    def wrong(xp, dy, saved, **params):
+        gradients = list(right(xp, dy, saved, **params))
+        spoil(gradients)
+        return tuple(gradients)
+
+    monkeypatch.setattr(kernel, "backward", wrong)
+
+
+def scale(i, factor, shape=None):
+    def spoil(gradients):
+        if gradients[i] is not None and shape in (None, tuple(gradients[i].shape)):
+            gradients[i] = gradients[i] * factor
+
+    return spoil
+
+
+def checked(build, batch, *args, **options):
+    with reference_only():  # the bugs are planted in the reference
+        return gradient_check(build(), *batch(), "cross_entropy", *args, **options)
+
+
+def test_the_relative_error_is_that_of_the_notes(monkeypatch):
+    plant(monkeypatch, linear.linear, scale(1, 1.01))
+    model = nn.Dense(3, bias=False).build((4,), seed=0)
+    with reference_only():
+        check = gradient_check(model, *dense_batch(), "cross_entropy")
+    assert not check
+    assert check.worst == "w"
+    assert check.relative_error == pytest.approx(0.01 / 2.01, rel=1e-6)  # all of the gradient is 1 % too large
+
+
+@pytest.mark.parametrize(
+    ("kernel", "spoil", "build", "batch", "worst"),
+    [
+        (linear.linear, scale(1, 1.01, (4, 8)), dense, dense_batch, "0.w"),
+        (linear.linear, scale(1, -1.0, (8, 3)), dense, dense_batch, "2.w"),
+        (linear.linear, scale(2, 0.0, (3,)), dense, dense_batch, "2.b"),
+        (linear.linear, scale(2, 0.0, (8,)), dense, dense_batch, "0.b"),
+        (conv.conv2d, scale(1, 1.01, (3, 3, 2, 3)), conv_net, conv_batch, "0.w"),
+        (conv.conv2d, scale(2, 1.01), conv_net, conv_batch, "4.b"),
+        (norm.batch_norm_fixed, scale(1, 1.01), conv_net, conv_batch, "1.gamma"),
+        (norm.batch_norm_fixed, scale(2, 1.01), conv_net, conv_batch, "1.beta"),
+        (embedding.embedding, scale(0, 1.01), bag, bag_batch, "table.w"),
+        (linear.linear, scale(1, 1.01, (4, 3)), residual, dense_batch, None),  # both w of the second block
+        (linear.linear, scale(1, 1.01, (216, 30)), large, conv_batch, "3.w"),
+        (linear.linear, scale(2, 0.0, (30,)), large, conv_batch, "3.b"),
+        (conv.conv2d, scale(1, 1.0001), large, conv_batch, "0.w"),
+    ],
+)
+def test_a_wrong_gradient_is_found_and_named(monkeypatch, kernel, spoil, build, batch, worst):
+    assert checked(build, batch)
+    plant(monkeypatch, kernel, spoil)
+    check = checked(build, batch)
+    assert not check
+    assert check.relative_error > 1e-6
+    assert check.worst == worst or (worst is None and check.worst in ("1.inner.w", "1.shortcut.w"))
+
+
+def test_a_gradient_with_two_elements_exchanged_is_found_by_projections(monkeypatch):
+    def exchange(gradients):
+        dw = gradients[1]
+        if dw is not None and dw.shape == (216, 30):
+            column = np.abs(dw).sum(axis=0).argmax()
+            low, high = dw[:, column].argmin(), dw[:, column].argmax()
+            dw[[low, high], column] = dw[[high, low], column]
+
+    plant(monkeypatch, linear.linear, exchange)
+    check = checked(large, conv_batch)
+    assert not check
+    assert check.worst == "3.w"
+
+
+def test_a_few_probes_find_what_the_full_check_finds(monkeypatch):
+    plant(monkeypatch, linear.linear, scale(1, 1.01, (4, 8)))
+    for seed in range(5):
+        check = checked(dense, dense_batch, probes=1, seed=seed)
+        assert not check
+        assert check.worst == "0.w"
+
+
+def test_a_wrong_penalty_is_found_in_a_weight(monkeypatch):
+    def halve(gradients):
+        gradients[:] = [None if g is None else g * 0.5 for g in gradients]
+
+    plant(monkeypatch, loss.sum_of_squares, halve)
+    assert checked(dense, dense_batch)
+    check = checked(dense, dense_batch, optim.L2(0.3))
+    assert not check
+    assert check.worst in ("0.w", "2.w")
+
+
+def test_a_gradient_that_is_wrong_below_the_tolerance_passes(monkeypatch):
+    plant(monkeypatch, linear.linear, scale(1, 1.001))
+    assert not checked(dense, dense_batch)
+    assert checked(dense, dense_batch, tolerance=1e-3)
+
+
+def test_a_loss_that_is_not_a_number_fails():
+    x, y = dense_batch()
+    x[0, 0] = np.nan
+    assert not gradient_check(dense(), x, y, "cross_entropy")
+
+
+# --- what is left out
+
+
+def test_frozen_parameters_are_left_out(monkeypatch):
+    plant(monkeypatch, linear.linear, scale(1, 1.01, (4, 8)))
+    model = dense()
+    with reference_only():
+        assert not gradient_check(model, *dense_batch(), "cross_entropy")
+        assert gradient_check(model.freeze("0"), *dense_batch(), "cross_entropy").worst in ("2.w", "2.b")
+        assert gradient_check(model, *dense_batch(), "cross_entropy", optim.L2(0.3))
+        assert not gradient_check(model.unfreeze("0.w"), *dense_batch(), "cross_entropy")
+
+
+def test_a_frozen_model_is_refused():
+    with pytest.raises(ConfigError, match="every parameter is frozen; unfreeze"):
+        gradient_check(dense().freeze("*"), *dense_batch(), "cross_entropy")
+
+
+def test_batch_norm_uses_its_running_statistics_in_training_too():
+    model = conv_net()
+    model(conv_batch()[0] * 3 + 1)  # a step in training, which moves the statistics
+    assert gradient_check(model.train(), *conv_batch(), "cross_entropy") == gradient_check(
+        model.eval(), *conv_batch(), "cross_entropy"
+    )
+
+
+def with_dropout(rate=0.5):
+    layers = [nn.Dense(8), nn.ReLU(), nn.Sequential(nn.Dropout(rate)), nn.Dense(3)]
+    return nn.Sequential(*layers).build((4,), seed=0)
+
+
+def test_active_dropout_is_refused_by_name():
+    with pytest.raises(
+        ConfigError, match=r"layer 2\.0 \(Dropout\) draws random numbers .* model\.eval\(\).* rate to 0"
+    ):
+        gradient_check(with_dropout(), *dense_batch(), "cross_entropy")
+
+
+def test_dropout_that_is_off_passes():
+    assert gradient_check(with_dropout().eval(), *dense_batch(), "cross_entropy")
+    assert gradient_check(with_dropout(rate=0.0), *dense_batch(), "cross_entropy")
+
+
+def test_any_other_layer_that_draws_is_refused():
+    class Noise(nn.Module):
+        def forward(self, x):
+            return F.dropout(x, 0.1, key=self.draw("dropout"))
+
+    model = nn.Sequential(nn.Dense(8), Noise(), nn.Dense(3)).build((4,), seed=0)
+    with pytest.raises(ConfigError, match=r"layer 1 \(Noise\)"):
+        gradient_check(model, *dense_batch(), "cross_entropy")
+
+
+# --- the caller's model stays as it is
+
+
+def state(model):
+    vector = model.vector
+    return (
+        transfer.to_host(vector.theta).tobytes(),
+        transfer.to_host(vector.grad).tobytes(),
+        vector.version,
+        replace(model.clock),
+        [(path, module.training, vars(module).get("_calls")) for path, module in model.named_modules()],
+        [(path, transfer.to_host(buffer.data).tobytes()) for path, buffer in model.named_buffers()],
+        [(s.path, s.active, s.lr_scale) for s in copy.copy(vector.segments)],
+        [(p.requires_grad, p.owner is vector, str(p.dtype)) for p in model.parameters()],
+    )
+
+
+@DEVICES
+def test_the_model_is_not_touched(device):
+    model, (x, y) = conv_net(device), conv_batch()
+    model.freeze("7.b")
+    model.vector.scale_lr("0.w", 0.1)
+    model.clock.step = 5
+    model.layers[0].training = False
+    F.cross_entropy(model(transfer.to_device(x, device)), transfer.to_device(y, device)).backward()
+    before, data = state(model), (x.tobytes(), y.tobytes())
+    assert np.frombuffer(before[1], np.float32).any()
+    assert gradient_check(model, x, y, "cross_entropy", optim.L2(0.1))
+    assert state(model) == before
+    assert (x.tobytes(), y.tobytes()) == data
+
+
+def test_a_model_that_is_refused_or_fails_is_not_touched_either():
+    model = with_dropout()
+    model(dense_batch()[0])  # one draw
+    before = state(model)
+    with pytest.raises(ConfigError):
+        gradient_check(model, *dense_batch(), "cross_entropy")
+    assert state(model) == before
+    model.draw("dropout")  # not replaced in the original
+    assert gradient_check(model.eval(), *dense_batch(), "cross_entropy")
+
+
+def test_a_graph_of_the_model_can_still_go_backward_afterwards():
+    model, (x, y) = dense(), dense_batch()
+    pending = F.cross_entropy(model(x), y)
+    gradient_check(model, x, y, "cross_entropy")
+    pending.backward()
+    assert model.vector.grad.any()
+
+
+def test_each_evaluation_reads_one_number_from_the_device():
+    model, (x, y) = nn.Dense(2, bias=False).build((2,), seed=0, device=STRICT), ([[1.0, 2.0]], [0])
+    evaluations = 0
+
+    def counting(prediction, y):
+        nonlocal evaluations
+        evaluations += 1
+        return F.cross_entropy(prediction, y)
+
+    before = transfer.counts()
+    assert gradient_check(model, x, y, counting)
+    read = transfer.counts().since(before)
+    assert evaluations == 1 + 2 * 4  # one with backward, two for each weight
+    assert read.downloads <= evaluations + 6  # and the parameters, once
+
+
+# --- settings
+
+
+def test_a_model_that_is_not_built_is_refused():
+    with pytest.raises(ConfigError, match="not built"):
+        gradient_check(nn.Dense(2), [[1.0]], [0], "cross_entropy")
+
+
+@pytest.mark.parametrize("unknown", ["cross_entropi", 3, None])
+def test_an_unknown_loss_is_refused(unknown):
+    with pytest.raises(ConfigError, match=r"loss.* is not known.*cross_entropy"):
+        gradient_check(dense(), *dense_batch(), unknown)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"eps": 0.0}, {"tolerance": -1.0}, {"tolerance": np.nan}, {"probes": 0}, {"probes": 2.5}]
+)
+def test_settings_out_of_range_are_refused(setting):
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} is"):
+        gradient_check(dense(), *dense_batch(), "cross_entropy", **setting)
+
+
+# --- plain functions
+
+
+def read_only(a):
+    a = np.array(a, order="F")
+    a.flags.writeable = False
+    return a
+
+
+PLACES = pytest.mark.parametrize(
+    "place", [None, read_only, lambda a: transfer.to_device(a, STRICT)], ids=["numpy", "read-only", "strict"]
+)
+
+
+@PLACES
+def test_a_right_function_passes_on_every_library(place):
+    x, w, b = rng().normal(size=(2, 5, 5, 3)), rng().normal(size=(3, 3, 3, 4)), rng().normal(size=4)
+    check = gradient_check_function(lambda x, w, b: F.conv2d(x, w, b, stride=2), x, w, b, place=place)
+    assert check
+    assert check.relative_error < RIGHT
+
+
+@PLACES
+def test_integer_arguments_are_passed_on(place):
+    logits, labels = rng().normal(size=(6, 4)), rng().integers(0, 4, 6)
+    check = gradient_check_function(F.cross_entropy, logits, labels, place=place)
+    assert check.relative_error < RIGHT
+    assert check.worst == "argument 0"
+
+
+@PLACES
+@pytest.mark.parametrize("argument", [0, 1, 2])
+def test_a_wrong_argument_is_named(monkeypatch, argument, place):
+    plant(monkeypatch, linear.linear, scale(argument, 1.01))
+    inputs = rng().normal(size=(6, 4)), rng().normal(size=(4, 3)), rng().normal(size=3)
+    with reference_only():
+        check = gradient_check_function(F.linear, *inputs, place=place)
+    assert not check
+    assert check.worst == f"argument {argument}"
+
+
+def test_a_wrong_large_argument_is_named(monkeypatch):
+    plant(monkeypatch, linear.linear, scale(1, 1.01))
+    inputs = rng().normal(size=(50, 60)), rng().normal(size=(60, 40)), rng().normal(size=40)
+    with reference_only():
+        check = gradient_check_function(F.linear, *inputs)
+    assert not check
+    assert check.worst == "argument 1"
+
+
+def test_every_element_of_the_output_is_looked_at(monkeypatch):
+    def exchange(xp, dy, saved, **params):
+        return (-xp.flip(dy, axis=0),)
+
+    monkeypatch.setattr(elementwise.negative, "backward", exchange)
+    with reference_only():  # the gradient of a plain sum would be right
+        assert not gradient_check_function(lambda x: -x, rng().normal(size=5))
+
+
+def test_statistics_of_a_batch_can_be_checked_as_a_function():
+    x, gamma, beta = rng().normal(size=(6, 3)), rng().normal(size=3), rng().normal(size=3)
+    assert gradient_check_function(lambda *a: F.batch_norm(*a)[0], x, gamma, beta).relative_error < RIGHT
+
+
+def test_the_same_argument_twice_and_an_unused_one_pass():
+    x = rng().normal(size=(3, 3))
+    check = gradient_check_function(lambda x, unused: (x @ x) * x, x, [1.0])
+    assert check.relative_error < RIGHT
+    assert check.worst == "argument 0"
+
+
+def test_a_gradient_that_is_cut_off_is_found():
+    assert not gradient_check_function(lambda x: x * x.detach(), [1.0, 2.0])
+
+
+def test_inputs_are_not_changed_and_float32_is_checked_in_float64():
+    x = rng().normal(size=(3, 2)).astype(np.float32)
+    before = x.tobytes()
+    assert gradient_check_function(lambda x: x.exp(), x).relative_error < RIGHT
+    assert x.tobytes() == before
+
+
+def test_a_function_without_a_floating_point_argument_is_refused():
+    with pytest.raises(ConfigError, match="no floating-point input"):
+        gradient_check_function(lambda x: x, [1, 2])
+
+
+def test_inside_no_grad_there_is_nothing_to_check():
+    with no_grad(), pytest.raises(GraphError, match="nothing was recorded"):
+        gradient_check_function(lambda x: x.exp(), [1.0])
