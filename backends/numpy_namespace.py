@@ -14,8 +14,8 @@ import numpy
 
 __name__ = "numpy"
 
-_add_reduce = numpy.add.reduce
-_maximum_reduce = numpy.maximum.reduce
+_add_reduce: Any = numpy.add.reduce
+_maximum_reduce: Any = numpy.maximum.reduce
 
 
 def __getattr__(name: str) -> Any:

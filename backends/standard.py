@@ -17,6 +17,7 @@ __all__ = [
     "pad",
     "sign",
     "strip",
+    "sum_rows",
     "tap",
     "unbroadcast",
     "windows",
@@ -50,6 +51,16 @@ def sign(xp: Any, x: Any) -> Any:
 def clip(xp: Any, x: Any, low: float, high: float) -> Any:
     """``x`` brought into [low, high]; ``array_api_compat``'s clip assigns by a mask, for which CuPy waits."""
     return xp.minimum(xp.maximum(x, low), high)
+
+
+def sum_rows(xp: Any, x: Any) -> Any:
+    """Sum over all axes but the last, (..., C) -> (C,), as a product with a row of ones.
+
+    For few channels NumPy's own reduction over leading axes takes ten times as long as the product.
+    """
+    rows = xp.reshape(x, (-1, x.shape[-1]))
+    ones = xp.ones((1, rows.shape[0]), dtype=x.dtype, device=device_of(x))
+    return xp.matmul(ones, rows)[0, :]
 
 
 def one_hot(xp: Any, labels: Any, classes: int) -> Any:

@@ -84,5 +84,5 @@ try:
     check()
 except ForeignBackendsError as error:
     if _is_command():
-        sys.exit(f"dlcore: {error}")
+        sys.exit(f"dlcore: error: {error}")
     raise

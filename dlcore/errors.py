@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from backends.errors import DeviceError, DlcoreError, ShapeError
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DeviceError", "DlcoreError", "GraphError", "ShapeError", "TrainingError"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "DlcoreError",
+    "GraphError",
+    "ShapeError",
+    "TrainingError",
+]
 
 
 class DataError(DlcoreError, ValueError):

@@ -14,7 +14,7 @@ __all__ = ["Recorded", "did_you_mean", "number", "settings"]
 
 
 def did_you_mean(word: str, known: Any) -> str:
-    """" (did you mean X?)" where something known is close to ``word``, else the empty string.
+    """A question, ready to be appended, where something known is close to ``word``; else the empty string.
 
     >>> did_you_mean("adm", ["adam", "sgd"])
     ' (did you mean adam?)'
@@ -68,9 +68,7 @@ class Recorded:
             takes = [name for name in signature.parameters if name != "self"]
             unknown = [name for name in kwargs if name not in takes]
             hint = did_you_mean(unknown[0], takes) if unknown else ""
-            raise ConfigError(
-                f"{cls.__name__}: {error}{hint}; it takes {', '.join(takes) or 'no arguments'}"
-            ) from None
+            raise ConfigError(f"{cls.__name__}: {error}{hint}; it takes {', '.join(takes) or 'no arguments'}") from None
         bound.apply_defaults()
         self.config = {name: value for name, value in bound.arguments.items() if name != "self"}
         return self

@@ -1,8 +1,8 @@
 """Tensors and the tape: record what a computation did, then walk it backwards.
 
 A :class:`Tensor` is an array and, where a gradient is wanted, the :class:`Node` that made it. A node holds the kernel
-that ran, what its forward pass saved and where the tensors that it read came from. ``backward()`` visits nodes from the newest to the
-oldest, which is a topological order, because a node is always newer than those it read.
+that ran, what its forward pass saved and where the tensors that it read came from. ``backward()`` visits nodes from the
+newest to the oldest, which is a topological order, because a node is always newer than those it read.
 
 Two mistakes that would silently give wrong gradients raise a :class:`GraphError` instead: a second backward pass
 through a node, whose saved arrays are released as they are used; and a backward pass after the parameters it read have

@@ -58,7 +58,8 @@ EXACT = Tolerance(0, "elements are moved or chosen, nothing is computed", of_eac
 ROUNDED = Tolerance(4, "a few correctly rounded operations an element", of_each=True)
 FUNCTION = Tolerance(8, "exponentials and logarithms are good to a few units, here and in the oracle", of_each=True)
 SUMS = Tolerance(64, "sums of up to a hundred terms, in another order")
-OFFSET = Tolerance(4000, "the mean is 500 standard deviations, so its rounding comes back 500 times as large")
+NEARLY_CERTAIN = Tolerance(200_000, "of the target 1 the probability leaves 6e-6, the difference of two near numbers")
+OFFSET = Tolerance(1000, "the mean is 500 standard deviations, so its rounding comes back 500 times as large")
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +264,7 @@ def conditions() -> Iterator[Case]:
 # --- activations
 
 SHAPES = ((2, 3), (7,), (2, 3, 2, 2), ())
+FAR_APART = [[1e4, 1e4 - 1.0, 0.0], [-1e4, -1e4 + 1.0, -1e4 + 0.5]]  # each row has a largest of its own
 LOGITS = [[-1e4, -800.0, -30.0, -1.0], [1e4, 800.0, 30.0, 0.0]]
 
 
@@ -292,8 +294,9 @@ def activations() -> Iterator[Case]:
     for shape in ((3, 4), (5,), (2, 3, 4), (3, 1), (1, 6)):
         yield case("softmax", f"shape {shape}", normal(*shape), oracle=softmax)
         yield case("log_softmax", f"shape {shape}", normal(*shape), oracle=log_softmax)
-    yield case("softmax", "extreme", extreme(6, 4), oracle=softmax)
-    yield case("log_softmax", "extreme", extreme(6, 4), oracle=log_softmax)
+    for name, logits in (("extreme", extreme(6, 4)), ("rows far apart", FAR_APART)):
+        yield case("softmax", name, logits, oracle=softmax)
+        yield case("log_softmax", name, logits, oracle=log_softmax)
     yield case("softmax", "equal", [[3.0] * 3, [-1e4] * 3], oracle=lambda x: np.full(x.shape, 1 / 3))
 
 
@@ -552,6 +555,7 @@ POOLS: dict[str, tuple[tuple[int, ...], Any, Any, Any]] = {  # shape, kernel, st
     "1x1": ((2, 3, 4, 2), 1, 1, 0),
     "1x1 with a stride": ((1, 5, 4, 2), 1, 2, 0),
     "kernel as large as the image": ((2, 3, 4, 2), (3, 4), (3, 4), 0),
+    "a window of 156 pixels": ((1, 13, 14, 1), (12, 13), 1, 0),
     "one row": ((1, 1, 6, 1), (1, 3), (1, 2), 0),
     "one pixel": ((1, 1, 1, 1), 3, 1, 1),
 }
@@ -711,6 +715,14 @@ def losses() -> Iterator[Case]:
                 "cross_entropy", f"extreme, {label}", extreme(8, 4), integers(4, 8), weight(8),
                 oracle=_cross_entropy, **how,
             )  # fmt: skip
+    yield case(
+        "cross_entropy", "rows far apart", FAR_APART, [1, 0], None, label_smoothing=0.0, oracle=_cross_entropy,
+        differentiable=(0,),
+    )  # fmt: skip
+    yield case(
+        "binary_cross_entropy", "nearly certain and right", [12.0, -12.0], [1.0, 0.0], None, label_smoothing=0.0,
+        oracle=_binary_cross_entropy, differentiable=(0,), gradient_tolerance=NEARLY_CERTAIN,
+    )  # fmt: skip
     yield case("mse", "one element", normal(1), normal(1), None, oracle=_mse)
     yield case("mse", "images", normal(2, 2, 2, 3), normal(2, 2, 2, 3), None, oracle=_mse)
     for name, logits, labels in (

@@ -74,3 +74,13 @@ def _exists(name: str) -> bool:
         except AttributeError:
             return False
     return True
+
+
+def test_the_commands_in_readme_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlcore.cli import app
+
+    commands = re.findall(r"`dlcore ((?:train|doctor)[^`]*)`", README)
+    assert len(commands) >= 6
+    for command in commands:
+        _, bound, _ = app.parse_args(command.replace("file.py:build", "model.py:build").split())
+        assert bound is not None

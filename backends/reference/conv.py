@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.kernel import kernel
-from backends.standard import fold_windows, output_size, pad, strip, windows
+from backends.standard import fold_windows, output_size, pad, strip, sum_rows, windows
 
 
 @kernel
@@ -40,5 +40,5 @@ def _(xp, dy, saved, *, stride, padding, dilation, needed):
     if needed[1]:
         dw = xp.reshape(xp.matmul(xp.matrix_transpose(columns), rows), w.shape)
     if needed[2]:
-        db = xp.sum(rows, axis=0)
+        db = sum_rows(xp, rows)
     return dx, dw, db

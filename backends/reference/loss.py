@@ -21,7 +21,7 @@ def _mean(xp, losses, weight):
 
 @kernel
 def mse(xp, prediction, target, weight, *, needed):
-    """mean (prediction - target)**2: equal shapes -> scalar; ``weight`` broadcasts to their shape, one per element."""
+    """mean (prediction - target)**2: equal shapes -> scalar; ``weight`` has their shape, one per element."""
     difference = prediction - target
     loss, share = _mean(xp, difference * difference, weight)
     return loss, (difference, share)

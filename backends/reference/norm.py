@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from backends.kernel import kernel, update_kernel
+from backends.standard import sum_rows
 
 
 @kernel
@@ -14,10 +15,10 @@ def batch_norm(xp, x, gamma, beta, *, eps, needed):
     (..., C), (C,), (C,) -> (..., C), (C,), (C,). The variance divides by the count. The mean and variance are there to
     be averaged by the layer: no gradient flows back through them.
     """
-    axes = tuple(range(x.ndim - 1))
-    mean = xp.mean(x, axis=axes)
+    count = prod(x.shape[:-1])
+    mean = sum_rows(xp, x) / count
     centred = x - mean
-    variance = xp.mean(centred * centred, axis=axes)
+    variance = sum_rows(xp, centred * centred) / count
     inverse = 1.0 / xp.sqrt(variance + eps)
     scale = gamma * inverse
     y = centred * scale
@@ -29,9 +30,8 @@ def batch_norm(xp, x, gamma, beta, *, eps, needed):
 def _(xp, dys, saved, *, eps, needed):
     dy = dys[0]
     centred, inverse, scale = saved
-    axes = tuple(range(dy.ndim - 1))
-    dbeta = xp.sum(dy, axis=axes)
-    dgamma = xp.sum(dy * centred, axis=axes) * inverse
+    dbeta = sum_rows(xp, dy)
+    dgamma = sum_rows(xp, dy * centred) * inverse
     dx = None
     if needed[0]:
         # scale · (dy - mean of dy - normalised · mean of (dy · normalised)), with normalised = centred · inverse
@@ -53,11 +53,10 @@ def batch_norm_fixed(xp, x, gamma, beta, mean, variance, *, eps, needed):
 @batch_norm_fixed.backward
 def _(xp, dy, saved, *, eps, needed):
     normalised, scale = saved
-    axes = tuple(range(dy.ndim - 1))
     return (
         dy * scale if needed[0] else None,
-        xp.sum(dy * normalised, axis=axes) if needed[1] else None,
-        xp.sum(dy, axis=axes) if needed[2] else None,
+        sum_rows(xp, dy * normalised) if needed[1] else None,
+        sum_rows(xp, dy) if needed[2] else None,
         None,
         None,
     )

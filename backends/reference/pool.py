@@ -20,17 +20,16 @@ def max_pool2d(xp, x, *, kernel, stride, padding, needed):
     """
     xpad = pad(xp, x, padding, float(xp.finfo(x.dtype).min))
     size = _sizes(xpad.shape, kernel, stride)
-    y = winner = None
-    for t in range(kernel[0] * kernel[1]):
+    taps = kernel[0] * kernel[1]
+    number = xp.int8 if taps < 128 else xp.int32  # of the tap that wins
+    y = xp.asarray(xpad[tap(0, 0, size, stride, _ONE)], copy=True)
+    winner = xp.zeros(y.shape, dtype=number, device=device_of(x)) if needed[0] else None
+    for t in range(1, taps):
         pixel = xpad[tap(t // kernel[1], t % kernel[1], size, stride, _ONE)]
-        if y is None:
-            y = pixel
-            winner = xp.zeros(pixel.shape, dtype=xp.int32, device=device_of(x)) if needed[0] else None
-        else:
-            if needed[0]:
-                winner = xp.where(pixel > y, t, winner)
-            y = xp.maximum(y, pixel)
-    return xp.asarray(y, copy=True) if kernel == _ONE else y, (winner, xpad.shape)
+        if needed[0]:
+            winner = xp.maximum(winner, xp.astype(pixel > y, number) * t)  # later taps have larger numbers
+        y = xp.maximum(y, pixel)
+    return y, (winner, xpad.shape)
 
 
 @max_pool2d.backward

@@ -55,20 +55,15 @@ def padding_of(operation: str, padding: Any, kernel: tuple[int, int], dilation: 
     if padding == "same":
         top, left = (d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
         return (((top - 1) // 2, top // 2), ((left - 1) // 2, left // 2))
-    try:
-        (top, bottom), (left, right) = padding
-        sides = (top, bottom, left, right)
-        fits = all(isinstance(side, int) and side >= 0 for side in sides)
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
+    sides = _sides(padding)
+    if sides is None:
         refuse(
             operation,
             f"padding is {padding!r}",
             "'valid', 'same' or ((top, bottom), (left, right)) of pixels is expected",
             "change padding",
         )
-    return ((top, bottom), (left, right))
+    return sides
 
 
 def on_host(x: Tensor) -> bool:
@@ -81,3 +76,13 @@ def out_of_range(integers: Tensor, count: int) -> bool:
     if not on_host(integers) or not integers.data.size:
         return False
     return integers.data.astype(np.uint64, copy=False).max() >= count  # a negative one becomes the largest of all
+
+
+def _sides(padding: Any) -> Padding | None:
+    """Explicit padding as nested tuples; None where it is none."""
+    try:
+        (top, bottom), (left, right) = padding
+    except (TypeError, ValueError):
+        return None
+    fits = all(isinstance(side, int | np.integer) and side >= 0 for side in (top, bottom, left, right))
+    return ((int(top), int(bottom)), (int(left), int(right))) if fits else None

@@ -95,7 +95,13 @@ def conv2d(
     pads = padding_of("conv2d", padding, (wshape[0], wshape[1]), dilation)
     _check_window("conv2d", shape, (wshape[0], wshape[1]), stride, pads, dilation)
     return apply(
-        conv.conv2d, x, w, b if b is None else _bias("conv2d", b, wshape[3]), stride=stride, padding=pads, dilation=dilation
+        conv.conv2d,
+        x,
+        w,
+        b if b is None else _bias("conv2d", b, wshape[3]),
+        stride=stride,
+        padding=pads,
+        dilation=dilation,
     )
 
 

@@ -79,7 +79,7 @@ class Parameter(Tensor):
         else:
             self._grad = value
 
-    grad = property(attrgetter("_grad"), _set_grad)
+    grad = property(attrgetter("_grad"), _set_grad)  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def _accumulate(self, dy: Any) -> None:
         if isinstance(self.owner, ParameterVector):

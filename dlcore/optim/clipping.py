@@ -46,7 +46,7 @@ class clip_by_norm(Clip):  # noqa: N801  a verb: it reads as the function that i
 
     def __call__(self, model: Module) -> None:
         vector = model.built()
-        if self.norm is None or not vector.device.holds(self.norm):
+        if self.norm is None or not vector.device.holds(self.norm) or self.norm.dtype != vector.dtype:
             self.norm = vector.xp.zeros((), dtype=vector.dtype, device=vector.device.native)
         update.clip_by_norm_(vector.grad, self.norm, limit=self.limit)
 

@@ -154,7 +154,7 @@ class RMSprop(Optimizer):
     def __init__(self, lr: float, beta: float = 0.9, eps: float = 1e-8) -> None:
         super().__init__(lr)
         self.beta = number("RMSprop", "beta", beta, 0.0, 1.0)
-        self.eps = number("RMSprop", "eps", eps, 0.0, float("inf"))
+        self.eps = _above_0(self, "eps", eps)
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         update.rmsprop_(*self.arrays(vector, run), lr=lr, beta=self.beta, eps=self.eps)
@@ -180,7 +180,7 @@ class Adam(Optimizer):
         super().__init__(lr)
         self.beta1 = number(type(self).__name__, "beta1", beta1, 0.0, 1.0)
         self.beta2 = number(type(self).__name__, "beta2", beta2, 0.0, 1.0)
-        self.eps = number(type(self).__name__, "eps", eps, 0.0, float("inf"))
+        self.eps = _above_0(self, "eps", eps)
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         update.adam_(
@@ -227,7 +227,14 @@ class Adagrad(Optimizer):
 
     def __init__(self, lr: float, eps: float = 1e-8) -> None:
         super().__init__(lr)
-        self.eps = number("Adagrad", "eps", eps, 0.0, float("inf"))
+        self.eps = _above_0(self, "eps", eps)
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         update.adagrad_(*self.arrays(vector, run), lr=lr, eps=self.eps)
+
+
+def _above_0(rule: Optimizer, name: str, value: float) -> float:
+    owner = type(rule).__name__
+    if not number(owner, name, value, 0.0, float("inf")):
+        raise ConfigError(f"{owner}: {name} is 0 but a number above 0 is expected; where a gradient is 0, 0 / 0 is NaN")
+    return float(value)

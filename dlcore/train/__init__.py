@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlcore.train import config
+    from dlcore.train import config, models, run
     from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
     from dlcore.train.checkpoint import load_weights, save_weights
     from dlcore.train.history import History
@@ -23,6 +23,8 @@ __all__ = [
     "Trainer",
     "config",
     "load_weights",
+    "models",
+    "run",
     "save_weights",
 ]
 
@@ -40,6 +42,6 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"dlcore.train.{_HOME[name]}"), name)
-    if name == "config":
-        return importlib.import_module("dlcore.train.config")
+    if name in ("config", "models", "run"):
+        return importlib.import_module(f"dlcore.train.{name}")
     raise AttributeError(f"module 'dlcore.train' has no attribute {name!r}")

@@ -40,7 +40,7 @@ __all__ = [
 
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "model": {
-        "cnn": {"channels": (12, 32), "activation": "relu", "dropout": 0.2},
+        "cnn": {"channels": (16, 30), "activation": "relu", "dropout": 0.5},
         "mlp": {"hidden": (128,), "activation": "relu", "dropout": 0.0},
         "logistic": {},
         "linear": {},
@@ -74,8 +74,8 @@ TASKS: dict[str, dict[str, Any]] = {
 
 FEW_EXAMPLES = 2000
 """Below this a training set has few batches: the second number of EPOCHS and BATCH_SIZE holds."""
-EPOCHS = (8, 40)
-BATCH_SIZE = (64, 16)
+EPOCHS = (12, 40)
+BATCH_SIZE = (32, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """How the learning rate changes."""
 
-    schedule: str = setting("constant", "how the learning rate falls", choices=CHOICES["schedule"])
+    schedule: str = setting("cosine", "how the learning rate falls", choices=CHOICES["schedule"])
     lr_decay: float | None = setting(None, "lr / (1 + decay · epoch)", within="[0, inf)")
     lr_base: float | None = setting(None, "lr · base^epoch", within="(0, 1]")
     lr_k: float | None = setting(None, "lr · k / √epoch or √step", within="[0, inf)")

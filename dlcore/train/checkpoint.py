@@ -48,7 +48,9 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; check the path, or train and save first") from None
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from None
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error}); use another copy") from None
 

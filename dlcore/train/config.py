@@ -205,7 +205,7 @@ def explain(setting: Setting) -> str:
     """The help of a setting, with its choices, the choices that take it, and a default that follows from them.
 
     >>> explain(settings()["dropout"])
-    'cnn, mlp: share of activations dropped in training [default: 0.2, mlp 0.0]'
+    'cnn, mlp: share of activations dropped in training [default: 0.5, mlp 0.0]'
     """
     text = setting.help
     if setting.choices and not setting.file:
@@ -257,7 +257,7 @@ def _learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
     """
     if optimizer in ("sgd", "momentum"):
         return 0.01 if task == "regression" else 0.1
-    rate = {"rmsprop": 1e-3, "adam": 2e-3, "adamw": 2e-3, "adagrad": 1e-2}[optimizer]
+    rate = {"rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3, "adagrad": 1e-2}[optimizer]
     return rate * (5 if few else 1) * (10 if model in ("logistic", "linear") else 1)
 
 

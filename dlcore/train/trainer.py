@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from backends import transfer
 from backends.device import Device, resolve
 from backends.namespace import namespace_of
-from dlcore import losses, metrics as _metrics
+from dlcore import losses
+from dlcore import metrics as _metrics
 from dlcore.data import Dataset, batches
 from dlcore.errors import ConfigError, DataError, TrainingError
 from dlcore.nn.module import Module, default_seed
@@ -213,10 +215,8 @@ class Trainer:
 
     def healthy(self) -> bool:
         """Whether every loss so far was finite, and so the weights are worth saving; waits for the device."""
-        try:
+        with suppress(TrainingError):
             self._read_losses()
-        except TrainingError:
-            pass
         return not self._diverged
 
     def _read_losses(self) -> None:
@@ -236,7 +236,7 @@ class Trainer:
         if bad.size:
             self._diverged = True
             raise TrainingError(
-                f"the loss is {values[0][bad[0]]} in epoch {self.epoch}, step {first + bad[0]}; "
+                f"the loss is {values[0][bad[0]]} in epoch {self.epoch + 1}, step {first + bad[0]}; "
                 "lower the learning rate, clip the gradients, or check the data"
             )
         penalties = values[1] if self.penalty is not None else np.zeros(len(rows))
@@ -375,9 +375,7 @@ class _Measured:
                 self.kept.setdefault((name, needs), []).append(kept)
 
     def metrics(self, y: Any) -> dict[str, float]:
-        host = {
-            key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()
-        }
+        host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}
         values = {}
         for name, objective in self.objectives.items():
             target = objective.target(y)

@@ -104,7 +104,8 @@ def test_dlcore_in_an_editable_install_finds_its_own_backends(tmp_path):
 @pytest.mark.parametrize("linked", ["both folders", "one folder", "each file"])
 def test_packages_behind_symbolic_links_are_accepted(tmp_path, linked):
     if linked == "each file":
-        for name, files in (("dlcore", ("__init__.py", "_backends_check.py")), ("backends", ("__init__.py",))):
+        own = {"dlcore": ("__init__.py", "_backends_check.py", "version.py"), "backends": ("__init__.py",)}
+        for name, files in own.items():
             (tmp_path / name).mkdir()
             for file in files:
                 (tmp_path / name / file).symlink_to(ROOT / name / file)
@@ -126,4 +127,4 @@ def test_the_command_says_it_in_one_line(tmp_path):
     ):
         assert result.returncode == 1
         (line,) = result.stderr.splitlines()
-        assert line.startswith(f"dlcore: {path} hides")
+        assert line.startswith(f"dlcore: error: {path} hides")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture
     for setting in c.settings().values():
         assert f"{setting.flag} " in shown
     assert "[default: fashion-subset]" in shown
-    assert "cnn, mlp: share of activations dropped in training [default: 0.2, mlp 0.0]" in shown
+    assert "cnn, mlp: share of activations dropped in training [default: 0.5, mlp 0.0]" in shown
 
 
 def test_every_setting_has_help() -> None:
@@ -218,6 +219,13 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     result = subprocess.run(words, env=ENVIRONMENT, stdout=write, stderr=subprocess.PIPE, timeout=60)
     os.close(write)
     assert (result.returncode, result.stderr) == (1, b"")
+
+
+def test_a_terminal_without_the_letters_gets_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert main(["train", "--data", "digits", "--model", "linear", "--epochs", "1", "--device", "cpu"]) == 0
+    assert b"images of 8 ? 8 ? 1" in raw.getvalue()
 
 
 def test_a_flag_that_is_not_given_is_not_passed_on() -> None:

@@ -49,10 +49,10 @@ def test_a_run_prints_what_a_user_wants_to_know_in_order(capsys: pytest.CaptureF
         r"device: cpu \(asked for\)",
         r"data: Handwritten digits, 1,797 images of 8 × 8, in the package",
         r"      1,078 training \+ 360 dev \+ 359 test images of 8 × 8 × 1, 10 classes",
-        r"model: cnn, channels 12 32, activation relu, dropout 0.2; 4,942 parameters",
-        r"training: loss cross_entropy, adam with lr 0.01, batches of 16, 2 epochs, seed 0",
-        r"epoch 1/2  loss \d.\d{4}  accuracy 0.\d{4}  dev loss \d.\d{4}  dev accuracy 0.\d{4}  +[\d,]+ images/s",
-        r"epoch 2/2  loss \d.\d{4}  accuracy 0.\d{4}  dev loss \d.\d{4}  dev accuracy 0.\d{4}  +[\d,]+ images/s",
+        r"model: cnn, channels 16 30, activation relu, dropout 0.5; 5,766 parameters",
+        r"training: loss cross_entropy, adam with lr 0.015, schedule cosine, batches of 16, 2 epochs, seed 0",
+        r"epoch 1/2  loss \d.\d{4}  accuracy 0.\d{4}  dev loss \d.\d{4}  dev accuracy 0.\d{4}  lr [\d.]+  +[\d,]+ images/s",
+        r"epoch 2/2  loss \d.\d{4}  accuracy 0.\d{4}  dev loss \d.\d{4}  dev accuracy 0.\d{4}  lr [\d.]+  +[\d,]+ images/s",
         r"test          accuracy    loss",
         r"cnn             0.\d{4}  0.\d{4}",
         r"mlp baseline    0.\d{4}  0.\d{4}",
@@ -87,7 +87,7 @@ def test_the_folder_holds_settings_records_weights_and_a_report(capsys: pytest.C
     ]  # fmt: skip
 
     settings = c.load(folder / "config.toml")
-    assert (settings.train.epochs, settings.model.hidden, settings.optimizer.lr) == (3, (8,), 0.01)
+    assert (settings.train.epochs, settings.model.hidden, settings.optimizer.lr) == (3, (8,), 0.015)
     assert [record["epoch"] for record in records(folder)] == [0, 1, 2]
     assert records(folder)[0].keys() >= {"loss", "r2", "dev_loss", "dev_r2", "lr", "seconds", "examples_per_second"}
 

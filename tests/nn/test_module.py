@@ -150,15 +150,8 @@ class Branches(nn.Module):
 
 def test_fields_may_nest_lists_and_dicts(arrays):
     model = Branches(3).build((2,), seed=0, dtype="float64", device=arrays.device)
-    paths = [
-        "towers.left.0.w",
-        "towers.left.0.b",
-        "towers.right.0.w",
-        "towers.right.0.b",
-        "scales.0",
-        "scales.1",
-        "shift",
-    ]
+    towers = ["towers.left.0.w", "towers.left.0.b", "towers.right.0.w", "towers.right.0.b"]
+    paths = ["scales.0", "scales.1", "shift", *towers]  # a module's own parameters come before its modules'
     assert [path for path, _ in model.named_parameters()] == paths
     assert [p.path for p in model.parameters()] == paths
     assert [path for path, _ in model.named_modules()] == ["", "towers.left.0", "towers.left.1", "towers.right.0"]

@@ -154,7 +154,7 @@ def test_early_stopping_on_an_accuracy_takes_the_largest() -> None:
 
 def test_early_stopping_without_a_dev_set_says_what_is_recorded() -> None:
     trainer = _trainer(callbacks=[dl.train.EarlyStopping()])
-    with pytest.raises(dl.ConfigError, match="dev_loss.*not recorded.*dev set"):
+    with pytest.raises(dl.ConfigError, match=r"dev_loss.*not recorded.*dev set"):
         trainer.fit(_blobs(), epochs=1)
 
 
@@ -172,12 +172,12 @@ def test_a_checkpoint_holds_the_weights_that_the_trainer_ends_with(tmp_path: Pat
 def test_a_loss_that_is_not_finite_names_epoch_and_step_and_saves_nothing(tmp_path: Path) -> None:
     class Poison(dl.train.Callback):
         def on_step(self, trainer: dl.Trainer) -> None:
-            if trainer.step == 9:  # in the third epoch of four steps, before its second step
+            if trainer.step == 9:  # after the first step of the third epoch of four
                 trainer.model.vector.theta[...] = np.nan
 
     checkpoint = dl.train.Checkpoint(tmp_path)
     trainer = _trainer(callbacks=[Poison(), checkpoint])
-    with pytest.raises(dl.TrainingError, match=r"nan in epoch 2, step 10; lower the learning rate"):
+    with pytest.raises(dl.TrainingError, match=r"nan in epoch 3, step 10; lower the learning rate"):
         trainer.fit(_blobs(), epochs=5, batch_size=16)
     assert not checkpoint.path.exists()
     assert not trainer.healthy()
