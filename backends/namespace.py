@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import array_api_compat
 import numpy as np
 
-from backends import numpy_namespace as NUMPY
+from backends import numpy_namespace
 from backends.errors import DeviceError
 
 __all__ = ["NUMPY", "Array", "isdtype", "name_of", "namespace", "namespace_of"]
@@ -38,8 +38,11 @@ class Array(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
+NUMPY = numpy_namespace
+"""NumPy, as the kernels get it."""
+
 _TABLE: dict[type, Any] = {np.ndarray: NUMPY, bool: None, int: None, float: None, type(None): None}
-_TABLE.update({scalar: NUMPY for scalar in set(np.sctypeDict.values())})
+_TABLE.update(dict.fromkeys(np.sctypeDict.values(), NUMPY))
 
 
 def namespace_of(x: Any) -> Any:

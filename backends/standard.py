@@ -44,7 +44,7 @@ def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
 
 
 def sign(xp: Any, x: Any) -> Any:
-    """-1, 0 or 1 like ``x``; ``array_api_compat`` looks for NaN in CuPy's sign with a mask, which waits for the device."""
+    """-1, 0 or 1 like ``x``; ``array_api_compat`` mends NaN in CuPy's sign by a mask, for which CuPy waits."""
     return xp.astype(x > 0, x.dtype) - xp.astype(x < 0, x.dtype)
 
 

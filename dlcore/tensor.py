@@ -551,5 +551,3 @@ def _places(self: Tensor, key: Any) -> Tensor:
 def _array(self: Tensor, other: Any) -> Any:
     operand = _operand(self, other)
     return operand.data if isinstance(operand, Tensor) else operand
-
-

@@ -72,6 +72,11 @@ def clip_(xp, x, *, limit):
 
 @update_kernel
 def clip_by_norm_(xp, x, norm, *, limit):
-    """x = x · min(1, limit / norm) with norm, a 0-d array, written by this kernel as the Euclidean norm of x."""
-    norm[...] = xp.sqrt(xp.sum(x * x))
+    """x = x · min(1, limit / norm) with norm, a 0-d array, written by this kernel as the Euclidean norm of x.
+
+    The elements are divided by the largest before they are squared: an exploding gradient must not overflow here.
+    """
+    largest = xp.maximum(xp.max(xp.abs(x)), float(xp.finfo(x.dtype).smallest_normal))
+    scaled = x / largest
+    norm[...] = largest * xp.sqrt(xp.sum(scaled * scaled))
     x *= xp.where(norm > limit, limit / xp.maximum(norm, limit), xp.ones_like(norm))

@@ -5,7 +5,6 @@ launch and alike on every device: a :class:`dlcore.errors.ShapeError` says what 
 """
 
 from dlcore.functional.activations import leaky_relu, log_softmax, relu, sigmoid, softmax, tanh
-from dlcore.functional._checks import padding_of, pair
 from dlcore.functional.layers import avg_pool2d, batch_norm, conv2d, dropout, embedding, linear, max_pool2d
 from dlcore.functional.losses import binary_cross_entropy, cross_entropy, mse
 

@@ -15,7 +15,7 @@ from backends.reference import embedding as _embedding
 from backends.reference import linear as _linear
 from backends.standard import Padding, output_size
 from dlcore.errors import ShapeError
-from dlcore.functional._checks import out_of_range, padding_of, pair, refuse, same_dtype
+from dlcore.functional.checks import out_of_range, padding_of, pair, refuse, same_dtype
 from dlcore.tensor import Tensor, apply, as_tensor
 
 __all__ = ["avg_pool2d", "batch_norm", "conv2d", "dropout", "embedding", "linear", "max_pool2d"]
@@ -58,7 +58,7 @@ def conv2d(
     padding: str | Padding = "valid",
     dilation: int | tuple[int, int] = 1,
 ) -> Tensor:
-    """Cross-correlation of images with K filters: y[n, i, j, k] = sum over u, v, c of w[u, v, c, k] x[n, i + u, j + v, c].
+    """Cross-correlation of images with K filters: y[n, i, j, k] = sum over u, v, c of w[u, v, c, k] x[n, i+u, j+v, c].
 
     x : (N, H, W, C) float array — batch of images
     w : (kh, kw, C, K) array of the same dtype — filters; they are not flipped

@@ -12,7 +12,7 @@ import numpy as np
 from backends.namespace import NUMPY, namespace_of
 from backends.reference import loss as _loss
 from dlcore.errors import DataError, ShapeError
-from dlcore.functional._checks import on_host, out_of_range, refuse
+from dlcore.functional.checks import on_host, out_of_range, refuse
 from dlcore.functional.layers import _integers
 from dlcore.tensor import Tensor, apply, as_tensor
 

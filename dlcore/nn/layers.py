@@ -10,6 +10,7 @@ from backends.reference.norm import running_average_
 from backends.standard import Padding
 from dlcore import functional as F
 from dlcore.errors import ConfigError
+from dlcore.functional.checks import padding_of, pair
 from dlcore.nn.init import Initializer, named
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
@@ -76,10 +77,10 @@ class Conv2D(Module):
     ) -> None:
         self.filters = _positive("Conv2D", "filters", filters)
         with settings():
-            self.kernel_size = F.pair("Conv2D", "kernel_size", kernel_size)
-            self.stride = F.pair("Conv2D", "stride", stride)
-            self.dilation = F.pair("Conv2D", "dilation", dilation)
-            self.padding = F.padding_of("Conv2D", padding, self.kernel_size, self.dilation)
+            self.kernel_size = pair("Conv2D", "kernel_size", kernel_size)
+            self.stride = pair("Conv2D", "stride", stride)
+            self.dilation = pair("Conv2D", "dilation", dilation)
+            self.padding = padding_of("Conv2D", padding, self.kernel_size, self.dilation)
         self.bias = bias
         self.init = named(init)
 

@@ -8,6 +8,7 @@ from typing import Any
 from backends.standard import Padding
 from dlcore import functional as F
 from dlcore.errors import ShapeError
+from dlcore.functional.checks import padding_of, pair
 from dlcore.nn.module import Module
 from dlcore.recorded import settings
 from dlcore.tensor import Tensor, as_tensor
@@ -33,9 +34,9 @@ class MaxPool2D(Module):
     ) -> None:
         name = type(self).__name__
         with settings():
-            self.kernel_size = F.pair(name, "kernel_size", kernel_size)
-            self.stride = self.kernel_size if stride is None else F.pair(name, "stride", stride)
-            self.padding = F.padding_of(name, padding, self.kernel_size)
+            self.kernel_size = pair(name, "kernel_size", kernel_size)
+            self.stride = self.kernel_size if stride is None else pair(name, "stride", stride)
+            self.padding = padding_of(name, padding, self.kernel_size)
 
     def forward(self, x: Any) -> Tensor:
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
