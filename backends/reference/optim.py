@@ -22,12 +22,14 @@ def sgd_(xp, theta, grad, *, lr):
 def momentum_(xp, theta, velocity, grad, *, lr, beta, bias_correction, nesterov, step):
     """v = beta v + (1 - beta) grad; theta = theta - lr v, with v / (1 - beta**step) if corrected.
 
-    Nesterov's variant steps along beta v + (1 - beta) grad, the average as it will be after the next such gradient.
+    Nesterov's variant steps along beta v + (1 - beta) grad, the average as it will be after the next such gradient; it
+    averages step + 1 gradients, and is corrected as such.
     """
     velocity *= beta
     velocity += (1.0 - beta) * grad
     direction = beta * velocity + (1.0 - beta) * grad if nesterov else velocity
-    theta -= (lr / (1.0 - beta**step) if bias_correction else lr) * direction
+    averaged = step + 1 if nesterov else step
+    theta -= (lr / (1.0 - beta**averaged) if bias_correction else lr) * direction
 
 
 @update_kernel

@@ -81,11 +81,11 @@ class Parameter(Tensor):
 
     grad = property(attrgetter("_grad"), _set_grad)  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    def _accumulate(self, dy: Any) -> None:
+    def accumulate(self, dy: Any) -> None:
         if isinstance(self.owner, ParameterVector):
             self._grad += dy
         else:
-            super()._accumulate(dy)
+            super().accumulate(dy)
 
     def place(self, owner: Any, data: Any, grad: Any) -> None:
         """Make this parameter a view of ``owner``'s arrays."""

@@ -109,7 +109,8 @@ class Momentum(Optimizer):
 
     lr : learning rate alpha, per step
     beta : weight of the past, in [0, 1)
-    bias_correction : divide v by 1 - beta**t, so that the first averages are not too small
+    bias_correction : divide v by 1 - beta**t, so that the first averages are not too small (Nesterov's by
+        1 - beta**(t + 1), for it looks one gradient ahead)
     nesterov : step along beta v + (1 - beta) dtheta
 
     The other convention, v = beta v + dtheta, takes the same steps with the learning rate alpha (1 - beta): its rate

@@ -50,7 +50,8 @@ def sgd(theta, grad, t, lr):
 def momentum(theta, v, grad, t, lr, beta, bias_correction, nesterov):
     v = beta * v + (1 - beta) * grad
     ahead = beta * v + (1 - beta) * grad if nesterov else v
-    return theta - lr * (ahead / (1 - beta**t) if bias_correction else ahead), v
+    weights = sum((1 - beta) * beta**i for i in range(t + nesterov))  # what the average's weights add up to
+    return theta - lr * (ahead / weights if bias_correction else ahead), v
 
 
 def rmsprop(theta, s, grad, t, lr, beta, eps):

@@ -68,6 +68,14 @@ def test_weights_in_float64_are_those_of_float32(arrays):
         np.testing.assert_array_equal(value, single.state_dict()[path].astype(np.float64))
 
 
+def test_the_first_data_decide_the_dtype(arrays):
+    for dtype in ("float32", "float64"):
+        model = mlp()
+        y = model(arrays.place(numbers(2, 4, dtype=dtype)))
+        assert y.numpy().dtype == dtype
+        assert arrays.host(model.vector.theta).dtype == dtype
+
+
 def test_dl_seed_sets_only_the_default_of_build():
     explicit = mlp().build((4,), seed=5)
     dl.seed(5)

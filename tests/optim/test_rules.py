@@ -72,7 +72,7 @@ def nesterov(theta, g):
 
 
 def nesterov_corrected(theta, g):
-    return theta - 0.1 * (0.8 * average(g, 0.8) + 0.2 * g[-1]) / (1 - 0.8 ** len(g))
+    return theta - 0.1 * (0.8 * average(g, 0.8) + 0.2 * g[-1]) / (1 - 0.8 ** (len(g) + 1))
 
 
 def rmsprop(theta, g):
@@ -123,7 +123,7 @@ def test_the_first_step_of_each_rule_in_numbers(arrays):
         Momentum(0.1, beta=0.9): 1 - 0.02,
         Momentum(0.1, beta=0.9, bias_correction=True): 1 - 0.2,
         Momentum(0.1, beta=0.9, nesterov=True): 1 - 0.1 * (0.18 + 0.2),
-        Momentum(0.1, beta=0.9, bias_correction=True, nesterov=True): 1 - 0.1 * (0.18 + 0.2) / 0.1,
+        Momentum(0.1, beta=0.9, bias_correction=True, nesterov=True): 1 - 0.2,
         RMSprop(0.1, beta=0.75, eps=1.0): 1 - 0.2 / (1 + 1),
         Adam(0.1, eps=1.0): 1 - 0.2 / (2 + 1),
         AdamW(0.1, eps=1.0, decay=0.5): 0.95 - 0.2 / (2 + 1),
