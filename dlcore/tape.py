@@ -63,7 +63,7 @@ class Node:
         self.name = name
         self.pair = pair
         self.xp = xp
-        self.parents = parents  # where each gradient goes, see _origin; None where it is not needed
+        self.parents = parents  # where each gradient goes: a leaf, or a node and its output; None where not needed
         self.needed = needed
         self.params = params
         self.saved = saved

@@ -29,17 +29,22 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
 
     Gives a Tensor, or a tuple of Tensors where the kernel gives a tuple.
     """
-    arrays, needed, guards = [], [], []
+    arrays, needed, parents, guards = [], [], [], []
     recording = grad_enabled()
     for x in inputs:
-        if isinstance(x, Tensor):
-            arrays.append(x.data)
-            needed.append(recording and x.requires_grad)
-            if x.owner is not None:
-                guards.append((x.owner, x.owner.version))
-        else:
+        if not isinstance(x, Tensor):
             arrays.append(x)
             needed.append(False)
+            parents.append(None)
+            continue
+        arrays.append(x.data)
+        wanted = recording and x.requires_grad
+        needed.append(wanted)
+        # Where the gradient goes: to a leaf itself, else to an output of a node. A graph that kept its tensors would
+        # keep every intermediate array, whether a kernel saved it or not.
+        parents.append(None if not wanted else x if x.node is None else (x.node, x.slot))
+        if x.owner is not None:
+            guards.append((x.owner, x.owner.version))
     xp = namespace(kernel.name, arrays)
     pair = kernel.choose(xp, arrays, params)
     try:
@@ -48,23 +53,12 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
         if isinstance(error, DlcoreError) or kernel.__module__ != elementwise.__name__:
             raise
         raise _misfit(kernel, arrays, params, error) from error
-    node = None
-    if True in needed:
-        parents = [_origin(x) if wanted else None for x, wanted in zip(inputs, needed, strict=True)]
-        node = Node(kernel.name, pair, xp, parents, needed, params, saved, guards)
+    node = Node(kernel.name, pair, xp, parents, needed, params, saved, guards) if True in needed else None
     if isinstance(output, tuple):
         if node is not None:
             node.outputs = len(output)
         return tuple([_made_by(node, y, slot) for slot, y in enumerate(output)])
     return _made_by(node, output, 0)
-
-
-def _origin(x: Tensor) -> Tensor | tuple[Node, int]:
-    """Where the gradient for ``x`` goes: a leaf itself, else the node and which of its outputs x is.
-
-    A graph that kept its tensors would keep every intermediate array, whether a kernel saved it or not.
-    """
-    return x if x.node is None else (x.node, x.slot)
 
 
 def _misfit(kernel: Kernel, arrays: Sequence[Any], params: dict[str, Any], error: Exception) -> ShapeError:

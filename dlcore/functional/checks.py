@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from backends.namespace import NUMPY
 from backends.standard import Padding
 from dlcore.errors import ShapeError
 from dlcore.tensor import Tensor
@@ -75,7 +76,7 @@ def out_of_range(integers: Tensor, count: int) -> bool:
     """Whether an integer on the host is outside [0, count); what is on a device was checked when it was loaded."""
     if not on_host(integers) or not integers.data.size:
         return False
-    return integers.data.astype(np.uint64, copy=False).max() >= count  # a negative one becomes the largest of all
+    return NUMPY.max(integers.data.astype(np.uint64, copy=False)) >= count  # a negative one becomes the largest of all
 
 
 def _sides(padding: Any) -> Padding | None:

@@ -124,7 +124,7 @@ def cross_entropy(
 
 
 def _some(operation: str, x: Tensor) -> None:
-    if not x.size:
+    if not x.data.size:
         raise DataError(
             f"{operation}: shape {tuple(x.shape)} holds no examples, at least one is expected; check the data"
         )
