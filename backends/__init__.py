@@ -5,6 +5,7 @@ transfer    copies between host and device: counted, and forbidden where asked
 namespace   which Array API library an array belongs to
 kernel      reference pairs, their alternatives, and which one runs
 standard    what the standard lacks, built from its calls
+threads     how many the BLAS may use
 random      a counter-based generator: the same bits on every device
 reference   the reference kernels, one family a file
 errors      what reaches a user

@@ -187,6 +187,7 @@ lr_decay out or change schedule
             clip=chosen.optimizer.clip(),
             device=place,
             seed=chosen.train.seed,
+            threads=chosen.train.threads,
             callbacks=[*callbacks, *chosen.train.callbacks()],
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from backends import transfer
 from backends.device import Device, resolve
 from backends.namespace import namespace_of
+from backends.threads import blas_threads
 from dlcore import losses
 from dlcore import metrics as _metrics
 from dlcore.data import Dataset, batches
@@ -45,6 +46,7 @@ class Trainer:
     seed : names the initial weights, the batch order and all masks; ``dl.seed`` sets the default
     callbacks : run in this order
     loss_weights : by head, for several outputs; 1 by default
+    threads : of the BLAS on a CPU; with 1 a run gives the same bits on any number of cores. None leaves the BLAS's own
 
     >>> import dlcore as dl
     >>> data = dl.data.load("cars", normalize=True)
@@ -68,6 +70,7 @@ class Trainer:
         seed: int | None = None,
         callbacks: Sequence[Callback] = (),
         loss_weights: Mapping[str, float] | None = None,
+        threads: int | None = 1,
     ) -> None:
         self.model = model
         self.optimizer = optimizer if optimizer is not None else Adam()
@@ -78,6 +81,7 @@ class Trainer:
         self.device = resolve(device)
         self.seed = default_seed() if seed is None else int(seed)
         self.callbacks = list(callbacks)
+        self.threads = None if threads is None else _whole("threads", threads, 1)
         self.history = History()
         self.epoch = 0
         self.epochs = 0
@@ -105,7 +109,7 @@ class Trainer:
         self.epochs = self.epoch + epochs
         self.steps_per_epoch = -(-len(train) // batch_size)
         self._stopping = False
-        with self.device.active():
+        with self._place():
             self._notify("on_start")
             try:
                 while self.epoch < self.epochs and not self._stopping:
@@ -124,10 +128,11 @@ class Trainer:
         self._check(data, "data")
         measured = _Measured(self.objectives)
         total = 0.0
-        for x, y, rows in self._batches(data, batch_size):
-            outputs = self._forward(x)
-            total += transfer.to_host(self._loss(outputs, y).data).item() * rows
-            measured.add(outputs)
+        with self._place():
+            for x, y, rows in self._batches(data, batch_size):
+                outputs = self._forward(x)
+                total += transfer.to_host(self._loss(outputs, y).data).item() * rows
+                measured.add(outputs)
         return {"loss": total / len(data), **measured.metrics(data.y)}
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
@@ -136,10 +141,11 @@ class Trainer:
         if not len(x):
             raise DataError("predict: no examples came; pass at least one")
         self._prepare(Dataset(x, np.zeros(len(x), dtype=np.int64)))
-        parts = [
-            _each(lambda y: transfer.to_host(y.data), self._forward(self._upload(x[start : start + batch_size])))
-            for start in range(0, len(x), batch_size)
-        ]
+        with self._place():
+            parts = [
+                _each(lambda y: transfer.to_host(y.data), self._forward(self._upload(x[start : start + batch_size])))
+                for start in range(0, len(x), batch_size)
+            ]
         if isinstance(parts[0], dict):
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return np.concatenate(parts)
@@ -259,17 +265,23 @@ class Trainer:
         was_training = self.model.training
         self.model.eval()
         try:
-            with no_grad(), self.device.active():
+            with no_grad():
                 return self.model(x)
         finally:
             self.model.train(was_training)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Where and how wide everything runs: the model's device is current, and the BLAS has its threads."""
+        with self.device.active(), blas_threads(self.threads):
+            yield
 
     # --- data
 
     def _prepare(self, data: Dataset) -> None:
         """Build the model where needed, and bring it and the optimiser to the device."""
         model = self.model
-        with self.device.active():
+        with self._place():
             self._bring(model, data)
 
     def _bring(self, model: Module, data: Dataset) -> None:
@@ -393,6 +405,7 @@ def _each(function: Callable[[Any], Any], value: Any) -> Any:
     return {name: function(v) for name, v in value.items()} if isinstance(value, dict) else function(value)
 
 
-def _whole(name: str, value: int, low: int) -> None:
+def _whole(name: str, value: int, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-        raise ConfigError(f"fit: {name} is {value!r} but a whole number >= {low} is expected")
+        raise ConfigError(f"Trainer: {name} is {value!r} but a whole number >= {low} is expected")
+    return int(value)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arrays import Backend
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import dlcore as dl
 
@@ -286,6 +287,21 @@ def test_ones_own_loop_accumulates_over_several_backwards() -> None:
     np.testing.assert_allclose(whole.vector.theta, parts.vector.theta, rtol=1e-5, atol=1e-7)
     b.zero_grad()
     assert not parts.vector.grad.any()
+
+
+def test_the_bits_do_not_depend_on_the_number_of_blas_threads() -> None:
+    rng = np.random.default_rng(0)
+    data = dl.data.Dataset(rng.standard_normal((512, 12, 12, 3)).astype(np.float32), rng.integers(0, 3, 512))
+
+    def weights(threads: int) -> bytes:
+        with threadpool_limits(threads, user_api="blas"):
+            nn = dl.nn
+            trainer = _trainer(nn.Sequential(nn.Conv2D(8, 3), nn.ReLU(), nn.Flatten(), nn.Dense(3)))
+            trainer.fit(data, epochs=1, batch_size=256)
+            assert {library["num_threads"] for library in threadpool_info()} == {threads}, "put back afterwards"
+            return trainer.model.vector.theta.tobytes()
+
+    assert weights(1) == weights(2)
 
 
 def test_the_default_seed_is_only_a_default() -> None:
