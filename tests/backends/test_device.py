@@ -629,7 +629,6 @@ def test_asking_for_the_cpu_does_not_import_cupy():
 
 
 @pytest.mark.level3
-@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="the cupy wheel is not installed")
 @pytest.mark.skipif(devices._nvidia_hardware(), reason="there is a GPU, and perhaps a driver")
 def test_the_real_wheel_without_a_driver_is_no_cuda_driver():
     code = """
