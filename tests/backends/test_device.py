@@ -5,7 +5,6 @@ No GPU takes part: a small double of CuPy stands for each machine, a real one, a
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
