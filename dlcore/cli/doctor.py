@@ -8,6 +8,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
+from dlcore.cli.flags import DEBUG
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ __all__ = ["doctor"]
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def doctor() -> int:
-    """Print the versions, the devices with cause and fix, and the data that are found.
+def doctor(*, debug: DEBUG = False) -> int:
+    """Show versions, devices and data: what this machine offers, and what to do about what it does not.
 
-    Returns the exit code: 0, or 1 where not even the CPU can be used.
+    The exit code is 0, or 1 where not even the CPU can be used.
     """
     print(f"dlcore {__version__}")
     _line("python", f"{platform.python_version()} ({sys.executable})")

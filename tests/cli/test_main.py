@@ -200,13 +200,13 @@ def test_ctrl_c_is_one_line_and_exit_code_130(
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import warnings
 
-    def warn() -> int:
+    def warn() -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("an NVIDIA GPU is present\nbut cannot be used", stacklevel=1)
-        return 0
+        return True
 
-    monkeypatch.setattr("dlcore.cli.doctor.doctor", warn)
+    monkeypatch.setattr("dlcore.cli.doctor._devices", warn)
     assert main(["doctor"]) == 0
     assert capsys.readouterr().err == "dlcore: warning: an NVIDIA GPU is present but cannot be used\n"
 
