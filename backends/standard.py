@@ -65,7 +65,10 @@ def sum_rows(xp: Any, x: Any) -> Any:
 
 def one_hot(xp: Any, labels: Any, classes: int) -> Any:
     """(...,) integers -> (..., classes) bool; a label outside [0, classes) gives a row of False."""
-    return labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=device_of(labels))
+    # Counted in int64: in the labels' own dtype, uint8 say, the numbers of more classes would wrap.
+    return xp.astype(labels, xp.int64, copy=False)[..., None] == xp.arange(
+        classes, dtype=xp.int64, device=device_of(labels)
+    )
 
 
 def output_size(n: int, kernel: int, stride: int, dilation: int = 1) -> int:

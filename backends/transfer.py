@@ -74,7 +74,10 @@ def to_device(x: Any, device: Device) -> Any:
         _refuse(f"an upload of {x.nbytes} bytes to {device}")
         _counts.uploads += 1
         _counts.uploaded_bytes += x.nbytes
-        return x if device.holds(x) else device.xp.asarray(x, device=device.native)
+        if device.holds(x):
+            return x
+        with device.active():
+            return device.xp.asarray(x, device=device.native)
     return x if device.holds(x) else to_device(to_host(x), device)
 
 

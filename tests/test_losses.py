@@ -286,7 +286,6 @@ SHAPES = {
     "ce, no class": (F.cross_entropy, (Z, Y), {"class_weight": [0, 0, 0]}, r"nor all 0"),
     "ce, negative": (F.cross_entropy, (Z, Y), {"sample_weight": [1, 2, 3, -1]}, r"negative weights"),
     "ce, NaN": (F.cross_entropy, (Z, Y), {"sample_weight": [1, 2, 3, math.nan]}, r"weights >= 0"),
-    "ce, nothing": (F.cross_entropy, (Z, Y), {"sample_weight": [0, 0, 0, 0]}, r"only 0"),
     "ce, smoothing": (F.cross_entropy, (Z, Y), {"label_smoothing": -0.1}, r"label_smoothing is -0.1"),
 }
 
@@ -380,3 +379,20 @@ def test_a_loss_with_missing_targets_is_that_of_the_known_ones(arrays):
     assert value(F.cross_entropy(z, targets, sample_weight=weight)) == pytest.approx(
         (LN4 - math.log(0.75)) / 2, **CLOSE
     )
+
+
+def test_a_batch_whose_weights_are_all_zero_has_no_loss_and_no_gradient(arrays):
+    logits = Tensor(arrays.place(np.array([[1.0, 2.0], [3.0, -1.0]], dtype=np.float32)), requires_grad=True)
+    loss = F.cross_entropy(logits, arrays.place(np.array([0, 1])), sample_weight=[0, 0])
+    loss.backward()
+    assert float(loss) == 0
+    assert not arrays.host(logits.grad).any()
+
+
+def test_small_integers_count_as_far_as_large_ones(arrays):
+    logits = np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32)
+    small, large = (
+        float(F.cross_entropy(arrays.place(logits), arrays.place(np.array([1, 2], dtype=dtype))))
+        for dtype in (np.uint8, np.int64)
+    )
+    assert small == large

@@ -80,5 +80,7 @@ def clip_by_norm_(xp, x, norm, *, limit):
     """
     largest = xp.maximum(xp.max(xp.abs(x)), float(xp.finfo(x.dtype).smallest_normal))
     scaled = x / largest
-    norm[...] = largest * xp.sqrt(xp.sum(scaled * scaled))
-    x *= xp.where(norm > limit, limit / xp.maximum(norm, limit), xp.ones_like(norm))
+    root = xp.sqrt(xp.sum(scaled * scaled))
+    norm[...] = largest * root
+    factor = limit / xp.maximum(largest, 1e-20 * limit) / xp.maximum(root, 1.0)  # root >= 1 unless all are 0
+    x *= xp.where(norm > limit, factor, xp.ones_like(norm))

@@ -41,7 +41,7 @@ def mse(prediction: Any, target: Any, *, sample_weight: Any = None) -> Tensor:
 def binary_cross_entropy(
     logits: Any, target: Any, *, class_weight: Any = None, sample_weight: Any = None, label_smoothing: float = 0.0
 ) -> Tensor:
-    """-1/m sum (y log a + (1 - y) log(1 - a)) with a = sigmoid(logits), finite for every finite logit.
+    """-1/m sum (y log a + (1 - y) log(1 - a)) with a = sigmoid(logits), finite for logits up to 1e30 in size.
 
     logits : (N, ...) float array — before the sigmoid
     target : array of the same shape with values in [0, 1]; (N,) goes with logits (N, 1)
@@ -75,7 +75,7 @@ def binary_cross_entropy(
 def cross_entropy(
     logits: Any, labels: Any, *, class_weight: Any = None, sample_weight: Any = None, label_smoothing: float = 0.0
 ) -> Tensor:
-    """-1/m sum log softmax(logits)[label]: the cross-entropy of K classes, finite for every finite logit.
+    """-1/m sum log softmax(logits)[label]: the cross-entropy of K classes, finite for logits up to 1e30 in size.
 
     logits : (..., K) float array — before the softmax
     labels : (...) integer array, each in [0, K); checked where they are on the host
@@ -182,8 +182,8 @@ def _example_weights(operation: str, examples: Tensor, weights: Any, like: Tenso
         weights = weights.data
     if isinstance(weights, list | tuple | np.ndarray):
         host = np.asarray(weights, dtype=np.float64)
-        if not (host >= 0).all() or not host.any():
-            refuse(operation, "sample_weight has negative weights or only 0", "weights >= 0 are expected", "mend them")
+        if not (host >= 0).all():
+            refuse(operation, "sample_weight has negative weights or NaN", "weights >= 0 are expected", "mend them")
         weights = _beside(like, host)
     weights = as_tensor(weights).data
     if weights.dtype != like.data.dtype:

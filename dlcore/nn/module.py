@@ -125,6 +125,7 @@ class Module(Recorded):
             self.build(x.shape[1:], dtype=dtype, device=device, input_dtype="int64" if integer else None)
         else:
             self.setup(x)
+            self._name_fields(f"{self.path}." if self.path else "", set())  # what setup has made has its path now
             self._ready = True
             build.prepared.append(self)
 
@@ -160,6 +161,7 @@ class Module(Recorded):
         modules = [module for _, module in self.named_modules()]
         flags = [module.training for module in modules]
         progress = _Build(seed)
+        self._to_host()
         # The layers learn their input shapes from a pass over two rows of zeros, in evaluation mode.
         try:
             self.eval()
@@ -184,9 +186,15 @@ class Module(Recorded):
             module.vector = None  # what was built by itself before is now a part of this model
         self.vector = ParameterVector(self.parameters(), device, dtype)
         for _, buffer in self.named_buffers():
-            host = transfer.to_host(buffer.data).astype(dtype)
-            buffer.data = transfer.to_device(host, device)
+            buffer.data = transfer.to_device(buffer.data.astype(dtype), device)
         return self
+
+    def _to_host(self) -> None:
+        """Parameters and buffers that exist already, as float32 on the host: that is where a build begins."""
+        for p in self.parameters():
+            p.leave(transfer.to_host(p.data).astype(np.float32))
+        for _, buffer in self.named_buffers():
+            buffer.data = transfer.to_host(buffer.data).astype(np.float32)
 
     def _check_reached(self, build: _Build) -> None:
         """Every layer in the fields was called, and every layer that was called is in the fields."""
@@ -269,6 +277,17 @@ class Module(Recorded):
                 f"{type(self).__name__} is not built: call model.build(input_shape) or pass it data first"
             )
         return self.vector
+
+    def check_vector(self) -> None:
+        """Raise a ConfigError where the model has parameters that its vector lacks: they would never be learnt."""
+        held = {id(p) for p in self.built().parameters}
+        lost = [path for path, p in self.named_parameters() if id(p) not in held]
+        lost += [path for path, module in self.named_modules() if not module._ready]
+        if lost:
+            raise ConfigError(
+                f"{type(self).__name__}: {', '.join(lost)} came into the model after it was built; "
+                "build the model again with model.build(input_shape)"
+            )
 
     @property
     def output_shape(self) -> tuple[int, ...] | None:

@@ -87,6 +87,10 @@ class Parameter(Tensor):
         else:
             super().accumulate(dy)
 
+    def leave(self, data: np.ndarray) -> None:
+        """Make this parameter one of its own again, in no vector."""
+        self.place(_Version(), data, None)
+
     def place(self, owner: Any, data: Any, grad: Any) -> None:
         """Make this parameter a view of ``owner``'s arrays."""
         self.owner, self._data, self._grad = owner, data, grad
@@ -192,7 +196,8 @@ class ParameterVector:
         self.device = device
         self.xp = namespace_of(theta)
         self.theta = theta
-        self.grad = self.xp.zeros_like(theta)
+        with device.active():
+            self.grad = self.xp.zeros_like(theta)
         for p, s in zip(self.parameters, self.segments, strict=True):
             p.place(self, self._view(self.theta, s), self._view(self.grad, s))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from backends import transfer
+from backends.device import Device
 from backends.reference import optim as update
 from dlcore.errors import ConfigError
 from dlcore.nn.module import Module
@@ -42,10 +44,19 @@ class Optimizer(Recorded):
     def attach(self, model: Module) -> Self:
         """Optimise the parameters of a built model; the rule's state starts at zero."""
         self.model = model
-        self.vector = model.built()
-        self.state = {name: self.vector.xp.zeros_like(self.vector.theta) for name in self.slots}
+        self.vector = vector = model.built()
+        model.check_vector()
+        with vector.device.active():
+            self.state = {name: vector.xp.zeros_like(vector.theta) for name in self.slots}
         self.steps = 0
         return self
+
+    def to(self, device: Device) -> None:
+        """Move the rule's state to ``device``, after the model."""
+        self.state = {
+            name: array if device.holds(array) else transfer.to_device(transfer.to_host(array), device)
+            for name, array in self.state.items()
+        }
 
     def step(self) -> None:
         """Update every active parameter from its gradient, in place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,16 +61,19 @@ class EarlyStopping(Callback):
         self._weights: dict[str, np.ndarray] = {}
 
     def on_start(self, trainer: Trainer) -> None:
+        if self.monitor not in trainer.records:
+            raise ConfigError(
+                f"EarlyStopping: {self.monitor!r} is not recorded; give fit a dev set, or choose from "
+                f"{', '.join(trainer.records)}"
+            )
         self.best, self.best_epoch, self._weights = None, -1, {}
+        trainer.history.stopped_epoch = None
         self._sign = 1.0 if trainer.larger_is_better(self.monitor) else -1.0
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        if self.monitor not in record:
-            raise ConfigError(
-                f"EarlyStopping: {self.monitor!r} is not recorded; give fit a dev set, or choose from "
-                f"{', '.join(name for name in record if isinstance(record[name], float))}"
-            )
         value = float(record[self.monitor])
+        if math.isnan(value):
+            value = -self._sign * math.inf  # no figure is worse
         if self.best is None or self._sign * (value - self.best) > self.min_delta:
             self.best, self.best_epoch = value, record["epoch"]
             self._weights = trainer.model.state_dict()

@@ -11,7 +11,8 @@ __all__ = ["History"]
 class History:
     """One record an epoch: a dict of ``epoch`` (from 0), ``loss``, the metrics, ``dev_...``, ``lr``, ``seconds``, ....
 
-    ``history["loss"]`` is the list over epochs; iterating gives the records.
+    ``history["loss"]`` is the list over epochs, with None where an epoch has no such figure; iterating gives the
+    records.
 
     >>> history = History()
     >>> history.append({"epoch": 0, "loss": 0.5}); history["loss"]
@@ -35,9 +36,10 @@ class History:
         return iter(self.records)
 
     def __getitem__(self, name: str) -> list[Any]:
-        if self.records and name not in self.records[0]:
-            raise KeyError(f"{name} was not recorded; there are {', '.join(self.records[0])}")
-        return [record[name] for record in self.records]
+        names = dict.fromkeys(key for record in self.records for key in record)
+        if self.records and name not in names:
+            raise KeyError(f"{name} was not recorded; there are {', '.join(names)}")
+        return [record.get(name) for record in self.records]
 
     def __repr__(self) -> str:
         return f"History({len(self)} epochs{': ' + ', '.join(self.records[0]) if self.records else ''})"

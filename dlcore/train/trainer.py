@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -13,10 +14,9 @@ from backends import transfer
 from backends.device import Device, resolve
 from backends.namespace import namespace_of
 from backends.threads import blas_threads
-from dlcore import losses
-from dlcore import metrics as _metrics
 from dlcore.data import Dataset, batches
 from dlcore.errors import ConfigError, DataError, TrainingError
+from dlcore.nn.layers import BatchNorm
 from dlcore.nn.module import Module, default_seed
 from dlcore.optim import Adam, Constant, Optimizer, Schedule
 from dlcore.optim.clipping import Clip
@@ -24,6 +24,7 @@ from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
 from dlcore.train.callbacks import Callback
 from dlcore.train.history import History
+from dlcore.train.objectives import Measured, Objectives, each
 
 __all__ = ["Trainer"]
 
@@ -74,7 +75,7 @@ class Trainer:
     ) -> None:
         self.model = model
         self.optimizer = optimizer if optimizer is not None else Adam()
-        self.objectives = _objectives(loss, metrics, loss_weights)
+        self.objectives = Objectives(loss, metrics, loss_weights)
         self.schedule = schedule or Constant()
         self.penalty = penalty
         self.clip = clip
@@ -94,8 +95,17 @@ class Trainer:
 
     # --- the public verbs
 
-    def fit(self, train: Dataset, dev: Dataset | None = None, epochs: int = 1, batch_size: int = 64) -> History:
+    def fit(
+        self,
+        train: Dataset,
+        dev: Dataset | None = None,
+        epochs: int = 1,
+        batch_size: int = 64,
+        drop_last: bool = False,
+    ) -> History:
         """Train for ``epochs`` more passes over ``train``, and measure ``dev`` after each.
+
+        drop_last : leave the last batch out where it is smaller than the others
 
         Returns the history of all epochs so far. Raises DataError, ConfigError and ShapeError before the first step
         where the data do not fit, and TrainingError where a loss is not finite.
@@ -106,9 +116,14 @@ class Trainer:
         for data, name in ((train, "train"), (dev, "dev")):
             if data is not None:
                 self._check(data, name)
+        self._attach()
         self.epochs = self.epoch + epochs
-        self.steps_per_epoch = -(-len(train) // batch_size)
-        self._stopping = False
+        self.steps_per_epoch = len(train) // batch_size if drop_last else -(-len(train) // batch_size)
+        self._check_last_batch(len(train), batch_size, drop_last)
+        self.records = self._recorded(dev)
+        self.drop_last = drop_last
+        self._stopping = self._diverged = False
+        self._ring.clear()
         with self._place():
             self._notify("on_start")
             try:
@@ -126,14 +141,18 @@ class Trainer:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
         self._prepare(data)
         self._check(data, "data")
-        measured = _Measured(self.objectives)
-        total = 0.0
-        with self._place():
+        measured = Measured(self.objectives)
+        sums = dict.fromkeys(self.objectives, 0.0)
+        with self._place(), no_grad():
             for x, y, rows in self._batches(data, batch_size):
                 outputs = self._forward(x)
-                total += transfer.to_host(self._loss(outputs, y).data).item() * rows
+                for name, value in self.objectives.losses(outputs, y).items():
+                    sums[name] += transfer.to_host(value.data).item() * rows[name]
                 measured.add(outputs)
-        return {"loss": total / len(data), **measured.metrics(data.y)}
+            values = measured.metrics(data.y)
+        counts = self.objectives.rows(data.y)
+        loss = sum(self.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
+        return {"loss": loss, **values}
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's outputs for ``x``, (N, ...) on the host, in evaluation mode: logits for a classifier."""
@@ -143,7 +162,7 @@ class Trainer:
         self._prepare(Dataset(x, np.zeros(len(x), dtype=np.int64)))
         with self._place():
             parts = [
-                _each(lambda y: transfer.to_host(y.data), self._forward(self._upload(x[start : start + batch_size])))
+                each(lambda y: transfer.to_host(y.data), self._forward(self._upload(x[start : start + batch_size])))
                 for start in range(0, len(x), batch_size)
             ]
         if isinstance(parts[0], dict):
@@ -162,24 +181,21 @@ class Trainer:
 
     def larger_is_better(self, name: str) -> bool:
         """Whether a larger value of a recorded figure is an improvement."""
-        metric = name.removeprefix("dev_")
-        for objective in self.objectives.values():
-            metric = metric.removeprefix(f"{objective.name}_") if objective.name else metric
-        if metric in ("loss", "penalty", "seconds"):
-            return False
-        return _metrics.named(metric).larger_is_better
+        metric = self.objectives.metric(name.removeprefix("dev_"))
+        return metric is not None and metric.larger_is_better
 
     # --- one epoch
 
     def _epoch(self, train: Dataset, dev: Dataset | None, batch_size: int) -> dict[str, Any]:
         start = time.perf_counter()
         self.model.train()
-        measured = _Measured(self.objectives)
+        measured = Measured(self.objectives)
         self._sums = np.zeros(3)  # of loss · rows, penalty · rows, rows
-        order = batches(Dataset(train.x, np.arange(len(train))), batch_size, seed=self.seed, epoch=self.epoch)
+        numbered = Dataset(train.x, np.arange(len(train)))
+        order = batches(numbered, batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch)
         seen = []
         for x, rows in order:
-            y = _each(lambda target, rows=rows: self._upload(target[rows]), train.y)
+            y = each(lambda target, rows=rows: self._upload(target[rows]), train.y)
             self._one_step(self._upload(x), y, len(rows), measured)
             seen.append(rows)
             if len(self._ring) >= READ_EVERY:
@@ -192,20 +208,20 @@ class Trainer:
         record: dict[str, Any] = {"epoch": self.epoch, "loss": float(sums[0] / sums[2])}
         if self.penalty is not None:
             record["penalty"] = float(sums[1] / sums[2])
-        record |= measured.metrics(_each(lambda target: target[rows], train.y))
+        record |= measured.metrics(each(lambda target: target[rows], train.y))
         if dev is not None:
             record |= {f"dev_{name}": value for name, value in self.evaluate(dev).items()}
         return record | {
             "lr": self.optimizer.lr,
             "seconds": seconds,
-            "examples_per_second": len(train) / seconds,
+            "examples_per_second": len(rows) / seconds,
         }
 
-    def _one_step(self, x: Any, y: Any, rows: int, measured: _Measured) -> None:
+    def _one_step(self, x: Any, y: Any, rows: int, measured: Measured) -> None:
         """Forward, backward, update: nothing here waits for the device."""
         self.optimizer.lr = self.schedule(self._lr, self.epoch, self.step + 1)
         outputs = self.model(x)
-        loss = self._loss(outputs, y)
+        loss = self.objectives.loss(outputs, y)
         penalty = None
         if self.penalty is not None:
             penalty = self.penalty(self.model, rows)
@@ -220,10 +236,10 @@ class Trainer:
         measured.add(outputs)
 
     def healthy(self) -> bool:
-        """Whether every loss so far was finite, and so the weights are worth saving; waits for the device."""
+        """Whether every loss of this fit and every weight is finite, and so worth saving; waits for the device."""
         with suppress(TrainingError):
             self._read_losses()
-        return not self._diverged
+        return not self._diverged and bool(np.isfinite(transfer.to_host(self.model.built().theta)).all())
 
     def _read_losses(self) -> None:
         """Bring the losses since the last read to the host, check them, and sum them up: one wait for the device."""
@@ -248,27 +264,16 @@ class Trainer:
         penalties = values[1] if self.penalty is not None else np.zeros(len(rows))
         self._sums += (values[0] @ rows, penalties @ rows, rows.sum())
 
-    def _loss(self, outputs: Any, y: Any) -> Tensor:
-        if not isinstance(outputs, dict):
-            return self.objectives[""].loss(outputs, y)
-        total = None
-        for name, objective in self.objectives.items():
-            target, weight = losses.known(y[name])
-            term = objective.loss(outputs[name], target, sample_weight=weight) * objective.weight
-            total = term if total is None else total + term
-        if total is None:
-            raise ConfigError("loss: the model gives a dict of outputs but there is no loss; pass a dict of losses")
-        return total
-
     def _forward(self, x: Any) -> Any:
-        """Outputs in evaluation mode; the model's own mode is put back."""
-        was_training = self.model.training
+        """Outputs in evaluation mode; the mode of each layer is put back."""
+        modes = [(module, module.training) for _, module in self.model.named_modules()]
         self.model.eval()
         try:
             with no_grad():
                 return self.model(x)
         finally:
-            self.model.train(was_training)
+            for module, training in modes:
+                module.training = training
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -279,20 +284,22 @@ class Trainer:
     # --- data
 
     def _prepare(self, data: Dataset) -> None:
-        """Build the model where needed, and bring it and the optimiser to the device."""
+        """Build the model where needed, and bring it to the device."""
         model = self.model
-        with self._place():
-            self._bring(model, data)
-
-    def _bring(self, model: Module, data: Dataset) -> None:
         if model.vector is None:
             integer = np.issubdtype(data.x.dtype, np.integer)
             model.build(data.x.shape[1:], self.seed, device=self.device, input_dtype="int64" if integer else None)
         if model.device != self.device:
             model.to(self.device)
-        if self.optimizer.model is not model:
-            model.clock.seed = self.seed
-            self.optimizer.attach(model)
+
+    def _attach(self) -> None:
+        """Make the optimiser the model's, on its device, and start from no gradient."""
+        vector = self.model.built()
+        if self.optimizer.vector is not vector:
+            self.optimizer.attach(self.model)
+        self.optimizer.to(self.device)
+        self.model.clock.seed = self.seed
+        vector.zero_grad()
 
     def _check(self, data: Dataset, name: str) -> None:
         """What can be wrong with a set for this model, said before the first launch."""
@@ -304,15 +311,41 @@ class Trainer:
                 f"{name}: examples have shape {tuple(data.x.shape[1:])} but the model was built for {expected}; "
                 "rebuild the model, or reshape the data"
             )
-        for objective in self.objectives.values():
-            objective.check(data.y, name, self.model)
+        with self._place(), no_grad():  # two rows through all that follows, so that what does not fit shows now
+            few = data[: min(2, len(data))]
+            outputs = self._forward(self._upload(few.x))
+            self.objectives.check(data, name, each(lambda y: y.data, outputs))
+            self.objectives.loss(outputs, each(self._upload, few.y))
+            measured = Measured(self.objectives)
+            measured.add(outputs)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a figure of two examples may be undefined
+                measured.metrics(few.y)
+
+    def _check_last_batch(self, examples: int, batch_size: int, drop_last: bool) -> None:
+        if not self.steps_per_epoch:
+            raise DataError(
+                f"train: {examples} examples make no batch of {batch_size} with drop_last; lower batch_size"
+            )
+        normalised = any(isinstance(module, BatchNorm) for _, module in self.model.named_modules())
+        if normalised and not drop_last and (examples - 1) % batch_size == 0:
+            raise DataError(
+                f"train: the last batch would hold 1 of {examples} examples, which BatchNorm cannot normalise; "
+                "use another batch_size, or drop_last=True"
+            )
+
+    def _recorded(self, dev: Dataset | None) -> list[str]:
+        """The names of the figures in a record that can be monitored."""
+        measured = ["loss", *self.objectives.names()]
+        penalty = ["penalty"] if self.penalty is not None else []
+        return [*measured, *penalty, *(f"dev_{name}" for name in measured if dev is not None)]
 
     def _batches(self, data: Dataset, batch_size: int) -> Any:
         for start in range(0, len(data), batch_size):
             part = slice(start, start + batch_size)
-            y = _each(lambda target, part=part: self._upload(target[part]), data.y)
+            y = each(lambda target, part=part: self._upload(target[part]), data.y)
             x = data.x[part]
-            yield self._upload(x), y, len(x)
+            yield self._upload(x), y, self.objectives.rows(each(lambda target, part=part: target[part], data.y))
 
     def _upload(self, host: np.ndarray) -> Any:
         """One host array to the device, floats in the model's precision."""
@@ -323,86 +356,6 @@ class Trainer:
     def _notify(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *args)
-
-
-class _Objective:
-    """One output's loss, its weight in the total and its metrics."""
-
-    def __init__(self, name: str, loss: Any, metrics: Sequence[Any], weight: float) -> None:
-        self.name = name
-        self.loss = losses.named(loss)
-        self.weight = float(weight)
-        self.metrics = [_metrics.named(metric) for metric in metrics]
-
-    @property
-    def prefix(self) -> str:
-        return f"{self.name}_" if self.name else ""
-
-    def target(self, y: Any) -> Any:
-        return y[self.name] if self.name else y
-
-    def check(self, y: Any, set_name: str, model: Module) -> None:
-        if bool(self.name) != isinstance(y, dict) or (self.name and self.name not in y):
-            raise DataError(
-                f"{set_name}: targets {'by name: ' + ', '.join(y) if isinstance(y, dict) else 'without names'} came "
-                f"but the loss is {'for ' + self.name if self.name else 'one for all'}; use Heads with a dict of losses"
-            )
-        if self.loss is not losses.cross_entropy or self.name:
-            return
-        shape = model.output_shape
-        labels = self.target(y)
-        if shape is not None and labels.dtype.kind in "iu" and (labels.min() < 0 or labels.max() >= shape[-1]):
-            where = int(np.flatnonzero((labels < 0) | (labels >= shape[-1]))[0])
-            raise DataError(
-                f"{set_name}: label {labels.ravel()[where]} of example {where} is out of range, 0 to {shape[-1] - 1} "
-                f"expected for the model's {shape[-1]} outputs; check the labels or the last layer's units"
-            )
-
-
-def _objectives(loss: Any, metrics: Any, weights: Mapping[str, float] | None) -> dict[str, _Objective]:
-    if not isinstance(loss, Mapping):
-        return {"": _Objective("", loss, list(metrics), 1.0)}
-    weights = weights or {}
-    by_head = metrics if isinstance(metrics, Mapping) else {}
-    foreign = (set(weights) | set(by_head)) - set(loss)
-    if foreign:
-        raise ConfigError(f"loss: {', '.join(sorted(foreign))} has no loss; heads with a loss are {', '.join(loss)}")
-    return {
-        name: _Objective(name, one, list(by_head.get(name, ())), weights.get(name, 1.0)) for name, one in loss.items()
-    }
-
-
-class _Measured:
-    """Predictions of many batches, kept on the device and read once, for the metrics."""
-
-    def __init__(self, objectives: dict[str, _Objective]) -> None:
-        self.objectives = {name: o for name, o in objectives.items() if o.metrics}
-        self.kept: dict[tuple[str, str], list[Any]] = {}
-
-    def add(self, outputs: Any) -> None:
-        for name, objective in self.objectives.items():
-            scores = (outputs[name] if name else outputs).data
-            for needs in {metric.needs for metric in objective.metrics}:
-                kept = scores if needs == "scores" else losses.decode(objective.loss, scores)
-                self.kept.setdefault((name, needs), []).append(kept)
-
-    def metrics(self, y: Any) -> dict[str, float]:
-        host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}
-        values = {}
-        for name, objective in self.objectives.items():
-            target = objective.target(y)
-            present = np.ones(len(target), dtype=bool)
-            if name:
-                present = losses.known(target)[1] > 0
-            for metric in objective.metrics:
-                predicted = host[name, metric.needs]
-                values[f"{objective.prefix}{metric.name}"] = float(metric(target[present], predicted[present]))
-        return values
-
-
-def _each(function: Callable[[Any], Any], value: Any) -> Any:
-    """``function`` of an array, or of every array in a dict."""
-    return {name: function(v) for name, v in value.items()} if isinstance(value, dict) else function(value)
 
 
 def _whole(name: str, value: int, low: int) -> int:

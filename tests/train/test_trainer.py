@@ -238,7 +238,7 @@ def test_a_missing_label_changes_no_gradient() -> None:
         ({"loss": "crossentropy"}, {}, dl.ConfigError, "did you mean cross_entropy"),
         ({"metrics": ["acuracy"]}, {}, dl.ConfigError, "did you mean accuracy"),
         ({"device": "gpu"}, {}, dl.DeviceError, "gpu.*cuda"),
-        ({"loss": {"a": "mse"}}, {}, dl.DataError, "without names.*Heads"),
+        ({"loss": {"a": "mse"}, "metrics": ()}, {}, dl.DataError, "without names.*Heads"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_line(settings: dict, fit: dict, error: type, words: str) -> None:

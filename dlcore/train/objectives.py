@@ -1,0 +1,172 @@
+"""What a model is trained for and measured by: for each output its loss, its weight and its metrics."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from backends import transfer
+from backends.namespace import namespace_of
+from dlcore import losses
+from dlcore import metrics as _metrics
+from dlcore.data import Dataset
+from dlcore.errors import ConfigError, DataError
+from dlcore.tensor import Tensor
+
+__all__ = ["Measured", "Objective", "Objectives", "each"]
+
+
+class Objective:
+    """One output's loss, its weight in the total and its metrics.
+
+    name : of the head; "" where the model has one output
+    """
+
+    def __init__(self, name: str, loss: Any, metrics: Sequence[Any], weight: float) -> None:
+        self.name = name
+        self.prefix = f"{name}_" if name else ""
+        self.loss = losses.named(loss)
+        self.weight = float(weight)
+        self.metrics = [_metrics.named(metric) for metric in metrics]
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"metrics: {', '.join(names)} have a name twice; wrap one as dl.metrics.Metric(name, ...)"
+            )
+
+    def part(self, y: Any) -> Any:
+        """This output's part of targets or outputs."""
+        return y[self.name] if self.name else y
+
+    def check(self, data: Dataset, set_name: str, outputs: Any) -> None:
+        """Labels that the loss does not take, found on the host before the first launch."""
+        y = self.part(data.y)
+        label = f"{set_name}: {self.name + ' ' if self.name else ''}label"
+        if self.loss is losses.cross_entropy and y.dtype.kind in "iu":
+            classes = self.part(outputs).shape[-1]
+            lowest = -1 if self.name else 0  # a head's -1 marks a missing label
+            self._refuse(y, (y < lowest) | (y >= classes), label, f"0 to {classes - 1} for {classes} outputs")
+        if self.loss is losses.binary_cross_entropy:
+            with np.errstate(invalid="ignore"):
+                inside = (y >= 0) & (y <= 1)
+            missing = np.isnan(y) if y.dtype.kind == "f" else y == -1
+            self._refuse(y, ~(inside | (missing & bool(self.name))), label, "0 to 1")
+
+    @staticmethod
+    def _refuse(y: np.ndarray, bad: np.ndarray, label: str, expected: str) -> None:
+        if bad.any():
+            where = np.argwhere(bad)[0]
+            raise DataError(
+                f"{label} {y[tuple(where)]} of example {where[0]} is out of range, {expected} expected; "
+                "check the labels or the last layer's units"
+            )
+
+
+class Objectives(dict[str, Objective]):
+    """The objectives by head; one under "" for a model with one output.
+
+    loss : a loss, or a dict of them by head
+    metrics : a list of metrics, or a dict of lists by head
+    weights : of the heads' losses in the total; 1 by default
+    """
+
+    def __init__(self, loss: Any, metrics: Any, weights: Mapping[str, float] | None) -> None:
+        super().__init__()
+        if not isinstance(loss, Mapping):
+            if weights or isinstance(metrics, Mapping):
+                raise ConfigError("loss: one loss came with loss_weights or metrics by head; pass a dict of losses")
+            self[""] = Objective("", loss, list(metrics), 1.0)
+            return
+        if metrics and not isinstance(metrics, Mapping):
+            raise ConfigError("metrics: a list came with losses by head; pass a dict of lists by head")
+        weights, metrics = weights or {}, metrics or {}
+        foreign = (set(weights) | set(metrics)) - set(loss)
+        if foreign or not loss:
+            raise ConfigError(
+                f"loss: {', '.join(sorted(foreign)) or 'no head'} has no loss; heads with a loss are {', '.join(loss)}"
+            )
+        for name, one in loss.items():
+            self[name] = Objective(name, one, list(metrics.get(name, ())), weights.get(name, 1.0))
+
+    def loss(self, outputs: Any, y: Any) -> Tensor:
+        """The weighted sum of the losses."""
+        if "" in self:
+            return self[""].loss(outputs, y)
+        terms = [value * self[name].weight for name, value in self.losses(outputs, y).items()]
+        return functools.reduce(operator.add, terms)
+
+    def losses(self, outputs: Any, y: Any) -> dict[str, Tensor]:
+        """Each head's loss, without its weight; missing labels of a head (NaN or -1) count nothing."""
+        if "" in self:
+            return {"": self[""].loss(outputs, y)}
+        values = {}
+        for name, objective in self.items():
+            target, weight = losses.known(y[name])
+            values[name] = objective.loss(outputs[name], target, sample_weight=weight)
+        return values
+
+    def rows(self, y: Any) -> dict[str, int]:
+        """How many examples have a label, by head."""
+        return {name: int(np.sum(losses.known(y[name])[1])) if name else len(y) for name in self}
+
+    def metric(self, name: str) -> _metrics.Metric | None:
+        """The metric that is recorded as ``name``."""
+        for objective in self.values():
+            for metric in objective.metrics:
+                if f"{objective.prefix}{metric.name}" == name:
+                    return metric
+        return None
+
+    def names(self) -> list[str]:
+        """The metrics' names as they are recorded."""
+        return [f"{objective.prefix}{metric.name}" for objective in self.values() for metric in objective.metrics]
+
+    def check(self, data: Dataset, set_name: str, outputs: Any) -> None:
+        """Raise DataError where targets, or the model's outputs (of a few rows), do not go with the losses."""
+        for what, value in (("targets", data.y), ("the model's outputs", outputs)):
+            heads = set(value) if isinstance(value, dict) else {""}
+            if not heads >= set(self):
+                raise DataError(
+                    f"{set_name}: {what} {'by name: ' + ', '.join(value) if heads != {''} else 'without names'} came "
+                    f"but the loss is {'one for all' if '' in self else 'for ' + ', '.join(self)}; "
+                    "a dict of losses goes with Heads and with targets by the same names"
+                )
+        for objective in self.values():
+            objective.check(data, set_name, outputs)
+
+
+class Measured:
+    """Predictions of many batches, kept on the device and read once, for the metrics."""
+
+    def __init__(self, objectives: Objectives) -> None:
+        self.objectives = [objective for objective in objectives.values() if objective.metrics]
+        self.kept: dict[tuple[str, str], list[Any]] = {}
+
+    def add(self, outputs: Any) -> None:
+        for objective in self.objectives:
+            scores = objective.part(outputs).data
+            for needs in {metric.needs for metric in objective.metrics}:
+                kept = scores if needs == "scores" else losses.decode(objective.loss, scores)
+                self.kept.setdefault((objective.name, needs), []).append(kept)
+
+    def metrics(self, y: Any) -> dict[str, float]:
+        """The metrics of all predictions so far against ``y``; examples without a label are left out."""
+        host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}
+        values = {}
+        for objective in self.objectives:
+            target = objective.part(y)
+            present = losses.known(target)[1] > 0 if objective.name else np.ones(len(target), dtype=bool)
+            for metric in objective.metrics:
+                name = f"{objective.prefix}{metric.name}"
+                predicted = host[objective.name, metric.needs]
+                values[name] = float(metric(target[present], predicted[present])) if present.any() else float("nan")
+        return values
+
+
+def each(function: Callable[[Any], Any], value: Any) -> Any:
+    """``function`` of an array, or of every array in a dict."""
+    return {name: function(v) for name, v in value.items()} if isinstance(value, dict) else function(value)
