@@ -116,7 +116,8 @@ class Trainer:
         for data, name in ((train, "train"), (dev, "dev")):
             if data is not None:
                 self._check(data, name)
-        self._attach()
+        with self._place():
+            self._attach()
         self.epochs = self.epoch + epochs
         self.steps_per_epoch = len(train) // batch_size if drop_last else -(-len(train) // batch_size)
         self._check_last_batch(len(train), batch_size, drop_last)
