@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from arrays import KINDS, Backend, backend
+
+from backends.device import Device, resolve
+from backends.errors import DeviceError
 
 pytest_plugins = ["full_report", "pytester"]
 
@@ -15,6 +19,17 @@ def arrays(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each kind of array in turn: a test that asks for it runs on all of them."""
     with backend(request.param) as kind:
         yield kind
+
+
+@pytest.fixture
+def cuda() -> Device:
+    """A real GPU. Without one the test is skipped, or fails where DLCORE_REQUIRE_CUDA=1 says that there must be one."""
+    try:
+        return resolve("cuda")
+    except DeviceError as error:
+        if os.environ.get("DLCORE_REQUIRE_CUDA") == "1":
+            pytest.fail(f"DLCORE_REQUIRE_CUDA=1 but {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from arrays import KINDS, Backend, backend
 
 import dlcore as dl
 from backends import transfer
+from backends.device import Device
 from dlcore import functional as F
 
 STEPS = 50
@@ -75,6 +76,18 @@ def test_the_same_seed_gives_the_same_run_on_every_kind_of_array(dtype: str) -> 
         assert other_initial.tobytes() == initial.tobytes(), name
         assert np.array_equal(other_order, order), name
         np.testing.assert_allclose(other_losses, losses, rtol=TOLERANCE[dtype], err_msg=name)
+
+
+@pytest.mark.level7
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_real_gpu_takes_the_same_run(dtype: str, cuda: Device) -> None:
+    with cuda.active():
+        initial, order, losses = _run(Backend("cuda", cuda), dtype)
+    with backend("numpy") as kind:
+        expected = _run(kind, dtype)
+    assert initial.tobytes() == expected[0].tobytes()
+    assert np.array_equal(order, expected[1])
+    np.testing.assert_allclose(losses, expected[2], rtol=TOLERANCE[dtype])
 
 
 def test_another_seed_gives_another_run() -> None:
