@@ -34,13 +34,19 @@ def test_the_python_in_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(blocks) == 2
     for block in blocks:
         exec(block, names)
-    assert float(capsys.readouterr().out) > 0.6  # 1,000 images, two epochs: far above one in ten
+    accuracy, loss = capsys.readouterr().out.splitlines()
+    assert float(accuracy) > 0.6  # 1,000 images, two epochs: far above one in ten
+    assert float(loss.removeprefix("loss ")) < 0.5
 
 
 def _table() -> list[tuple[str, str, str]]:
     part = README.split("## The course in code")[1].split("\n## ")[0]
     rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")][2:]
     return [(row[0].strip(), row[1].strip(), row[2].strip()) for row in rows]
+
+
+def test_nothing_is_left_to_be_filled_in() -> None:
+    assert "@@" not in README
 
 
 def test_the_course_table_has_every_section_of_the_notes() -> None:

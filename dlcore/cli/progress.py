@@ -28,7 +28,7 @@ class PlainLines(Callback):
     def __init__(self, say: Callable[[str], Any], unit: str = "examples") -> None:
         self.say = say
         self.unit = unit
-        self._widths: dict[str, int] = {}
+        self._widths: dict[str, int] = {"lr": len("0.000123")}
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         last = str(trainer.epochs)

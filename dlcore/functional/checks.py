@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from backends.namespace import NUMPY
+from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.standard import Padding
 from dlcore.errors import ShapeError
 from dlcore.tensor import Tensor
@@ -22,12 +22,9 @@ def refuse(operation: str, came: str, expected: str, fix: str) -> NoReturn:
 def same_dtype(operation: str, x: Tensor, name: str, w: Tensor) -> None:
     """``x`` must have the parameters' dtype: a silent promotion would run everything in double precision."""
     if x.data.dtype != w.data.dtype:
-        refuse(
-            operation,
-            f"x is {x.data.dtype}",
-            f"{name} is {w.data.dtype}",
-            f"convert x to {w.data.dtype}, or build the model with dtype={str(x.data.dtype).split('.')[-1]!r}",
-        )
+        floating = isdtype(namespace_of(x.data), x.data.dtype, "real floating")
+        rebuild = f", or build the model with dtype={str(x.data.dtype).split('.')[-1]!r}" if floating else ""
+        refuse(operation, f"x is {x.data.dtype}", f"{name} is {w.data.dtype}", f"convert x to {w.data.dtype}{rebuild}")
 
 
 def pair(operation: str, name: str, value: int | tuple[int, int]) -> tuple[int, int]:

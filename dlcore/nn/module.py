@@ -278,6 +278,10 @@ class Module(Recorded):
             )
         return self.vector
 
+    def _check_ready(self) -> None:
+        if not self._ready:
+            self.built()  # says that it is not; a part of a built model is ready without a vector of its own
+
     def check_vector(self) -> None:
         """Raise a ConfigError where the model has parameters that its vector lacks: they would never be learnt."""
         held = {id(p) for p in self.built().parameters}
@@ -340,7 +344,8 @@ class Module(Recorded):
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Every parameter and buffer by path, copied to the host."""
+        """Every parameter and buffer of a built model by path, copied to the host."""
+        self._check_ready()
         leaves = [*self.named_parameters(), *self.named_buffers()]
         return {path: np.array(transfer.to_host(leaf.data)) for path, leaf in leaves}
 
@@ -349,6 +354,7 @@ class Module(Recorded):
 
         Raises CheckpointError.
         """
+        self._check_ready()
         leaves = dict([*self.named_parameters(), *self.named_buffers()])
         missing, foreign = sorted(leaves.keys() - state.keys()), sorted(state.keys() - leaves.keys())
         if missing or foreign:

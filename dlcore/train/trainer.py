@@ -73,8 +73,21 @@ class Trainer:
         loss_weights: Mapping[str, float] | None = None,
         threads: int | None = 1,
     ) -> None:
+        optimizer = Adam() if optimizer is None else optimizer
+        for name, value, kind in (
+            ("model", model, Module),
+            ("optimizer", optimizer, Optimizer),
+            ("schedule", schedule, Schedule | None),
+            ("penalty", penalty, Penalty | None),
+            ("clip", clip, Clip | None),
+        ):
+            if not isinstance(value, kind):
+                words = getattr(kind, "__name__", str(kind))
+                raise ConfigError(
+                    f"Trainer: {name} is {value!r:.60} but {words} is expected, such as dl.optim.Adam(1e-3)"
+                )
         self.model = model
-        self.optimizer = optimizer if optimizer is not None else Adam()
+        self.optimizer = optimizer
         self.objectives = Objectives(loss, metrics, loss_weights)
         self.schedule = schedule or Constant()
         self.penalty = penalty
@@ -140,6 +153,7 @@ class Trainer:
 
     def evaluate(self, data: Dataset, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
+        _whole("batch_size", batch_size, 1)
         self._prepare(data)
         self._check(data, "data")
         measured = Measured(self.objectives)
@@ -157,8 +171,9 @@ class Trainer:
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's outputs for ``x``, (N, ...) on the host, in evaluation mode: logits for a classifier."""
+        _whole("batch_size", batch_size, 1)
         x = np.asarray(x)
-        if not len(x):
+        if not x.ndim or not len(x):
             raise DataError("predict: no examples came; pass at least one")
         self._prepare(Dataset(x, np.zeros(len(x), dtype=np.int64)))
         with self._place():
@@ -286,6 +301,10 @@ class Trainer:
 
     def _prepare(self, data: Dataset) -> None:
         """Build the model where needed, and bring it to the device."""
+        if not isinstance(data, Dataset):
+            raise DataError(
+                f"data: {type(data).__name__} came but a Dataset is expected; make one by dl.data.Dataset(x, y)"
+            )
         model = self.model
         if model.vector is None:
             integer = np.issubdtype(data.x.dtype, np.integer)
