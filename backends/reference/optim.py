@@ -54,7 +54,9 @@ def adam_(xp, theta, mean, square, grad, *, lr, beta1, beta2, eps, decay, step):
     root = sqrt(1.0 - beta2**step)
     if decay:
         theta *= 1.0 - lr * decay
-    change = mean / (xp.sqrt(square) + eps * root)
+    scale = xp.sqrt(square)
+    scale += eps * root
+    change = mean / scale
     change *= lr * root / (1.0 - beta1**step)
     theta -= change
 

@@ -73,7 +73,9 @@ def out_of_range(integers: Tensor, count: int) -> bool:
     """Whether an integer on the host is outside [0, count); what is on a device was checked when it was loaded."""
     if not on_host(integers) or not integers.data.size:
         return False
-    return NUMPY.max(integers.data.astype(np.uint64, copy=False)) >= count  # a negative one becomes the largest of all
+    x = integers.data
+    unsigned = x.view(np.uint64) if x.dtype == np.int64 else x.astype(np.uint64)  # a negative one becomes the largest
+    return NUMPY.max(unsigned) >= count
 
 
 def _sides(padding: Any) -> Padding | None:

@@ -109,7 +109,7 @@ def cross_entropy(
             f"cross_entropy: label {bad} is out of range, 0 to {classes - 1} expected for {classes} classes; "
             "check the labels or the units of the last layer"
         )
-    weight = _example_weights("cross_entropy", labels, sample_weight, like=logits)
+    weight = None if sample_weight is None else _example_weights("cross_entropy", labels, sample_weight, like=logits)
     if class_weight is not None:
         table = _beside(logits, _class_weights("cross_entropy", class_weight, classes))
         xp = namespace_of(table)
