@@ -102,6 +102,58 @@ def test_heads_learn_by_their_weights() -> None:
     assert reported == pytest.approx(expected, rel=1e-9)
 
 
+def test_weighted_heads_take_the_steps_of_a_loop_written_by_hand() -> None:
+    data, lr, seen = _data(), 0.1, 0
+    two = dl.data.Dataset(data.x, {"kind": data.y, "size": data.x[:, :1] * 2 - data.x[:, 1:2]})
+    model = dl.nn.Heads({"kind": dl.nn.Dense(3), "size": dl.nn.Dense(1)}).build((4,), seed=1, dtype="float64")
+    theta = model.state_dict()
+    trainer = dl.Trainer(
+        model,
+        loss={"kind": "cross_entropy", "size": "mse"},
+        loss_weights={"kind": 3.0, "size": 0.25},
+        optimizer=dl.optim.SGD(lr),
+        device="cpu",
+        seed=5,
+    )
+    reported = trainer.fit(two, epochs=1, batch_size=SIZE)["loss"][0]
+
+    def losses(x: np.ndarray, kind: np.ndarray, size: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        p = np.exp(x @ theta["kind.w"] + theta["kind.b"])
+        p /= p.sum(axis=1, keepdims=True)
+        error = x @ theta["size.w"] + theta["size.b"] - size
+        value = 3.0 * -np.log(p[np.arange(len(x)), kind]).mean() + 0.25 * (error**2).mean()
+        return value, 3.0 * (p - np.eye(3)[kind]) / len(x), 0.25 * 2 * error / len(x)
+
+    total = 0.0
+    for x, y in dl.data.batches(two, SIZE, seed=5, epoch=0):  # 8, 8, 8 and 5 examples
+        value, dkind, dsize = losses(x, y["kind"], y["size"])
+        total, seen = total + value * len(x), seen + len(x)
+        for head, dz in (("kind", dkind), ("size", dsize)):
+            theta[f"{head}.w"] = theta[f"{head}.w"] - lr * x.T @ dz
+            theta[f"{head}.b"] = theta[f"{head}.b"] - lr * dz.sum(axis=0)
+    assert seen == len(data)
+    for name, value in model.state_dict().items():
+        np.testing.assert_allclose(value, theta[name], rtol=1e-9, atol=1e-12, err_msg=name)  # float64 both
+    assert reported == pytest.approx(total / seen, rel=1e-9)
+    whole = losses(two.x, two.y["kind"], two.y["size"])[0]
+    assert trainer.evaluate(two, batch_size=SIZE)["loss"] == pytest.approx(whole, rel=1e-9)
+
+
+def test_the_schedule_is_asked_with_the_base_rate_the_epoch_and_the_step_of_the_run() -> None:
+    calls: list[tuple[float, int, int]] = []
+
+    class Halving(dl.optim.Schedule):
+        def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
+            calls.append((lr, epoch, step))
+            return lr / 2  # the next call must come with the base rate all the same
+
+    trainer = dl.Trainer(dl.nn.Dense(3), optimizer=dl.optim.SGD(0.1), schedule=Halving(), device="cpu")
+    trainer.fit(_data(), epochs=2, batch_size=16)
+    trainer.fit(_data(), epochs=1, batch_size=16)
+    assert calls == [(0.1, 0, 1), (0.1, 0, 2), (0.1, 1, 3), (0.1, 1, 4), (0.1, 2, 5), (0.1, 2, 6)]
+    assert trainer.history["lr"] == [0.05, 0.05, 0.05]
+
+
 def test_the_trainers_seed_names_the_masks_of_a_model_built_with_another() -> None:
     thetas = []
     for seed in (1, 2):
@@ -119,6 +171,24 @@ def test_losses_are_read_within_a_long_epoch(monkeypatch: pytest.MonkeyPatch) ->
     before = transfer.counts()
     trainer.fit(_data(), epochs=1, batch_size=1)
     assert transfer.counts().since(before).downloads == 6  # 29 steps: after 5, 10, ..., 25, and at the end
+
+
+def test_a_loss_that_is_not_finite_is_noticed_within_fifty_steps_of_a_long_epoch() -> None:
+    class Count(dl.train.Callback):
+        steps = 0
+
+        def on_step(self, trainer: dl.Trainer) -> None:
+            self.steps += 1
+
+    def broken(outputs: dl.Tensor, y: object) -> dl.Tensor:
+        return outputs.sum() * float("nan")
+
+    count, data = Count(), _data()
+    long = dl.data.Dataset(np.repeat(data.x, 7, axis=0), np.repeat(data.y, 7))  # 203 steps of one example
+    trainer = dl.Trainer(dl.nn.Dense(3), loss=broken, device="cpu", callbacks=[count])
+    with pytest.raises(dl.TrainingError, match="step 1;"):
+        trainer.fit(long, epochs=1, batch_size=1)
+    assert count.steps <= 50
 
 
 def test_early_stopping_asks_for_min_delta_and_starts_anew_with_each_fit() -> None:
