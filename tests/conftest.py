@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from arrays import KINDS, Backend, backend
 
 from backends.device import Device, resolve
 from backends.errors import DeviceError
+from backends.kernel import Kernel
 
 pytest_plugins = ["full_report", "pytester"]
 
@@ -30,6 +32,20 @@ def cuda() -> Device:
         if os.environ.get("DLCORE_REQUIRE_CUDA") == "1":
             pytest.fail(f"DLCORE_REQUIRE_CUDA=1 but {error}")
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels that run, in their order."""
+    names: list[str] = []
+    choose = Kernel.choose
+
+    def watch(self: Kernel, *args: Any) -> Any:
+        names.append(self.name)
+        return choose(self, *args)
+
+    monkeypatch.setattr(Kernel, "choose", watch)
+    return names
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from samples import numbers
 
 from backends import random
-from backends.kernel import Kernel
 from dlcore import Tensor, no_grad
 from dlcore import functional as F
 from dlcore.errors import ShapeError
@@ -15,24 +15,6 @@ from dlcore.testing import gradient_check_function
 
 EXACT = {"rtol": 0, "atol": 0}
 ROUNDED = {"rtol": 1e-6, "atol": 1e-7}  # a few operations in float32, whose unit is 6e-8
-
-
-def numbers(*shape, seed=0, dtype="float32"):
-    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
-
-
-@pytest.fixture
-def launches(monkeypatch):
-    """The names of the kernels that ran."""
-    names = []
-    choose = Kernel.choose
-
-    def watch(self, *args):
-        names.append(self.name)
-        return choose(self, *args)
-
-    monkeypatch.setattr(Kernel, "choose", watch)
-    return names
 
 
 # --- bad input: one line, before any launch, alike on every kind of array

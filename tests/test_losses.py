@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from backends.kernel import Kernel
 from dlcore import Tensor, losses
 from dlcore import functional as F
 from dlcore.errors import ConfigError, DataError, ShapeError
@@ -20,19 +19,6 @@ def value(loss, dtype=None):
     if dtype is not None:
         assert loss.numpy().dtype == dtype
     return loss.item()
-
-
-@pytest.fixture
-def launches(monkeypatch):
-    names = []
-    choose = Kernel.choose
-
-    def watch(self, *args):
-        names.append(self.name)
-        return choose(self, *args)
-
-    monkeypatch.setattr(Kernel, "choose", watch)
-    return names
 
 
 # --- values by hand

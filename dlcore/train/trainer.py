@@ -74,18 +74,11 @@ class Trainer:
         threads: int | None = 1,
     ) -> None:
         optimizer = Adam() if optimizer is None else optimizer
-        for name, value, kind in (
-            ("model", model, Module),
-            ("optimizer", optimizer, Optimizer),
-            ("schedule", schedule, Schedule | None),
-            ("penalty", penalty, Penalty | None),
-            ("clip", clip, Clip | None),
-        ):
-            if not isinstance(value, kind):
-                words = getattr(kind, "__name__", str(kind))
-                raise ConfigError(
-                    f"Trainer: {name} is {value!r:.60} but {words} is expected, such as dl.optim.Adam(1e-3)"
-                )
+        _object("model", model, Module, "a layer or model of dl.nn")
+        _object("optimizer", optimizer, Optimizer, "such as dl.optim.Adam(1e-3)")
+        _object("schedule", schedule, Schedule | None, "such as dl.optim.InverseTime(0.1)")
+        _object("penalty", penalty, Penalty | None, "such as dl.optim.L2(1e-4)")
+        _object("clip", clip, Clip | None, "such as dl.optim.clip_by_norm(1.0)")
         self.model = model
         self.optimizer = optimizer
         self.objectives = Objectives(loss, metrics, loss_weights)
@@ -101,6 +94,9 @@ class Trainer:
         self.epochs = 0
         self.step = 0
         self.steps_per_epoch = 0
+        self.records: list[str] = []
+        """The names of the figures in this fit's records that can be monitored."""
+        self._drop_last = False
         self._diverged = False
         self._lr = self.optimizer.lr
         self._stopping = False
@@ -125,20 +121,21 @@ class Trainer:
         """
         _whole("epochs", epochs, 0)
         _whole("batch_size", batch_size, 1)
+        sets = {"train": train} | ({} if dev is None else {"dev": dev})
+        for name, data in sets.items():
+            _dataset(name, data)
         self._prepare(train)
-        for data, name in ((train, "train"), (dev, "dev")):
-            if data is not None:
-                self._check(data, name)
-        with self._place():
-            self._attach()
+        for name, data in sets.items():
+            self._check(data, name)
         self.epochs = self.epoch + epochs
         self.steps_per_epoch = len(train) // batch_size if drop_last else -(-len(train) // batch_size)
         self._check_last_batch(len(train), batch_size, drop_last)
         self.records = self._recorded(dev)
-        self.drop_last = drop_last
+        self._drop_last = drop_last
         self._stopping = self._diverged = False
         self._ring.clear()
         with self._place():
+            self._attach()
             self._notify("on_start")
             try:
                 while self.epoch < self.epochs and not self._stopping:
@@ -154,11 +151,16 @@ class Trainer:
     def evaluate(self, data: Dataset, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
         _whole("batch_size", batch_size, 1)
+        _dataset("data", data)
         self._prepare(data)
         self._check(data, "data")
+        return self._measure(data, batch_size)
+
+    def _measure(self, data: Dataset, batch_size: int = 256) -> dict[str, float]:
+        """The loss, each head's over its own known labels, and the metrics."""
         measured = Measured(self.objectives)
         sums = dict.fromkeys(self.objectives, 0.0)
-        with self._place(), no_grad():
+        with self._place():
             for x, y, rows in self._batches(data, batch_size):
                 outputs = self._forward(x)
                 for name, value in self.objectives.losses(outputs, y).items():
@@ -208,7 +210,7 @@ class Trainer:
         measured = Measured(self.objectives)
         self._sums = np.zeros(3)  # of loss · rows, penalty · rows, rows
         numbered = Dataset(train.x, np.arange(len(train)))
-        order = batches(numbered, batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch)
+        order = batches(numbered, batch_size, drop_last=self._drop_last, seed=self.seed, epoch=self.epoch)
         seen = []
         for x, rows in order:
             y = each(lambda target, rows=rows: self._upload(target[rows]), train.y)
@@ -226,7 +228,7 @@ class Trainer:
             record["penalty"] = float(sums[1] / sums[2])
         record |= measured.metrics(each(lambda target: target[rows], train.y))
         if dev is not None:
-            record |= {f"dev_{name}": value for name, value in self.evaluate(dev).items()}
+            record |= {f"dev_{name}": value for name, value in self._measure(dev).items()}
         return record | {
             "lr": self.optimizer.lr,
             "seconds": seconds,
@@ -301,10 +303,6 @@ class Trainer:
 
     def _prepare(self, data: Dataset) -> None:
         """Build the model where needed, and bring it to the device."""
-        if not isinstance(data, Dataset):
-            raise DataError(
-                f"data: {type(data).__name__} came but a Dataset is expected; make one by dl.data.Dataset(x, y)"
-            )
         model = self.model
         if model.vector is None:
             integer = np.issubdtype(data.x.dtype, np.integer)
@@ -376,6 +374,18 @@ class Trainer:
     def _notify(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *args)
+
+
+def _dataset(name: str, data: Any) -> None:
+    if not isinstance(data, Dataset):
+        raise DataError(
+            f"{name}: {type(data).__name__} came but a Dataset is expected; make one by dl.data.Dataset(x, y)"
+        )
+
+
+def _object(name: str, value: Any, kind: Any, example: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"Trainer: {name} is {value!r:.60} but an object is expected, {example}")
 
 
 def _whole(name: str, value: int, low: int) -> int:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import backend
-from cases import CASES, implementations
+from case import implementations
+from cases import CASES
 
 from backends import kernel as kernel_module
 from backends.kernel import Kernel, UpdateKernel, explain, kernel, kernels, reference_only, update_kernel

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import Backend
-from cases import CASES, SUMS, Case, implementations, outputs, widened
+from case import SUMS, Case, implementations, outputs, widened
+from cases import CASES
 
 from backends import transfer
 from backends.kernel import Kernel, kernels

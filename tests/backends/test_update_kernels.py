@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import Backend
-from cases import Tolerance
+from case import Tolerance
 
 import backends.reference  # noqa: F401  (defines the kernels)
 from backends import transfer

@@ -215,7 +215,7 @@ def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
-    words = [sys.executable, "-m", "dlcore.cli", "doctor"]
+    words = [sys.executable, "-m", "dlcore", "doctor"]
     result = subprocess.run(words, env=ENVIRONMENT, stdout=write, stderr=subprocess.PIPE, timeout=60)
     os.close(write)
     assert (result.returncode, result.stderr) == (1, b"")

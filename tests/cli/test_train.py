@@ -291,7 +291,7 @@ def test_on_a_terminal_a_bar_is_shown_beside_the_lines() -> None:
     import pty
 
     master, slave = pty.openpty()
-    words = [sys.executable, "-m", "dlcore.cli", *CARS, "--epochs", "3"]
+    words = [sys.executable, "-m", "dlcore", *CARS, "--epochs", "3"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
     process = subprocess.Popen(words, stdout=slave, stderr=slave, env=environment)
     os.close(slave)

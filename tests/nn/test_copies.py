@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from samples import numbers
 
 from backends.device import resolve
 from dlcore import functional as F
@@ -15,10 +16,6 @@ from dlcore.nn import Buffer, Parameter
 from dlcore.optim import Adam
 
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
-
-
-def numbers(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(np.float32)
 
 
 def make():

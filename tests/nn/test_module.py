@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from samples import numbers
 
 import dlcore as dl
 from backends import transfer
@@ -10,10 +11,6 @@ from dlcore import functional as F
 from dlcore import nn
 from dlcore.errors import CheckpointError, ConfigError, ShapeError
 from dlcore.optim import L2, Adam, clip_by_norm
-
-
-def numbers(*shape, seed=0, dtype="float32"):
-    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
 
 
 def mlp():

@@ -2,26 +2,13 @@
 
 import numpy as np
 import pytest
+from samples import RULES, numbers
 
 from dlcore import functional as F
 from dlcore import nn
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.nn import Parameter, ParameterVector
-from dlcore.optim import L2, SGD, Adagrad, Adam, AdamW, Momentum, RMSprop
-
-RULES = {
-    "SGD": lambda: SGD(0.1),
-    "Momentum": lambda: Momentum(0.1),
-    "Momentum, all": lambda: Momentum(0.1, bias_correction=True, nesterov=True),
-    "RMSprop": lambda: RMSprop(0.01),
-    "Adam": lambda: Adam(0.01),
-    "AdamW": lambda: AdamW(0.01, decay=0.1),
-    "Adagrad": lambda: Adagrad(0.1),
-}
-
-
-def numbers(*shape, seed=0, dtype="float32"):
-    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
+from dlcore.optim import L2, SGD, Adam
 
 
 def model_on(arrays, **settings):

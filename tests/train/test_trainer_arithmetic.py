@@ -75,33 +75,6 @@ def test_fit_takes_the_steps_of_a_loop_written_by_hand() -> None:
         np.testing.assert_allclose(history[name], [record[name] for record in records], rtol=1e-9, err_msg=name)
 
 
-def test_heads_learn_by_their_weights() -> None:
-    data = _data()
-    two = dl.data.Dataset(data.x, {"kind": data.y, "size": data.x[:, :1] * 2})
-    model = dl.nn.Heads({"kind": dl.nn.Dense(3), "size": dl.nn.Dense(1)}).build((4,), seed=1, dtype="float64")
-    start = model.state_dict()
-    trainer = dl.Trainer(
-        model,
-        loss={"kind": "cross_entropy", "size": "mse"},
-        loss_weights={"kind": 3.0, "size": 0.25},
-        optimizer=dl.optim.SGD(0.1),
-        device="cpu",
-        seed=5,
-    )
-    reported = trainer.fit(two, epochs=1, batch_size=len(data))["loss"][0]
-    m, x = len(data), data.x
-    z = x @ start["kind.w"] + start["kind.b"]
-    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    error = x @ start["size.w"] + start["size.b"] - two.y["size"]
-    after = model.state_dict()
-    kind = start["kind.w"] - 0.1 * 3.0 * x.T @ (p - np.eye(3)[data.y]) / m
-    size = start["size.w"] - 0.1 * 0.25 * 2 * x.T @ error / m
-    np.testing.assert_allclose(after["kind.w"], kind, rtol=1e-9)
-    np.testing.assert_allclose(after["size.w"], size, rtol=1e-9)
-    expected = 3.0 * -np.log(p[np.arange(m), data.y]).mean() + 0.25 * (error**2).mean()
-    assert reported == pytest.approx(expected, rel=1e-9)
-
-
 def test_weighted_heads_take_the_steps_of_a_loop_written_by_hand() -> None:
     data, lr, seen = _data(), 0.1, 0
     two = dl.data.Dataset(data.x, {"kind": data.y, "size": data.x[:, :1] * 2 - data.x[:, 1:2]})
