@@ -55,6 +55,16 @@ class Dataset:
         if self.lengths is not None:
             object.__setattr__(self, "lengths", _checked_lengths(self.lengths, x.shape))
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example of x, without N."""
+        return self.x.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of x."""
+        return self.x.dtype
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -115,13 +125,13 @@ class Splits:
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
             raise ConfigError(f"Splits: task is {self.task!r}, expected one of {', '.join(get_args(Task))}")
-        shape = self.train.x.shape[1:]
+        shape = self.train.shape
         if self.features is not None and len(self.features) != shape[-1]:
             raise DataError(f"Splits: {len(self.features)} feature names for x with {shape[-1]} features")
         for part in ("train", "dev", "test"):
             data: Dataset = getattr(self, part)
-            if data.x.shape[1:] != shape:
-                raise DataError(f"Splits: {part} x has rows of shape {data.x.shape[1:]}, but train x of {shape}")
+            if data.shape != shape:
+                raise DataError(f"Splits: {part} x has rows of shape {data.shape}, but train x of {shape}")
             self._check_targets(data.y, part)
 
     def _check_targets(self, y: Targets, part: str) -> None:

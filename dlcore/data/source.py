@@ -1,0 +1,139 @@
+"""What a trainer takes its examples from: arrays in memory, anything with a length and an index, or an iterator.
+
+A :class:`Source` knows how many examples there are and fetches any of them by position: :class:`~dlcore.data.Dataset`
+is one, and so is a folder of images. :class:`Stream` is for data of which only the order is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from dlcore.data.dataset import Dataset
+from dlcore.errors import DataError
+
+__all__ = ["Indexed", "Source", "Stream", "as_source", "collate"]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Examples that are fetched by position.
+
+    shape : of one example of x, without N
+    dtype : of x
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def rows(self, index: Any) -> tuple[Any, ...]:
+        """``(x, y)`` or ``(x, y, lengths)`` of the examples at these positions, as NumPy arrays."""
+        ...
+
+
+class Indexed:
+    """A source made of any object with ``__len__`` and ``__getitem__``, whose items are ``(x, y)``.
+
+    >>> source = Indexed([([1.0, 2.0], 0), ([3.0, 4.0], 1)])
+    >>> source.shape, source.rows([1])[1].tolist()
+    ((2,), [1])
+    """
+
+    def __init__(self, examples: Any, name: str = "data") -> None:
+        self.examples = examples
+        self.name = name
+        if not len(self):
+            raise DataError(f"{name}: the set is empty; at least one example is expected")
+        first = self.rows([0])[0]
+        self.shape: tuple[int, ...] = first.shape[1:]
+        self.dtype: np.dtype[Any] = first.dtype
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def rows(self, index: Any) -> tuple[Any, ...]:
+        places = [int(i) for i in index]
+        return collate([self.examples[i] for i in places], f"{self.name}, examples {places[0]} ...")
+
+
+class Stream:
+    """Examples in the order in which an iterable gives them: for data beyond memory, or without an end in sight.
+
+    examples : an object whose ``__iter__`` starts a new pass, a function that returns an iterator, or an iterator, which
+        serves for one pass only; the items are ``(x, y)``
+
+    A run resumes in the middle of a pass by skipping what it has seen: the order must be the same every time.
+    """
+
+    def __init__(self, examples: Any, name: str = "data") -> None:
+        self.name = name
+        self._start: Callable[[], Iterator[Any]] = examples if callable(examples) else examples.__iter__
+        self._once = not callable(examples) and iter(examples) is examples
+        start = iter(self._start())
+        try:
+            self._first = next(start)
+        except StopIteration:
+            raise DataError(f"{name}: the iterator gave no example; at least one is expected") from None
+        self._only_pass: Iterator[Any] | None = chain([self._first], start) if self._once else None
+        x = self.first()[0]
+        self.shape: tuple[int, ...] = x.shape[1:]
+        self.dtype: np.dtype[Any] = x.dtype
+
+    def first(self) -> tuple[Any, ...]:
+        """``(x, y)`` of the first example alone, with an axis of one row; nothing is used up."""
+        return collate([self._first], self.name)
+
+    def __iter__(self) -> Iterator[Any]:
+        """One pass from the start."""
+        if not self._once:
+            return iter(self._start())
+        if self._only_pass is None:
+            raise DataError(
+                f"{self.name}: the iterator was used up in its first pass; give an object whose __iter__ starts anew, "
+                "a function that returns an iterator, or train for one epoch"
+            )
+        only, self._only_pass = self._only_pass, None
+        return only
+
+
+def collate(examples: list[Any], name: str) -> tuple[Any, ...]:
+    """Examples ``(x, y)`` as arrays with an axis N in front, checked as a :class:`Dataset`; y may be a dict.
+
+    Raises DataError, which begins with ``name``.
+    """
+    for example in examples:
+        if not isinstance(example, tuple | list) or len(example) not in (2, 3):
+            raise DataError(f"{name}: an example is {type(example).__name__} {example!r:.40}, expected a pair (x, y)")
+    x, y, *lengths = zip(*examples, strict=True)
+    try:
+        targets = {key: np.stack([one[key] for one in y]) for key in y[0]} if isinstance(y[0], dict) else np.stack(y)
+        data = Dataset(np.stack(x), targets, *map(np.asarray, lengths))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{name}: the examples do not make a batch: {error}") from None
+    return data.rows(slice(None))
+
+
+def as_source(data: Any, name: str = "data") -> Source | Stream:
+    """``data`` as something that batches can be made of. Raises DataError where it is nothing of the kind.
+
+    >>> as_source([(np.zeros(3), 1)] * 4).shape
+    (3,)
+    """
+    if isinstance(data, Source | Stream):
+        return data
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, dict | str | np.ndarray):
+        return Indexed(data, name)
+    if hasattr(data, "__iter__") and not isinstance(data, dict | str | np.ndarray) or callable(data):
+        return Stream(data, name)
+    raise DataError(
+        f"{name}: {type(data).__name__} came but a Dataset is expected, or an object with __len__ and __getitem__ or an "
+        "iterator whose items are (x, y); make a Dataset by dl.data.Dataset(x, y)"
+    )
