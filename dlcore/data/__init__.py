@@ -11,7 +11,8 @@ from dlcore.data.batches import batches
 from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import read_idx
+from dlcore.data.source import Source, Stream
 from dlcore.data.sources import load, names
 from dlcore.data.split import split
 
-__all__ = ["Dataset", "Normalizer", "Splits", "batches", "load", "names", "read_idx", "split"]
+__all__ = ["Dataset", "Normalizer", "Source", "Splits", "Stream", "batches", "load", "names", "read_idx", "split"]

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import queue
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from backends.random import derive, permutation
-from dlcore.data.dataset import Dataset
+from dlcore.data.source import Source, Stream, collate
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["Batches", "batches"]
+__all__ = ["Batches", "StreamBatches", "ahead", "batches"]
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """The batches of one epoch: iterate it, as often as you like, or ask its ``len``. Made by :func:`batches`."""
+    """The batches of one epoch: iterate it, as often as you like, or ask its ``len``. Made by :func:`batches`.
 
-    data: Dataset
+    Where fetching takes time (the source says so by ``lazy = True``), a thread fetches the next batches meanwhile.
+    """
+
+    data: Source
     order: np.ndarray
     size: int
 
@@ -27,12 +33,77 @@ class Batches:
         return -(-len(self.order) // self.size)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        for first in range(0, len(self.order), self.size):
-            yield self.data.rows(self.order[first : first + self.size])
+        fetched = (
+            self.data.rows(self.order[first : first + self.size]) for first in range(0, len(self.order), self.size)
+        )
+        return ahead(fetched) if getattr(self.data, "lazy", False) else fetched
+
+
+@dataclass(frozen=True, eq=False)
+class StreamBatches:
+    """The batches of one pass over a stream; how many they are shows at its end. Made by :func:`batches`."""
+
+    data: Stream
+    size: int
+    drop_last: bool = False
+    start: int = 0
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return ahead(self._batches())
+
+    def _batches(self) -> Iterator[tuple[Any, ...]]:
+        examples = islice(self.data, self.start * self.size, None)
+        number = self.start
+        while part := list(islice(examples, self.size)):
+            if len(part) == self.size or not self.drop_last:
+                yield collate(part, f"{self.data.name}, batch {number + 1} of the stream")
+            number += 1
+
+
+def ahead(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
+    """The same items, of which up to ``depth`` are made in advance by a thread; its errors are raised here.
+
+    >>> list(ahead(range(5)))
+    [0, 1, 2, 3, 4]
+    """
+    made: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    given_up = threading.Event()
+
+    def give(kind: str, value: Any) -> bool:
+        while not given_up.is_set():
+            try:
+                made.put((kind, value), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not give("item", item):
+                    return
+            give("end", None)
+        except BaseException as error:
+            give("error", error)
+
+    thread = threading.Thread(target=make, name="dlcore-batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = made.get()
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            yield value
+    finally:
+        given_up.set()
+        thread.join()
 
 
 def batches(
-    data: Dataset,
+    data: Source | Stream,
     size: int,
     shuffle: bool = True,
     drop_last: bool = False,
@@ -40,7 +111,7 @@ def batches(
     seed: int = 0,
     epoch: int = 0,
     start: int = 0,
-) -> Batches:
+) -> Batches | StreamBatches:
     """Every example of ``data`` once, ``size`` at a time, as ``(x, y)``; with lengths, as ``(x, y, lengths)``.
 
     size : examples per batch; the last batch holds the rest
@@ -49,20 +120,25 @@ def batches(
     epoch : counts from 0
     start : batches to skip, to go on where an interrupted epoch stopped
 
+    A stream comes in its own order, whatever ``shuffle`` says.
+
     The arrays are copies: writing into them leaves ``data`` alone. Arguments are checked at the call, not at the first
     batch. Raises ConfigError for a size below 1, for a start beyond the last batch, and where ``drop_last`` would leave
     no batch at all.
 
+    >>> from dlcore.data import Dataset
     >>> data = Dataset(np.arange(5.0)[:, None], np.arange(5))
     >>> [y.tolist() for _, y in batches(data, 2, shuffle=False)]
     [[0, 1], [2, 3], [4]]
     >>> sorted(label for _, y in batches(data, 2, seed=1, epoch=3) for label in y.tolist())
     [0, 1, 2, 3, 4]
     """
-    if not isinstance(data, Dataset):
+    if not isinstance(data, Source | Stream):
         raise DataError(f"batches: data is a {type(data).__name__}, expected a Dataset; make one with Dataset(x, y)")
     if not isinstance(size, int | np.integer) or size < 1:
         raise ConfigError(f"batches: size is {size!r}, expected a whole number of at least 1")
+    if isinstance(data, Stream):
+        return StreamBatches(data, int(size), drop_last, int(start))
     n = len(data)
     if drop_last and n < size:
         raise ConfigError(f"batches: {n} examples fill no batch of {size}; lower size or set drop_last=False")

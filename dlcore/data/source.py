@@ -6,6 +6,7 @@ is one, and so is a folder of images. :class:`Stream` is for data of which only 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Protocol, runtime_checkable
@@ -15,7 +16,7 @@ import numpy as np
 from dlcore.data.dataset import Dataset
 from dlcore.errors import DataError
 
-__all__ = ["Indexed", "Source", "Stream", "as_source", "collate"]
+__all__ = ["Indexed", "Source", "Stream", "as_source", "collate", "fingerprint"]
 
 
 @runtime_checkable
@@ -67,15 +68,15 @@ class Indexed:
 class Stream:
     """Examples in the order in which an iterable gives them: for data beyond memory, or without an end in sight.
 
-    examples : an object whose ``__iter__`` starts a new pass, a function that returns an iterator, or an iterator, which
-        serves for one pass only; the items are ``(x, y)``
+    examples : an object whose ``__iter__`` starts a new pass, a function that returns an iterator, or an iterator,
+        which serves for one pass only; the items are ``(x, y)``
 
     A run resumes in the middle of a pass by skipping what it has seen: the order must be the same every time.
     """
 
     def __init__(self, examples: Any, name: str = "data") -> None:
         self.name = name
-        self._start: Callable[[], Iterator[Any]] = examples if callable(examples) else examples.__iter__
+        self._start: Callable[[], Any] = examples if callable(examples) else lambda: iter(examples)
         self._once = not callable(examples) and iter(examples) is examples
         start = iter(self._start())
         try:
@@ -111,7 +112,10 @@ def collate(examples: list[Any], name: str) -> tuple[Any, ...]:
     """
     for example in examples:
         if not isinstance(example, tuple | list) or len(example) not in (2, 3):
-            raise DataError(f"{name}: an example is {type(example).__name__} {example!r:.40}, expected a pair (x, y)")
+            raise DataError(
+                f"{name}: an example is {type(example).__name__} {example!r:.40}, expected a pair (x, y); for arrays "
+                "of all examples make a Dataset(x, y)"
+            )
     x, y, *lengths = zip(*examples, strict=True)
     try:
         targets = {key: np.stack([one[key] for one in y]) for key in y[0]} if isinstance(y[0], dict) else np.stack(y)
@@ -129,11 +133,35 @@ def as_source(data: Any, name: str = "data") -> Source | Stream:
     """
     if isinstance(data, Source | Stream):
         return data
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, dict | str | np.ndarray):
-        return Indexed(data, name)
-    if hasattr(data, "__iter__") and not isinstance(data, dict | str | np.ndarray) or callable(data):
-        return Stream(data, name)
+    if not isinstance(data, dict | str | bytes | np.ndarray):
+        if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+            return Indexed(data, name)
+        if hasattr(data, "__iter__") or callable(data):
+            return Stream(data, name)
     raise DataError(
-        f"{name}: {type(data).__name__} came but a Dataset is expected, or an object with __len__ and __getitem__ or an "
-        "iterator whose items are (x, y); make a Dataset by dl.data.Dataset(x, y)"
+        f"{name}: {type(data).__name__} came but a Dataset is expected, or pairs (x, y) in an object with __len__ and "
+        "__getitem__ or from an iterator; make a Dataset by dl.data.Dataset(x, y)"
     )
+
+
+def fingerprint(source: Source | Stream) -> str | None:
+    """A short digest that tells one set of examples from another; None for a stream, which cannot be known.
+
+    It covers how many there are, their shape, all targets where they are at hand, and some sixty examples.
+
+    >>> a, b = (Dataset(np.ones((3, 2)) * scale, np.arange(3)) for scale in (1, 2))
+    >>> fingerprint(a) == fingerprint(a), fingerprint(a) == fingerprint(b)
+    (True, False)
+    """
+    if isinstance(source, Stream):
+        return None
+    if isinstance(own := getattr(source, "fingerprint", None), Callable):
+        return own()
+    some = np.unique(np.linspace(0, len(source) - 1, 64).astype(int))
+    parts = [*source.rows(some), *([source.y] if isinstance(source, Dataset) else [])]
+    digest = hashlib.blake2s(repr((len(source), source.shape, str(source.dtype))).encode(), digest_size=16)
+    for part in parts:
+        for name, array in sorted(part.items()) if isinstance(part, dict) else [("", part)]:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

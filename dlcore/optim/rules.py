@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
+
+import numpy as np
 
 from backends import transfer
 from backends.device import Device
 from backends.reference import optim as update
-from dlcore.errors import ConfigError
+from dlcore.errors import CheckpointError, ConfigError
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import ParameterVector, Run
 from dlcore.recorded import Recorded, number
@@ -86,6 +89,34 @@ class Optimizer(Recorded):
         if run.place.start == 0 and run.place.stop == len(vector):
             return whole
         return [array[run.place] for array in whole]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rule's state, copied to the host: ``steps``, and each slot's part by ``slot/path of the parameter``."""
+        segments = self._attached().segments
+        state: dict[str, Any] = {"steps": self.steps}
+        for slot, array in self.state.items():
+            host = transfer.to_host(array)
+            for s in segments:
+                state[f"{slot}/{s.path}"] = np.array(host[s.start : s.start + s.size]).reshape(s.shape)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave. Raises CheckpointError where it is another rule's or model's."""
+        vector = self._attached()
+        expected = {f"{slot}/{s.path}": s.shape for slot in self.slots for s in vector.segments}
+        found = {name: np.shape(value) for name, value in state.items() if name != "steps"}
+        if found != expected:
+            wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+            raise CheckpointError(
+                f"the state does not fit {type(self).__name__} of this model: {', '.join(wrong[:3])}; "
+                "give the rule and the model that it was saved with"
+            )
+        for slot in self.slots:
+            host = np.zeros(len(vector), dtype=transfer.to_host(vector.theta).dtype)
+            for s in vector.segments:
+                host[s.start : s.start + s.size] = np.ravel(state[f"{slot}/{s.path}"])
+            self.state[slot] = transfer.to_device(host, vector.device)
+        self.steps = int(state["steps"])
 
     def _attached(self) -> ParameterVector:
         if self.vector is None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
     from dlcore.train.checkpoint import load_weights, save_weights
     from dlcore.train.history import History
+    from dlcore.train.interrupt import Interrupted
     from dlcore.train.trainer import Trainer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "History",
+    "Interrupted",
     "Trainer",
     "config",
     "load_weights",
@@ -33,6 +35,7 @@ _HOME = {
     "Checkpoint": "callbacks",
     "EarlyStopping": "callbacks",
     "History": "history",
+    "Interrupted": "interrupt",
     "Trainer": "trainer",
     "load_weights": "checkpoint",
     "save_weights": "checkpoint",

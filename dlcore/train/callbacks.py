@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,9 @@ import numpy as np
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import Recorded
-from dlcore.train.checkpoint import save_weights
+from dlcore.train import rebuild, snapshot
+from dlcore.train.checkpoint import remove_leftovers, save_weights
+from dlcore.train.lock import Lock
 
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
@@ -19,7 +23,14 @@ __all__ = ["Callback", "Checkpoint", "EarlyStopping"]
 
 
 class Callback(Recorded):
-    """Base of the callbacks: override what is needed. ``trainer.stop()`` ends training after the epoch."""
+    """Base of the callbacks: override what is needed. ``trainer.stop()`` ends training after the epoch.
+
+    A callback that remembers something between epochs gives it in ``state_dict`` and takes it back in
+    ``load_state_dict``, so that a resumed run is the same run.
+    """
+
+    saves_runs: bool = False
+    """Whether a run with this callback can be resumed: a signal then ends it between two steps, and it is saved."""
 
     def on_start(self, trainer: Trainer) -> None:
         """Before the first epoch; the model is built and on its device."""
@@ -33,8 +44,18 @@ class Callback(Recorded):
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """After each epoch, with its record, which ``trainer.history`` holds too."""
 
+    def on_interrupt(self, trainer: Trainer) -> None:
+        """A signal ends training here, between two steps; ``on_end`` follows."""
+
     def on_end(self, trainer: Trainer) -> None:
         """After the last epoch; also where an error or Ctrl-C ends training."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs: JSON values and NumPy arrays, in dicts and lists; empty where there is nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave; called after ``on_start``."""
 
 
 class EarlyStopping(Callback):
@@ -86,20 +107,121 @@ class EarlyStopping(Callback):
             trainer.model.load_state_dict(self._weights)
             trainer.history.best_epoch = self.best_epoch
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self._weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch, self._weights = state["best"], state["best_epoch"], dict(state["weights"])
+
 
 class Checkpoint(Callback):
-    """Write the weights to ``folder/model.safetensors`` at the end, unless a loss was not finite.
+    """Save the run, so that it survives whatever happens: after each epoch, and more often if you like.
 
-    In a list it comes after EarlyStopping, whose restored weights it then writes.
+    folder : of the run; ``folder/checkpoints`` holds the states from which ``fit(resume=...)`` goes on,
+        ``folder/model.safetensors`` the weights at the end, ``folder/model.json`` what the model is made of
+    every_steps : save also each so many steps
+    every_minutes : save also where so many minutes have passed since the last time
+    keep : states that are kept, the newest ones, besides the one after the best epoch
+    monitor : what makes an epoch the best, "dev_loss" where it is measured, else "loss", by default
+    about : what is written to model.json besides, for those who use the model
+
+    While training goes on, Ctrl-C, SIGTERM and SIGHUP save the run and end it with Interrupted; a second signal ends it
+    at once. Another process that trains into the same folder is refused. In a list it comes last: what it saves is then
+    the state after all others have acted.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    saves_runs = True
+
+    def __init__(
+        self,
+        folder: str | Path,
+        every_steps: int | None = None,
+        every_minutes: float | None = None,
+        keep: int = 2,
+        monitor: str | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        for name, value in (("every_steps", every_steps), ("every_minutes", every_minutes), ("keep", keep)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+                raise ConfigError(f"Checkpoint: {name} is {value!r} but a number greater than 0 is expected")
+        self.folder = Path(folder).expanduser()
+        self.every_steps = every_steps
+        self.every_minutes = every_minutes
+        self.keep = int(keep)
+        self.monitor = monitor
+        self.about = about
+        self.best: float | None = None
+        self.best_step = -1
 
     @property
     def path(self) -> Path:
+        """The weights at the end."""
         return self.folder / "model.safetensors"
 
+    def on_start(self, trainer: Trainer) -> None:
+        self._watched = self.monitor or ("dev_loss" if "dev_loss" in trainer.records else "loss")
+        if self._watched not in trainer.records:
+            raise ConfigError(
+                f"Checkpoint: {self._watched!r} is not recorded; choose from {', '.join(trainer.records)}"
+            )
+        self._sign = 1.0 if trainer.larger_is_better(self._watched) else -1.0
+        self.best, self.best_step = None, -1
+        self._lock = Lock(self.folder).acquire()
+        try:
+            there = snapshot.paths(self.folder)
+            if there and (not trainer.step or max(there) > trainer.step) and trainer.saved not in there.values():
+                raise ConfigError(
+                    f"Checkpoint: {self.folder} holds the checkpoints of another run, up to step {max(there)}; go on "
+                    "with it by fit(resume='auto'), or choose another folder"
+                )
+            for folder in (self.folder, self.folder / snapshot.FOLDER):
+                remove_leftovers(folder)
+            rebuild.save_model(self.folder / "model.json", trainer.model, about=self.about)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._saved_at = time.monotonic()
+
+    def on_step(self, trainer: Trainer) -> None:
+        by_steps = self.every_steps is not None and trainer.step % self.every_steps == 0
+        minutes = (time.monotonic() - self._saved_at) / 60
+        if by_steps or (self.every_minutes is not None and minutes >= self.every_minutes):
+            self.save(trainer)
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        value = float(record[self._watched])
+        if not math.isnan(value) and (self.best is None or self._sign * (value - self.best) > 0):
+            self.best, self.best_step = value, trainer.step
+        self.save(trainer, epoch_done=True)
+
+    def on_interrupt(self, trainer: Trainer) -> None:
+        self.save(trainer)
+
     def on_end(self, trainer: Trainer) -> None:
-        if trainer.healthy():
-            save_weights(trainer.model, self.path)
+        try:
+            if trainer.healthy():
+                save_weights(trainer.model, self.path)
+        finally:
+            self._lock.release()
+
+    def save(self, trainer: Trainer, epoch_done: bool = False) -> Path:
+        """Write the state now, and remove what is not kept any more.
+
+        Raises TrainingError where something is not finite, CheckpointError where the file cannot be written: what was
+        saved before stays.
+        """
+        path = self.folder / snapshot.FOLDER / f"step-{trainer.step:08}.safetensors"
+        trainer.saved = snapshot.write(path, snapshot.take(trainer, epoch_done))
+        self._saved_at = time.monotonic()
+        there = snapshot.paths(self.folder)
+        past = [step for step in there if step <= trainer.step]
+        for step, old in there.items():
+            if step not in past[-self.keep :] and step != self.best_step:
+                old.unlink(missing_ok=True)
+        return path
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_step": self.best_step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_step = state["best"], state["best_step"]

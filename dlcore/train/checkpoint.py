@@ -1,10 +1,12 @@
-"""Weights in files: safetensors, written whole or not at all."""
+"""Arrays in files: safetensors with a checksum, written whole or not at all."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,21 @@ import numpy as np
 from dlcore.errors import CheckpointError
 from dlcore.nn.module import Module
 
-__all__ = ["load_weights", "read_weights", "save_weights", "write_atomically"]
+__all__ = [
+    "load_weights",
+    "read_arrays",
+    "read_weights",
+    "remove_leftovers",
+    "save_weights",
+    "write_arrays",
+    "write_atomically",
+]
+
+WEIGHTS, SNAPSHOT = "dlcore", "dlcore-snapshot"
+"""What a file says it holds: weights alone, or all that a run needs to go on."""
+
+MODEL = "model/"
+"""Before the names of the model's own arrays in a snapshot."""
 
 
 def save_weights(model: Module, path: str | Path, metadata: dict[str, str] | None = None) -> Path:
@@ -22,37 +38,75 @@ def save_weights(model: Module, path: str | Path, metadata: dict[str, str] | Non
     The file appears complete or not at all: it is written beside its place, flushed to the disk and renamed. Raises
     CheckpointError where the folder cannot be written.
     """
-    from safetensors.numpy import save
-
-    # safetensors stores the memory of an array as it lies, so a transposed view would come back scrambled.
-    state = {name: np.ascontiguousarray(value) for name, value in model.state_dict().items()}
-    return write_atomically(Path(path), lambda: save(state, metadata={"format": "dlcore", **(metadata or {})}))
+    return write_arrays(Path(path), model.state_dict(), {"format": WEIGHTS, **(metadata or {})})
 
 
 def load_weights(model: Module, path: str | Path) -> None:
     """Set every parameter and buffer of a built ``model`` from a file that :func:`save_weights` wrote.
 
-    Raises CheckpointError where the file is missing or damaged, or does not fit; the model is then unchanged.
+    A checkpoint of a run serves too: its weights are taken. Raises CheckpointError where the file is missing or
+    damaged, or does not fit; the model is then unchanged.
     """
     model.load_state_dict(read_weights(path))
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, by name."""
+    """A model's arrays by name, from a file of weights or from a checkpoint."""
+    arrays, metadata = read_arrays(path)
+    if metadata.get("format") != SNAPSHOT:
+        return arrays
+    return {name.removeprefix(MODEL): array for name, array in arrays.items() if name.startswith(MODEL)}
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Path:
+    """Write arrays by name, and a checksum of them and of ``metadata``, to a safetensors file."""
+    from safetensors.numpy import save
+
+    # safetensors stores the memory of an array as it lies, so a transposed view would come back scrambled.
+    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return write_atomically(path, lambda: save(ordered, {**metadata, "checksum": _checksum(ordered, metadata)}))
+
+
+def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a safetensors file by name, and its metadata; a checksum that is there is compared.
+
+    Raises CheckpointError where the file is missing, unreadable or damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     path = Path(path)
     try:
-        return load(path.read_bytes())
+        content = path.read_bytes()
+        arrays = load(content)
+        size = int.from_bytes(content[:8], "little")
+        metadata = dict(json.loads(content[8 : 8 + size]).get("__metadata__") or {})
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; check the path, or train and save first") from None
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
         ) from None
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error}); use another copy") from None
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file ({_one_line(error)}); use another copy"
+        ) from None
+    checksum = metadata.pop("checksum", None)
+    if checksum is not None and checksum != _checksum(arrays, metadata):
+        raise CheckpointError(f"{path}: damaged: its content does not match its checksum; use another copy")
+    return arrays, metadata
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.blake2b(json.dumps(sorted(metadata.items())).encode(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        digest.update(repr((name, array.dtype.str, array.shape)).encode())
+        digest.update(np.ravel(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def write_atomically(path: Path, content: Callable[[], bytes | str]) -> Path:
@@ -62,19 +116,27 @@ def write_atomically(path: Path, content: Callable[[], bytes | str]) -> Path:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); nothing there was changed") from None
     _sync_folder(path.parent)
     return path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a process that was killed while it wrote; call it with the folder's lock held."""
+    for file in folder.glob(".*.tmp"):
+        file.unlink(missing_ok=True)
 
 
 def _umask() -> int:

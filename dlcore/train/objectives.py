@@ -13,7 +13,6 @@ from backends import transfer
 from backends.namespace import namespace_of
 from dlcore import losses
 from dlcore import metrics as _metrics
-from dlcore.data import Dataset
 from dlcore.errors import ConfigError, DataError
 from dlcore.tensor import Tensor
 
@@ -42,9 +41,9 @@ class Objective:
         """This output's part of targets or outputs."""
         return y[self.name] if self.name else y
 
-    def check(self, data: Dataset, set_name: str, outputs: Any) -> None:
+    def check(self, y: Any, set_name: str, outputs: Any) -> None:
         """Labels that the loss does not take, found on the host before the first launch."""
-        y = self.part(data.y)
+        y = self.part(y)
         label = f"{set_name}: {self.name + ' ' if self.name else ''}label"
         if self.loss is losses.cross_entropy and y.dtype.kind in "iu":
             classes = self.part(outputs).shape[-1]
@@ -125,9 +124,9 @@ class Objectives(dict[str, Objective]):
         """The metrics' names as they are recorded."""
         return [f"{objective.prefix}{metric.name}" for objective in self.values() for metric in objective.metrics]
 
-    def check(self, data: Dataset, set_name: str, outputs: Any) -> None:
+    def check(self, y: Any, set_name: str, outputs: Any) -> None:
         """Raise DataError where targets, or the model's outputs (of a few rows), do not go with the losses."""
-        for what, value in (("targets", data.y), ("the model's outputs", outputs)):
+        for what, value in (("targets", y), ("the model's outputs", outputs)):
             heads = set(value) if isinstance(value, dict) else {""}
             if not heads >= set(self):
                 raise DataError(
@@ -136,35 +135,58 @@ class Objectives(dict[str, Objective]):
                     "a dict of losses goes with Heads and with targets by the same names"
                 )
         for objective in self.values():
-            objective.check(data, set_name, outputs)
+            objective.check(y, set_name, outputs)
 
 
 class Measured:
-    """Predictions of many batches, kept on the device and read once, for the metrics."""
+    """Predictions of many batches, kept on the device and read once, and their targets, for the metrics."""
 
     def __init__(self, objectives: Objectives) -> None:
         self.objectives = [objective for objective in objectives.values() if objective.metrics]
         self.kept: dict[tuple[str, str], list[Any]] = {}
+        self.targets: dict[str, list[np.ndarray]] = {}
 
-    def add(self, outputs: Any) -> None:
+    def add(self, outputs: Any, y: Any) -> None:
+        """outputs : of the model, on its device; y : their targets, on the host."""
         for objective in self.objectives:
+            self.targets.setdefault(objective.name, []).append(objective.part(y))
             scores = objective.part(outputs).data
             for needs in {metric.needs for metric in objective.metrics}:
                 kept = scores if needs == "scores" else losses.decode(objective.loss, scores)
                 self.kept.setdefault((objective.name, needs), []).append(kept)
 
-    def metrics(self, y: Any) -> dict[str, float]:
-        """The metrics of all predictions so far against ``y``; examples without a label are left out."""
-        host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}
+    def metrics(self) -> dict[str, float]:
+        """The metrics of all predictions so far; examples without a label are left out."""
+        host, targets = self._on_host()
         values = {}
         for objective in self.objectives:
-            target = objective.part(y)
+            target = targets[objective.name]
             present = losses.known(target)[1] > 0 if objective.name else np.ones(len(target), dtype=bool)
             for metric in objective.metrics:
                 name = f"{objective.prefix}{metric.name}"
                 predicted = host[objective.name, metric.needs]
                 values[name] = float(metric(target[present], predicted[present])) if present.any() else float("nan")
         return values
+
+    def _on_host(self) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
+        host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}
+        return host, {name: np.concatenate(parts) for name, parts in self.targets.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was added, as arrays on the host."""
+        host, targets = self._on_host()
+        return {
+            "predictions": {f"{name}/{needs}": array for (name, needs), array in host.items()},
+            "targets": targets,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], upload: Callable[[np.ndarray], Any]) -> None:
+        """Go on from what :meth:`state_dict` gave; ``upload`` brings an array to the device."""
+        self.kept = {}
+        for key, array in state["predictions"].items():
+            name, _, needs = key.rpartition("/")
+            self.kept[name, needs] = [upload(array)]
+        self.targets = {name: [array] for name, array in state["targets"].items()}
 
 
 def each(function: Callable[[Any], Any], value: Any) -> Any:

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from backends import transfer
 from backends.device import Device, resolve
 from backends.namespace import namespace_of
 from backends.threads import blas_threads
-from dlcore.data import Dataset, batches
+from dlcore.data import Dataset, Source, Stream, batches
+from dlcore.data.source import as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
 from dlcore.nn.layers import BatchNorm
 from dlcore.nn.module import Module, default_seed
@@ -22,14 +24,31 @@ from dlcore.optim import Adam, Constant, Optimizer, Schedule
 from dlcore.optim.clipping import Clip
 from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
+from dlcore.train import snapshot
 from dlcore.train.callbacks import Callback
 from dlcore.train.history import History
+from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.objectives import Measured, Objectives, each
 
 __all__ = ["Trainer"]
 
 READ_EVERY = 50
 """Steps between two reads of the losses: a read waits for the device."""
+
+
+class Progress:
+    """How far the epoch that is running has come.
+
+    batches : trained on
+    sums : of loss · rows, of penalty · rows, and of rows, over the losses that have been read
+    seconds : spent, before an interruption included
+    """
+
+    def __init__(self, objectives: Objectives) -> None:
+        self.batches = 0
+        self.sums = [0.0, 0.0, 0.0]
+        self.seconds = 0.0
+        self.measured = Measured(objectives)
 
 
 class Trainer:
@@ -91,97 +110,123 @@ class Trainer:
         self.threads = None if threads is None else _whole("threads", threads, 1)
         self.history = History()
         self.epoch = 0
+        self.start = 0
+        """The epoch in which the fit that is running, or was interrupted, began."""
         self.epochs = 0
         self.step = 0
         self.steps_per_epoch = 0
+        self.batch_size = 0
+        self.drop_last = False
+        self.fingerprint: str | None = None
+        """Of the training set."""
+        self.progress = Progress(self.objectives)
         self.records: list[str] = []
         """The names of the figures in this fit's records that can be monitored."""
-        self._drop_last = False
+        self.saved: Path | None = None
+        """The last good checkpoint of this run."""
+        self.interrupted = ""
+        """What asked for the run to be saved and ended, such as "SIGTERM"."""
+        self.lr = self.optimizer.lr
+        """The base learning rate, on which the schedule works."""
+        self.stopping = False
         self._diverged = False
-        self._lr = self.optimizer.lr
-        self._stopping = False
         self._ring: list[tuple[Any, Any, int]] = []
 
     # --- the public verbs
 
     def fit(
         self,
-        train: Dataset,
-        dev: Dataset | None = None,
+        train: Any,
+        dev: Any = None,
         epochs: int = 1,
         batch_size: int = 64,
         drop_last: bool = False,
+        *,
+        resume: str | Path | None = None,
     ) -> History:
         """Train for ``epochs`` more passes over ``train``, and measure ``dev`` after each.
 
+        train, dev : a Dataset; or, for data beyond memory, an object with ``__len__`` and ``__getitem__`` whose items
+            are (x, y), or an iterable of such pairs, which come in its own order
         drop_last : leave the last batch out where it is smaller than the others
+        resume : go on where a fit with the same arguments ended: its checkpoint or the folder of its run, of which the
+            newest good checkpoint is taken; "auto" looks in the folder of this trainer's Checkpoint, and starts anew
+            where that holds none. The result is, bit for bit, that of a fit that was never interrupted
 
         Returns the history of all epochs so far. Raises DataError, ConfigError and ShapeError before the first step
-        where the data do not fit, and TrainingError where a loss is not finite.
+        where the data do not fit, CheckpointError where there is nothing to go on from, TrainingError where a loss is
+        not finite, and Interrupted (a KeyboardInterrupt) where a signal ended a run that has a Checkpoint: the run is
+        saved then.
         """
         _whole("epochs", epochs, 0)
-        _whole("batch_size", batch_size, 1)
-        sets = {"train": train} | ({} if dev is None else {"dev": dev})
-        for name, data in sets.items():
-            _dataset(name, data)
+        self.batch_size = _whole("batch_size", batch_size, 1)
+        sets = {name: as_source(data, name) for name, data in (("train", train), ("dev", dev)) if data is not None}
+        train, dev = as_source(sets["train"], "train"), sets.get("dev")
+        found = None if resume is None else snapshot.find(resume, self.callbacks)
         self._prepare(train)
         for name, data in sets.items():
             self._check(data, name)
-        self.epochs = self.epoch + epochs
-        self.steps_per_epoch = len(train) // batch_size if drop_last else -(-len(train) // batch_size)
-        self._check_last_batch(len(train), batch_size, drop_last)
+        self.drop_last = drop_last
+        self.fingerprint = fingerprint(train)
+        self.steps_per_epoch = self._steps(train)
         self.records = self._recorded(dev)
-        self._drop_last = drop_last
-        self._stopping = self._diverged = False
+        self.progress = Progress(self.objectives)
+        self.stopping = self._diverged = False
+        self.interrupted = ""
         self._ring.clear()
-        with self._place():
+        with self._place(), deferred(self):
             self._attach()
-            self._notify("on_start")
-            try:
-                while self.epoch < self.epochs and not self._stopping:
-                    self._notify("on_epoch_start")
-                    record = self._epoch(train, dev, batch_size)
-                    self.history.append(record)
-                    self._notify("on_epoch", record)
-                    self.epoch += 1
-            finally:
-                self._notify("on_end")
+            self.start = self.epoch
+            if found is not None:
+                snapshot.put_back(self, found)
+            self.epochs = self.start + epochs
+            with self._notified():
+                if found is not None:
+                    snapshot.put_back_callbacks(self, found)
+                self._epochs(train, dev)
         return self.history
 
-    def evaluate(self, data: Dataset, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
         _whole("batch_size", batch_size, 1)
-        _dataset("data", data)
-        self._prepare(data)
-        self._check(data, "data")
-        return self._measure(data, batch_size)
+        source = as_source(data, "data")
+        self._prepare(source)
+        self._check(source, "data")
+        return self._measure(source, batch_size)
 
-    def _measure(self, data: Dataset, batch_size: int = 256) -> dict[str, float]:
+    def _measure(self, data: Source | Stream, batch_size: int = 256) -> dict[str, float]:
         """The loss, each head's over its own known labels, and the metrics."""
         measured = Measured(self.objectives)
-        sums = dict.fromkeys(self.objectives, 0.0)
+        sums, counts = dict.fromkeys(self.objectives, 0.0), dict.fromkeys(self.objectives, 0)
         with self._place():
-            for x, y, rows in self._batches(data, batch_size):
-                outputs = self._forward(x)
-                for name, value in self.objectives.losses(outputs, y).items():
+            for x, y, *_ in batches(data, batch_size, shuffle=False):
+                self._pause()
+                outputs = self._forward(self._upload(x))
+                rows = self.objectives.rows(y)
+                for name, value in self.objectives.losses(outputs, each(self._upload, y)).items():
                     sums[name] += transfer.to_host(value.data).item() * rows[name]
-                measured.add(outputs)
-            values = measured.metrics(data.y)
-        counts = self.objectives.rows(data.y)
+                    counts[name] += rows[name]
+                measured.add(outputs, y)
+            values = measured.metrics()
         loss = sum(self.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
         return {"loss": loss, **values}
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
-        """The model's outputs for ``x``, (N, ...) on the host, in evaluation mode: logits for a classifier."""
+        """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier.
+
+        x : (N, ...) inputs, or a Dataset or other source, of which the inputs are taken
+        """
         _whole("batch_size", batch_size, 1)
-        x = np.asarray(x)
-        if not x.ndim or not len(x):
-            raise DataError("predict: no examples came; pass at least one")
-        self._prepare(Dataset(x, np.zeros(len(x), dtype=np.int64)))
+        if not isinstance(x, Source):
+            x = np.asarray(x)
+            if not x.ndim or not len(x):
+                raise DataError("predict: no examples came; pass at least one")
+            x = Dataset(x, np.zeros(len(x), dtype=np.int64))
+        self._prepare(x)
         with self._place():
             parts = [
-                each(lambda y: transfer.to_host(y.data), self._forward(self._upload(x[start : start + batch_size])))
-                for start in range(0, len(x), batch_size)
+                each(lambda y: transfer.to_host(y.data), self._forward(self._upload(batch[0])))
+                for batch in batches(x, batch_size, shuffle=False)
             ]
         if isinstance(parts[0], dict):
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -191,55 +236,70 @@ class Trainer:
         """Change the base learning rate, on which the schedule works, from the next step on."""
         if not lr >= 0:
             raise ConfigError(f"set_lr: {lr!r} came but a number >= 0 is expected")
-        self._lr = float(lr)
+        self.lr = float(lr)
 
     def stop(self) -> None:
         """End training after this epoch."""
-        self._stopping = True
+        self.stopping = True
+
+    def interrupt(self, cause: str) -> None:
+        """End training as soon as it can be resumed from there: after this step, or this batch of an evaluation."""
+        self.interrupted = cause
 
     def larger_is_better(self, name: str) -> bool:
         """Whether a larger value of a recorded figure is an improvement."""
         metric = self.objectives.metric(name.removeprefix("dev_"))
         return metric is not None and metric.larger_is_better
 
-    # --- one epoch
+    # --- the epochs
 
-    def _epoch(self, train: Dataset, dev: Dataset | None, batch_size: int) -> dict[str, Any]:
-        start = time.perf_counter()
+    def _epochs(self, train: Source | Stream, dev: Source | Stream | None) -> None:
+        while self.epoch < self.epochs and not self.stopping:
+            self._pause()
+            self._notify("on_epoch_start")
+            record = self._epoch(train, dev)
+            self.history.append(record)
+            self._notify("on_epoch", record)
+            self.epoch += 1
+            self.progress = Progress(self.objectives)
+        self._pause()
+
+    def _epoch(self, train: Source | Stream, dev: Source | Stream | None) -> dict[str, Any]:
+        """What is left of an epoch; its record."""
+        progress = self.progress
+        start = time.perf_counter() - progress.seconds
         self.model.train()
-        measured = Measured(self.objectives)
-        self._sums = np.zeros(3)  # of loss · rows, penalty · rows, rows
-        numbered = Dataset(train.x, np.arange(len(train)))
-        order = batches(numbered, batch_size, drop_last=self._drop_last, seed=self.seed, epoch=self.epoch)
-        seen = []
-        for x, rows in order:
-            y = each(lambda target, rows=rows: self._upload(target[rows]), train.y)
-            self._one_step(self._upload(x), y, len(rows), measured)
-            seen.append(rows)
+        labels_unknown = getattr(train, "y", None) is None
+        for x, y, *_ in batches(
+            train, self.batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch, start=progress.batches
+        ):
+            self._one_step(x, y, labels_unknown)
             if len(self._ring) >= READ_EVERY:
-                self._read_losses()
+                self.read_losses()
+            progress.seconds = time.perf_counter() - start
             self._notify("on_step")
-        self._read_losses()
-        sums = self._sums
-        rows = np.concatenate(seen)
+            self._pause()
+        self.read_losses()
+        if not progress.batches:
+            raise DataError(f"train: there was no batch of {self.batch_size} in epoch {self.epoch + 1}")
         seconds = time.perf_counter() - start
-        record: dict[str, Any] = {"epoch": self.epoch, "loss": float(sums[0] / sums[2])}
+        loss, penalty, rows = progress.sums
+        record: dict[str, Any] = {"epoch": self.epoch, "loss": loss / rows}
         if self.penalty is not None:
-            record["penalty"] = float(sums[1] / sums[2])
-        record |= measured.metrics(each(lambda target: target[rows], train.y))
+            record["penalty"] = penalty / rows
+        record |= progress.measured.metrics()
         if dev is not None:
             record |= {f"dev_{name}": value for name, value in self._measure(dev).items()}
-        return record | {
-            "lr": self.optimizer.lr,
-            "seconds": seconds,
-            "examples_per_second": len(rows) / seconds,
-        }
+        return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
 
-    def _one_step(self, x: Any, y: Any, rows: int, measured: Measured) -> None:
+    def _one_step(self, x: np.ndarray, y: Any, check_labels: bool) -> None:
         """Forward, backward, update: nothing here waits for the device."""
-        self.optimizer.lr = self.schedule(self._lr, self.epoch, self.step + 1)
-        outputs = self.model(x)
-        loss = self.objectives.loss(outputs, y)
+        rows = len(x)
+        self.optimizer.lr = self.schedule(self.lr, self.epoch, self.step + 1)
+        outputs = self.model(self._upload(x))
+        if check_labels:
+            self.objectives.check(y, "train", each(lambda value: value.data, outputs))
+        loss = self.objectives.loss(outputs, each(self._upload, y))
         penalty = None
         if self.penalty is not None:
             penalty = self.penalty(self.model, rows)
@@ -250,16 +310,22 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
+        self.progress.batches += 1
         self._ring.append((loss.data, None if penalty is None else penalty.data, rows))
-        measured.add(outputs)
+        self.progress.measured.add(outputs, y)
+
+    def _pause(self) -> None:
+        """A place from which a run can be resumed: end it here where that was asked for."""
+        if self.interrupted:
+            raise Interrupted(self.interrupted)
 
     def healthy(self) -> bool:
         """Whether every loss of this fit and every weight is finite, and so worth saving; waits for the device."""
         with suppress(TrainingError):
-            self._read_losses()
+            self.read_losses()
         return not self._diverged and bool(np.isfinite(transfer.to_host(self.model.built().theta)).all())
 
-    def _read_losses(self) -> None:
+    def read_losses(self) -> None:
         """Bring the losses since the last read to the host, check them, and sum them up: one wait for the device."""
         if not self._ring:
             return
@@ -269,18 +335,26 @@ class Trainer:
             columns.append([penalty for _, penalty, _ in self._ring])
         host = transfer.to_host(xp.stack([xp.stack([xp.asarray(v) for v in column]) for column in columns]))
         values = host.astype(np.float64)
-        rows = np.array([r for _, _, r in self._ring])
+        counts = [rows for _, _, rows in self._ring]
         first = self.step - len(self._ring) + 1
         self._ring.clear()
         bad = np.flatnonzero(~np.isfinite(values[0]))
         if bad.size:
-            self._diverged = True
-            raise TrainingError(
-                f"the loss is {values[0][bad[0]]} in epoch {self.epoch + 1}, step {first + bad[0]}; "
-                "lower the learning rate, clip the gradients, or check the data"
-            )
-        penalties = values[1] if self.penalty is not None else np.zeros(len(rows))
-        self._sums += (values[0] @ rows, penalties @ rows, rows.sum())
+            raise self.divergence(f"the loss is {values[0][bad[0]]}", first + int(bad[0]))
+        penalties = values[1].tolist() if self.penalty is not None else [0.0] * len(counts)
+        # One addition a step, so that the sum does not depend on when the losses were read.
+        for loss, penalty, rows in zip(values[0].tolist(), penalties, counts, strict=True):
+            for i, value in enumerate((loss * rows, penalty * rows, rows)):
+                self.progress.sums[i] += value
+
+    def divergence(self, what: str, step: int) -> TrainingError:
+        """The error that says what is not finite, where, and from what one can go on; nothing more is saved."""
+        self._diverged = True
+        kept = f"the last good checkpoint is {self.saved}" if self.saved else "no checkpoint was written"
+        return TrainingError(
+            f"{what} in epoch {self.epoch + 1}, step {step}; {kept}; "
+            "lower the learning rate, clip the gradients, or check the data"
+        )
 
     def _forward(self, x: Any) -> Any:
         """Outputs in evaluation mode; the mode of each layer is put back."""
@@ -301,12 +375,12 @@ class Trainer:
 
     # --- data
 
-    def _prepare(self, data: Dataset) -> None:
+    def _prepare(self, data: Source | Stream) -> None:
         """Build the model where needed, and bring it to the device."""
         model = self.model
         if model.vector is None:
-            integer = np.issubdtype(data.x.dtype, np.integer)
-            model.build(data.x.shape[1:], self.seed, device=self.device, input_dtype="int64" if integer else None)
+            integer = np.issubdtype(data.dtype, np.integer)
+            model.build(data.shape, self.seed, device=self.device, input_dtype="int64" if integer else None)
         if model.device != self.device:
             model.to(self.device)
 
@@ -319,51 +393,48 @@ class Trainer:
         self.model.clock.seed = self.seed
         vector.zero_grad()
 
-    def _check(self, data: Dataset, name: str) -> None:
+    def _check(self, data: Source | Stream, name: str) -> None:
         """What can be wrong with a set for this model, said before the first launch."""
-        if not len(data):
+        if isinstance(data, Source) and not len(data):
             raise DataError(f"{name}: the set is empty; at least one example is expected")
         expected = self.model.input_shape
-        if tuple(data.x.shape[1:]) != expected:
+        if tuple(data.shape) != expected:
             raise DataError(
-                f"{name}: examples have shape {tuple(data.x.shape[1:])} but the model was built for {expected}; "
+                f"{name}: examples have shape {tuple(data.shape)} but the model was built for {expected}; "
                 "rebuild the model, or reshape the data"
             )
         with self._place(), no_grad():  # two rows through all that follows, so that what does not fit shows now
-            few = data[: min(2, len(data))]
-            outputs = self._forward(self._upload(few.x))
-            self.objectives.check(data, name, each(lambda y: y.data, outputs))
-            self.objectives.loss(outputs, each(self._upload, few.y))
+            x, y, *_ = data.first() if isinstance(data, Stream) else data.rows(np.arange(min(2, len(data))))
+            outputs = self._forward(self._upload(x))
+            labels = getattr(data, "y", None)
+            self.objectives.check(y if labels is None else labels, name, each(lambda value: value.data, outputs))
+            self.objectives.loss(outputs, each(self._upload, y))
             measured = Measured(self.objectives)
-            measured.add(outputs)
+            measured.add(outputs, y)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a figure of two examples may be undefined
-                measured.metrics(few.y)
+                measured.metrics()
 
-    def _check_last_batch(self, examples: int, batch_size: int, drop_last: bool) -> None:
-        if not self.steps_per_epoch:
-            raise DataError(
-                f"train: {examples} examples make no batch of {batch_size} with drop_last; lower batch_size"
-            )
+    def _steps(self, train: Source | Stream) -> int:
+        """Steps of an epoch, 0 where only a stream's end will tell. Refuses a last batch that cannot be trained on."""
+        if isinstance(train, Stream):
+            return 0
+        examples, size = len(train), self.batch_size
+        if self.drop_last and examples < size:
+            raise DataError(f"train: {examples} examples make no batch of {size} with drop_last; lower batch_size")
         normalised = any(isinstance(module, BatchNorm) for _, module in self.model.named_modules())
-        if normalised and not drop_last and (examples - 1) % batch_size == 0:
+        if normalised and not self.drop_last and (examples - 1) % size == 0:
             raise DataError(
                 f"train: the last batch would hold 1 of {examples} examples, which BatchNorm cannot normalise; "
                 "use another batch_size, or drop_last=True"
             )
+        return examples // size if self.drop_last else -(-examples // size)
 
-    def _recorded(self, dev: Dataset | None) -> list[str]:
+    def _recorded(self, dev: Any) -> list[str]:
         """The names of the figures in a record that can be monitored."""
         measured = ["loss", *self.objectives.names()]
         penalty = ["penalty"] if self.penalty is not None else []
         return [*measured, *penalty, *(f"dev_{name}" for name in measured if dev is not None)]
-
-    def _batches(self, data: Dataset, batch_size: int) -> Any:
-        for start in range(0, len(data), batch_size):
-            part = slice(start, start + batch_size)
-            y = each(lambda target, part=part: self._upload(target[part]), data.y)
-            x = data.x[part]
-            yield self._upload(x), y, self.objectives.rows(each(lambda target, part=part: target[part], data.y))
 
     def _upload(self, host: np.ndarray) -> Any:
         """One host array to the device, floats in the model's precision."""
@@ -371,16 +442,26 @@ class Trainer:
             host = host.astype(str(self.model.built().dtype).split(".")[-1], copy=False)
         return transfer.to_device(host, self.device)
 
+    @contextmanager
+    def _notified(self) -> Iterator[None]:
+        """The callbacks' ``on_start`` before and, of all that have started, ``on_end`` after, whatever happens."""
+        started: list[Callback] = []
+        try:
+            for callback in self.callbacks:
+                callback.on_start(self)
+                started.append(callback)
+            yield
+        except Interrupted:
+            self._notify("on_interrupt")
+            raise
+        finally:
+            for callback in started:
+                callback.on_end(self)
+            self.interrupted = ""
+
     def _notify(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *args)
-
-
-def _dataset(name: str, data: Any) -> None:
-    if not isinstance(data, Dataset):
-        raise DataError(
-            f"{name}: {type(data).__name__} came but a Dataset is expected; make one by dl.data.Dataset(x, y)"
-        )
 
 
 def _object(name: str, value: Any, kind: Any, example: str) -> None:

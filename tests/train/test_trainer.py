@@ -167,7 +167,7 @@ def test_a_checkpoint_holds_the_weights_that_the_trainer_ends_with(tmp_path: Pat
     other.model.build((2,))
     dl.load_weights(other.model, checkpoint.path)
     assert np.array_equal(other.predict(_blobs().x), trainer.predict(_blobs().x))
-    assert [p.name for p in checkpoint.folder.iterdir()] == ["model.safetensors"]
+    assert {p.name for p in checkpoint.folder.iterdir()} == {".lock", "checkpoints", "model.json", "model.safetensors"}
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step_and_saves_nothing(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step_and_saves_nothing(tmp_pa
 
     checkpoint = dl.train.Checkpoint(tmp_path)
     trainer = _trainer(callbacks=[Poison(), checkpoint])
-    with pytest.raises(dl.TrainingError, match=r"nan in epoch 3, step 10; lower the learning rate"):
+    with pytest.raises(dl.TrainingError, match=r"nan in epoch 3, step 10; .*step-00000008.*lower the learning"):
         trainer.fit(_blobs(), epochs=5, batch_size=16)
     assert not checkpoint.path.exists()
     assert not trainer.healthy()
@@ -240,7 +240,7 @@ def test_a_missing_label_changes_no_gradient() -> None:
         ({"optimizer": "adam"}, {}, dl.ConfigError, r"optimizer is 'adam'.*dl\.optim\.Adam"),
         ({"schedule": "cosine"}, {}, dl.ConfigError, r"schedule is 'cosine'.*InverseTime"),
         ({"clip": 1.0}, {}, dl.ConfigError, r"clip is 1\.0.*clip_by_norm"),
-        ({}, {"dev": (1, 2)}, dl.DataError, r"dev: tuple came but a Dataset is expected"),
+        ({}, {"dev": (1, 2)}, dl.DataError, r"dev.*int 1, expected a pair \(x, y\).*make a Dataset"),
         ({"device": "gpu"}, {}, dl.DeviceError, "gpu.*cuda"),
         ({"loss": {"a": "mse"}, "metrics": ()}, {}, dl.DataError, "without names.*Heads"),
     ],
