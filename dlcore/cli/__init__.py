@@ -1,7 +1,8 @@
 """The command line: ``dlcore COMMAND``, one file a command.
 
 Exit codes: 0 done, 1 a run-time failure, 2 wrong usage (an unknown flag, a value out of range, a faulty configuration),
-130 interrupted. An error is one line on stderr; ``--debug`` shows its traceback instead.
+130 interrupted by Ctrl-C (by another signal: 128 and its number). An error is one line on stderr; ``--debug`` shows its
+traceback instead.
 """
 
 from __future__ import annotations
@@ -39,6 +40,17 @@ app.command(
     help="Train a model: without any flag, a small CNN on the 5,000 images of Fashion-MNIST in the package.",
 )
 app.command(
+    "dlcore.cli.evaluate:evaluate",
+    name="evaluate",
+    help="Measure a run's model again: its loss and metrics on the test set, or on other data.",
+)
+app.command(
+    "dlcore.cli.predict:predict",
+    name="predict",
+    help="Say what a run's model makes of images, of a table, or of arrays in an NPZ file.",
+)
+app.command("dlcore.cli.runs:app", name="runs", help="List the runs in a folder.")
+app.command(
     "dlcore.cli.doctor:doctor",
     name="doctor",
     help="Show versions, devices and data: what this machine offers, and what to do about what it does not.",
@@ -62,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # the terminal has echoed ^C
-        return _say(" ".join(["interrupted", *map(str, error.args)]), 130)
+        return _say(" ".join(["interrupted", *map(str, error.args)]), getattr(error, "exit_code", 130))
     except Exception as error:
         if "--debug" in words:
             traceback.print_exc()

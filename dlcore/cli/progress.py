@@ -30,6 +30,11 @@ class PlainLines(Callback):
         self.unit = unit
         self._widths: dict[str, int] = {"lr": len("0.000123")}
 
+    def on_start(self, trainer: Trainer) -> None:
+        if trainer.saved is not None:
+            done = f"{trainer.epoch} of {trainer.epochs} epochs"
+            self.say(f"resumed: from {trainer.saved}, after step {trainer.step:,}, with {done} done")
+
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         last = str(trainer.epochs)
         parts = [f"epoch {record['epoch'] + 1:>{len(last)}}/{last}"]
@@ -68,7 +73,8 @@ class ProgressBar(Callback):
 
     def on_epoch_start(self, trainer: Trainer) -> None:
         text = f"{self.label} epoch {trainer.epoch + 1}/{trainer.epochs}".strip()
-        self._progress.reset(self._task, total=trainer.steps_per_epoch, description=text)
+        steps = trainer.steps_per_epoch or None
+        self._progress.reset(self._task, total=steps, completed=trainer.progress.batches, description=text)
 
     def on_step(self, trainer: Trainer) -> None:
         self._progress.advance(self._task)

@@ -20,7 +20,7 @@ __all__ = ["about_data", "about_model", "about_test", "about_training", "model_n
 
 def unit(data: Splits) -> str:
     """What an example is called."""
-    return "images" if data.train.x.ndim == 4 else "examples"
+    return "images" if len(data.train.shape) == 3 else "examples"
 
 
 def model_name(settings: Config) -> str:
@@ -31,7 +31,7 @@ def model_name(settings: Config) -> str:
 def about_data(data: Splits) -> str:
     """Where the data are from, and how large."""
     sizes = f"{len(data.train):,} training + {len(data.dev):,} dev + {len(data.test):,} test {unit(data)}"
-    shape = " × ".join(map(str, data.train.x.shape[1:]))
+    shape = " × ".join(map(str, data.train.shape))
     what = f"{len(data.classes)} classes" if data.classes else "one number to predict"
     return f"data: {data.source}\n      {sizes} of {shape}, {what}"
 
@@ -69,24 +69,34 @@ def _named(**values: Any) -> list[str]:
     return [f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if value is not None]
 
 
-def about_test(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | None) -> str:
+def results(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | None) -> dict[str, dict[str, float]]:
+    """The figures on the test set: of the model, and of the simpler one."""
+    found = {model_name(settings): trainer.evaluate(data.test)}
+    if rival is not None:
+        found[f"{settings.run.baseline} baseline"] = rival.evaluate(data.test)
+    return found
+
+
+def about_test(trainer: Trainer, results: dict[str, dict[str, float]]) -> str:
     """A line on early stopping, where it acted, and a table of the test results."""
     history = trainer.history
     lines = []
     if history.best_epoch is not None:
         ended = "stopped early, " if history.stopped_epoch is not None else ""
         lines.append(f"early stopping: {ended}the weights of epoch {history.best_epoch + 1} are kept")
-    results = {model_name(settings): trainer.evaluate(data.test)}
-    if rival is not None:
-        results[f"{settings.run.baseline} baseline"] = rival.evaluate(data.test)
+    return "\n".join([*lines, *table_of(results, "test")])
+
+
+def table_of(results: dict[str, dict[str, float]], title: str) -> list[str]:
+    """A row of figures for each name."""
     measures = list(next(iter(results.values())))
     measures = [*measures[1:], measures[0]]  # the loss last: the metric is what people ask for
-    rows = [["test", *measures]]
+    rows = [[title, *measures]]
     rows += [[name, *(f"{values[measure]:,.4f}" for measure in measures)] for name, values in results.items()]
-    return "\n".join([*lines, *_table(rows, left=1)])
+    return table(rows, left=1)
 
 
-def _table(rows: list[list[str]], left: int = 0) -> list[str]:
+def table(rows: list[list[str]], left: int = 0) -> list[str]:
     """Lines with aligned columns, the first ``left`` of them flush left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     sides = ["<" if i < left else ">" for i in range(len(widths))]
@@ -124,4 +134,4 @@ def _epochs(trainer: Trainer) -> list[str]:
     records = list(trainer.history)
     names = [name for name in records[0] if name != "epoch"]
     rows = [[str(record["epoch"] + 1), *(f"{record[name]:.6g}" for name in names)] for record in records]
-    return _table([["epoch", *names], *rows])
+    return table([["epoch", *names], *rows])

@@ -255,6 +255,12 @@ class RunConfig(Section):
 
     runs: str = setting("runs", "folder of all runs")
     name: str | None = setting(None, "name of this run's folder [default: data-model-001, counting up]")
+    checkpoint_steps: int = setting(
+        0, "save the run each so many steps, besides after each epoch; 0: not by steps", within="[0, inf)"
+    )
+    checkpoint_minutes: float = setting(
+        10.0, "save the run where so many minutes have passed since the last time; 0: not by time", within="[0, inf)"
+    )
     baseline: str | None = setting(
         None,
         "model to compare with, trained on the same data [default: mlp for the cnn, one layer for the mlp]",

@@ -118,12 +118,12 @@ class Checkpoint(Callback):
     """Save the run, so that it survives whatever happens: after each epoch, and more often if you like.
 
     folder : of the run; ``folder/checkpoints`` holds the states from which ``fit(resume=...)`` goes on,
-        ``folder/model.safetensors`` the weights at the end, ``folder/model.json`` what the model is made of
+        ``folder/model.safetensors`` the weights at the end, ``folder/model.json`` what the model is made of, unless one
+        is there
     every_steps : save also each so many steps
     every_minutes : save also where so many minutes have passed since the last time
     keep : states that are kept, the newest ones, besides the one after the best epoch
     monitor : what makes an epoch the best, "dev_loss" where it is measured, else "loss", by default
-    about : what is written to model.json besides, for those who use the model
 
     While training goes on, Ctrl-C, SIGTERM and SIGHUP save the run and end it with Interrupted; a second signal ends it
     at once. Another process that trains into the same folder is refused. In a list it comes last: what it saves is then
@@ -139,7 +139,6 @@ class Checkpoint(Callback):
         every_minutes: float | None = None,
         keep: int = 2,
         monitor: str | None = None,
-        about: Mapping[str, Any] | None = None,
     ) -> None:
         for name, value in (("every_steps", every_steps), ("every_minutes", every_minutes), ("keep", keep)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
@@ -149,7 +148,6 @@ class Checkpoint(Callback):
         self.every_minutes = every_minutes
         self.keep = int(keep)
         self.monitor = monitor
-        self.about = about
         self.best: float | None = None
         self.best_step = -1
 
@@ -176,7 +174,8 @@ class Checkpoint(Callback):
                 )
             for folder in (self.folder, self.folder / snapshot.FOLDER):
                 remove_leftovers(folder)
-            rebuild.save_model(self.folder / "model.json", trainer.model, about=self.about)
+            if not (self.folder / "model.json").exists():
+                rebuild.save_model(self.folder / "model.json", trainer.model)
         except BaseException:
             self._lock.release()
             raise
@@ -199,7 +198,7 @@ class Checkpoint(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         try:
-            if trainer.healthy():
+            if not trainer.abandoned and trainer.healthy():
                 save_weights(trainer.model, self.path)
         finally:
             self._lock.release()

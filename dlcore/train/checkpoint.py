@@ -28,6 +28,9 @@ __all__ = [
 WEIGHTS, SNAPSHOT = "dlcore", "dlcore-snapshot"
 """What a file says it holds: weights alone, or all that a run needs to go on."""
 
+METADATA = "dlcore"
+"""The one entry of a file's metadata: JSON."""
+
 MODEL = "model/"
 """Before the names of the model's own arrays in a snapshot."""
 
@@ -64,11 +67,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
 
     # safetensors stores the memory of an array as it lies, so a transposed view would come back scrambled.
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    return write_atomically(path, lambda: save(ordered, {**metadata, "checksum": _checksum(ordered, metadata)}))
+    # One entry, because safetensors writes several in another order each time.
+    packed = {METADATA: json.dumps({**metadata, "checksum": _checksum(ordered, metadata)})}
+    return write_atomically(path, lambda: save(ordered, packed))
 
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a safetensors file by name, and its metadata; a checksum that is there is compared.
+    """The arrays of a safetensors file by name, and its metadata if we wrote it; a checksum that is there is compared.
 
     Raises CheckpointError where the file is missing, unreadable or damaged.
     """
@@ -80,7 +85,8 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         content = path.read_bytes()
         arrays = load(content)
         size = int.from_bytes(content[:8], "little")
-        metadata = dict(json.loads(content[8 : 8 + size]).get("__metadata__") or {})
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+        metadata = dict(json.loads(metadata.get(METADATA, "{}")))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; check the path, or train and save first") from None
     except OSError as error:

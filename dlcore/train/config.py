@@ -45,6 +45,7 @@ from dlcore.train._setting import Setting, settings_of
 if TYPE_CHECKING:
     from backends.device import Device
     from dlcore.data import Splits
+    from dlcore.nn import Module
     from dlcore.train.callbacks import Callback
     from dlcore.train.trainer import Trainer
 
@@ -61,6 +62,7 @@ __all__ = [
     "dump",
     "explain",
     "load",
+    "outputs_of",
     "settings",
 ]
 
@@ -159,24 +161,41 @@ lr_decay out or change schedule
         _check_measures(resolved, data)
         return resolved
 
+    def anchored(self) -> Config:
+        """These settings with every path absolute, so that they mean the same in another folder."""
+        data, model = self.data.data, self.model.model
+        if os.path.exists(os.path.expanduser(data)) and data not in _names_of_data():
+            data = os.path.abspath(os.path.expanduser(data))
+        if model and ".py:" in model:
+            file, _, function = model.rpartition(":")
+            model = f"{os.path.abspath(os.path.expanduser(file))}:{function}"
+        return Config.of(**{**self.flat(), "data": data, "model": model})
+
     def loss(self, data: Splits) -> str:
         """The loss that suits the task: cross_entropy, binary_cross_entropy or mse."""
         return TASKS[_check_task(data)]["loss"]
 
-    def trainer(self, data: Splits, device: str | Device | None = None, callbacks: Sequence[Callback] = ()) -> Trainer:
+    def trainer(
+        self,
+        data: Splits,
+        device: str | Device | None = None,
+        callbacks: Sequence[Callback] = (),
+        model: Module | None = None,
+    ) -> Trainer:
         """The trainer with the model, built for the data, on its device.
 
         device : where it is known already; else as the setting says
         callbacks : run before early stopping
+        model : built; made as the settings say where none comes
         """
         from backends.device import resolve
         from dlcore.train.trainer import Trainer
 
         chosen = self.resolve(data)
         place = resolve(chosen.train.device if device is None else device)
-        outputs = len(data.classes) if data.task == "classification" and data.classes else 1
-        model = chosen.model.build(outputs)
-        model.build(data.train.x.shape[1:], chosen.train.seed, dtype=chosen.train.dtype, device=place)
+        if model is None:
+            model = chosen.model.build(outputs_of(data))
+            model.build(data.train.shape, chosen.train.seed, dtype=chosen.train.dtype, device=place)
         return Trainer(
             model,
             loss=chosen.loss(data),
@@ -190,6 +209,17 @@ lr_decay out or change schedule
             threads=chosen.train.threads,
             callbacks=[*callbacks, *chosen.train.callbacks()],
         )
+
+
+def _names_of_data() -> tuple[str, ...]:
+    from dlcore import data
+
+    return data.names()
+
+
+def outputs_of(data: Splits) -> int:
+    """How many numbers a model gives for an example: the classes' logits, or one."""
+    return len(data.classes) if data.task == "classification" and data.classes else 1
 
 
 @functools.cache
@@ -231,7 +261,7 @@ def _words(value: Any) -> str:
 
 
 def _is_images(data: Splits) -> bool:
-    return data.train.x.ndim == 4  # (N, H, W, C)
+    return len(data.train.shape) == 3  # (H, W, C)
 
 
 def _check_task(data: Splits) -> str:
@@ -244,8 +274,9 @@ def _check_task(data: Splits) -> str:
 
 def _check_model(model: str, data: Splits) -> None:
     if model == "cnn" and not _is_images(data):
-        shape = data.train.x.shape[1:]
-        raise ConfigError(f"cnn is for images (H, W, C), but {data.name} has examples of shape {shape}; take mlp")
+        raise ConfigError(
+            f"cnn is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; take mlp"
+        )
     if model == "logistic" and data.task == "regression":
         raise ConfigError(f"logistic is for classes, but {data.name} has numbers to predict; take linear or mlp")
 

@@ -18,7 +18,19 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was ended by a signal, whose name is its text, at a place from which it can be resumed."""
+    """A run was ended at a place from which it can be resumed.
+
+    cause : the signal's name, such as "SIGTERM"
+    """
+
+    def __init__(self, cause: str, text: str = "") -> None:
+        super().__init__(text or f"by {cause}")
+        self.cause = cause
+
+    @property
+    def exit_code(self) -> int:
+        """128 and the signal's number, as shells count; 130 where it was no signal."""
+        return 128 + getattr(signal, self.cause, signal.SIGINT)
 
 
 @contextmanager
@@ -34,6 +46,7 @@ def deferred(trainer: Trainer) -> Iterator[None]:
 
     def handle(number: int, frame: Any) -> None:
         if trainer.interrupted:
+            trainer.abandoned = True
             raise KeyboardInterrupt("at once")
         trainer.interrupt(signal.Signals(number).name)
 

@@ -1,56 +1,183 @@
-"""The folder of a run, ``runs/NAME``: what is in it, and how it is written."""
+"""The folder of a run, ``runs/NAME``: what is in it, how it is made, and how it is opened again."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import CheckpointError, ConfigError
+from dlcore.recorded import did_you_mean
+from dlcore.train import config, snapshot
 from dlcore.train.callbacks import Callback
-from dlcore.train.checkpoint import write_atomically
+from dlcore.train.checkpoint import read_weights, write_atomically
+from dlcore.train.lock import Lock, holder
 
 if TYPE_CHECKING:
+    from dlcore.data import Splits
+    from dlcore.nn import Module
     from dlcore.train.trainer import Trainer
 
-__all__ = ["MetricsFile", "create"]
+__all__ = ["MetricsFile", "Run", "about", "create"]
 
-_FILES = ("config.toml", "metrics.jsonl", "model.safetensors", "report.txt")
-"""What a run writes, and all that overwriting one may remove."""
+TIMING = ("seconds", "examples_per_second")
+"""Figures that differ each time; they stand in a file of their own."""
 
 
-def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool = False) -> Path:
+class Run:
+    """A run's folder.
+
+    ==========================  =================================================================
+    ``config.toml``             every setting; ``dlcore train --config`` repeats the run with it
+    ``model.json``              what the model is made of, and what its outputs mean
+    ``metrics.jsonl``           one record an epoch: the same bytes whenever the run is repeated
+    ``timing.jsonl``            how long each epoch took
+    ``checkpoints/``            from which an interrupted run goes on
+    ``model.safetensors``       the weights at the end
+    ``curves.png``              the losses and metrics over the epochs
+    ``report.html``             all of it for reading
+    ``result.json``             the test figures; written last: with it, the run is finished
+    ==========================  =================================================================
+    """
+
+    FILES = (
+        "config.toml", "model.json", "model.py", "metrics.jsonl", "timing.jsonl", "model.safetensors", "curves.png",
+        "report.html", "result.json",
+    )  # fmt: skip
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def find(cls, name: str | Path, runs: str | Path = "runs") -> Run:
+        """The run in the folder ``name``, or of that name among ``runs``. CheckpointError where there is none."""
+        for folder in (Path(name).expanduser(), Path(runs).expanduser() / name):
+            if any((folder / file).exists() for file in ("config.toml", "model.json")):
+                return cls(folder)
+        there = [run.name for run in cls.all(runs)]
+        hint = did_you_mean(Path(name).name, there)
+        raise CheckpointError(f"{name}: no run is there, nor in {runs}{hint}; dlcore runs list shows which there are")
+
+    @classmethod
+    def all(cls, runs: str | Path = "runs") -> list[Run]:
+        """The runs in a folder, the oldest first."""
+        folder = Path(runs).expanduser()
+        if not folder.is_dir():
+            return []
+        found = [cls(entry) for entry in folder.iterdir() if (entry / "config.toml").is_file()]
+        return sorted(found, key=lambda run: ((run.folder / "config.toml").stat().st_mtime, run.name))
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @functools.cached_property
+    def settings(self) -> config.Config:
+        """Raises ConfigError where config.toml is missing or faulty."""
+        return config.load(self.folder / "config.toml")
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The figures of a finished run."""
+        try:
+            found = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    @property
+    def status(self) -> str:
+        """finished, running or interrupted."""
+        if holder(self.folder):
+            return "running"
+        return "finished" if self.result is not None else "interrupted"
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records of the epochs so far; a line that cannot be read is left out."""
+        return list(_records(self.folder / "metrics.jsonl"))
+
+    def weights(self) -> tuple[dict[str, Any], str]:
+        """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint."""
+        final = self.folder / "model.safetensors"
+        if final.exists() and self.result is not None:
+            return read_weights(final), "the weights at the end"
+        found = snapshot.newest(self.folder)
+        if found is not None:
+            return found.plain["model"], f"the weights of step {found.step:,}, for the run is not finished"
+        if final.exists():  # a run of one's own script, without result.json
+            return read_weights(final), "the weights at the end"
+        raise CheckpointError(f"{self.folder}: there are no weights yet; train first, or resume the run")
+
+    def model(self, device: Any) -> tuple[Module, dict[str, Any], str]:
+        """The model with its weights, what model.json says about it, and which weights they are."""
+        from dlcore.train import rebuild
+
+        model, known = rebuild.load_model(self.folder, device=device)
+        arrays, words = self.weights()
+        model.load_state_dict(arrays)
+        return model, known, words
+
+
+def about(settings: config.Config, data: Splits) -> dict[str, Any]:
+    """What those who use a model must know besides: how its inputs are made, and what its outputs mean."""
+    return {
+        "data": data.name,
+        "task": data.task,
+        "loss": settings.loss(data),
+        "classes": None if data.classes is None else list(data.classes),
+        "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
+        "inputs": None if data.inputs is None else data.inputs.to_dict(),
+    }
+
+
+def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool = False) -> Lock:
     """Make a folder that no other run has: ``runs/name``, or without a name ``runs/stem-001``, counting up.
 
     overwrite : take the place of an earlier run of that name, whose files are removed; other files stay
 
-    Raises ConfigError where a folder of that name is in use, CheckpointError where none can be made.
+    Returns the folder's lock, held. Raises ConfigError where a folder of that name is in use, CheckpointError where
+    none can be made.
 
     >>> import tempfile
     >>> runs = tempfile.mkdtemp()
-    >>> [create(runs, "digits-mlp").name for _ in range(2)]
+    >>> [create(runs, "digits-mlp").folder.name for _ in range(2)]
     ['digits-mlp-001', 'digits-mlp-002']
     """
     runs = Path(runs).expanduser()
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        if name is None:
-            return _numbered(runs, re.sub(r"[^\w.+=-]", "_", stem))
-        folder = runs / name
-        if folder.is_dir() and any(folder.iterdir()):
-            if not overwrite:
-                raise ConfigError(f"name is {name!r}, but {folder} is in use; choose another, or overwrite it")
-            for file in _FILES:
-                (folder / file).unlink(missing_ok=True)
+        folder = _numbered(runs, re.sub(r"[^\w.+=-]", "_", stem)) if name is None else runs / name
         folder.mkdir(exist_ok=True)
+        lock = Lock(folder).acquire()
+        try:
+            if name is not None and {entry.name for entry in folder.iterdir()} - {".lock"}:
+                if not overwrite:
+                    raise ConfigError(
+                        f"name is {name!r}, but {folder} is in use; choose another, go on with it by --resume, or "
+                        "overwrite it"
+                    )
+                _remove_files(folder)
+        except BaseException:
+            lock.release()
+            raise
     except OSError as error:
         place = error.filename or runs
         raise CheckpointError(
             f"the run's folder cannot be made: {place}: {error.strerror}; choose another place with runs"
         ) from None
-    return folder
+    return lock
+
+
+def _remove_files(folder: Path) -> None:
+    for file in Run.FILES:
+        (folder / file).unlink(missing_ok=True)
+    if (folder / snapshot.FOLDER).is_dir():
+        shutil.rmtree(folder / snapshot.FOLDER)
 
 
 def _numbered(runs: Path, stem: str) -> Path:
@@ -67,18 +194,40 @@ def _numbered(runs: Path, stem: str) -> Path:
 
 
 class MetricsFile(Callback):
-    """Write the history to a file after each epoch, one JSON record a line.
+    """Write the history after each epoch, one JSON record a line, and how long each epoch took to a second file.
+
+    path : of the figures; they depend on the run alone, not on the machine's speed
+    timing : of the rest; beside the first, ``timing.jsonl``
 
     JSON has no NaN and no infinity: such a figure is null.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.timing = self.path.with_name("timing.jsonl")
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        lines = [json.dumps({name: _plain(value) for name, value in r.items()}) + "\n" for r in trainer.history]
-        write_atomically(self.path, lambda: "".join(lines))
+        records = [{name: _plain(value) for name, value in r.items()} for r in trainer.history]
+        figures = [{name: value for name, value in r.items() if name not in TIMING} for r in records]
+        times = [{name: value for name, value in r.items() if name in ("epoch", *TIMING)} for r in records]
+        for path, lines in ((self.timing, times), (self.path, figures)):
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            write_atomically(path, lambda text=text: text)
 
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record

@@ -126,6 +126,8 @@ class Trainer:
         """The last good checkpoint of this run."""
         self.interrupted = ""
         """What asked for the run to be saved and ended, such as "SIGTERM"."""
+        self.abandoned = False
+        """Whether a second signal came: end at once, and save nothing."""
         self.lr = self.optimizer.lr
         """The base learning rate, on which the schedule works."""
         self.stopping = False
@@ -171,7 +173,7 @@ class Trainer:
         self.steps_per_epoch = self._steps(train)
         self.records = self._recorded(dev)
         self.progress = Progress(self.objectives)
-        self.stopping = self._diverged = False
+        self.stopping = self.abandoned = self._diverged = False
         self.interrupted = ""
         self._ring.clear()
         with self._place(), deferred(self):
@@ -446,18 +448,26 @@ class Trainer:
     def _notified(self) -> Iterator[None]:
         """The callbacks' ``on_start`` before and, of all that have started, ``on_end`` after, whatever happens."""
         started: list[Callback] = []
+        problem: BaseException | None = None
         try:
             for callback in self.callbacks:
                 callback.on_start(self)
                 started.append(callback)
             yield
-        except Interrupted:
+        except Interrupted as interruption:
+            problem = interruption
             self._notify("on_interrupt")
-            raise
+        except BaseException as error:
+            problem = error
         finally:
             for callback in started:
-                callback.on_end(self)
+                try:
+                    callback.on_end(self)
+                except BaseException as error:  # the first problem is the one to tell of
+                    problem = problem or error
             self.interrupted = ""
+        if problem is not None:
+            raise problem
 
     def _notify(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:

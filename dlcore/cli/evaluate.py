@@ -1,0 +1,65 @@
+"""``dlcore evaluate``: the figures of a run's model, measured again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from dlcore.cli.flags import DEBUG
+from dlcore.cli.summary import model_name, table_of, unit
+from dlcore.errors import DataError
+
+if TYPE_CHECKING:
+    from dlcore.data import Splits
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
+    /,
+    *,
+    part: Annotated[Literal["test", "dev", "train"], Parameter(help="which part of the data")] = "test",
+    data: Annotated[str | None, Parameter(help="other data than the run's: a name, a folder or a file")] = None,
+    device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto [default: as the run]")] = None,
+    runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, with every digit")] = False,
+    debug: DEBUG = False,
+) -> int:
+    """Measure the model of a run: its loss and its metrics on the test set, as at the end of its training.
+
+    A run that is not finished is measured with the weights of its newest checkpoint. A run of your own model runs the
+    copy of your file that it holds: evaluate only runs whose code you would run.
+    """
+    from backends.device import describe, resolve
+    from dlcore.train.run import Run
+
+    found = Run.find(run, runs)
+    settings = found.settings
+    place = resolve(settings.train.device if device is None else device)
+    model, _, which = found.model(place)
+    splits = (settings if data is None else settings.override({"data": data})).data.load()
+    _check(splits, model.input_shape, found)
+    trainer = settings.trainer(splits, place, model=model)
+    figures = trainer.evaluate(getattr(splits, part))
+    if json_:
+        print(json.dumps({"run": str(found.folder), "part": part, "weights": which, "figures": figures}))
+        return 0
+    print(describe(place))
+    print(f"run: {found.folder}, {which}")
+    print(f"data: {splits.source}")
+    print(f"      {len(getattr(splits, part)):,} {unit(splits)}, the {part} set")
+    print("\n".join(table_of({model_name(settings): figures}, part)))
+    sys.stdout.flush()
+    return 0
+
+
+def _check(splits: Splits, shape: tuple[int, ...], run: object) -> None:
+    if splits.train.shape != shape:
+        raise DataError(
+            f"{splits.name}: examples have shape {splits.train.shape}, but the model was trained on {shape}; give data "
+            "of the same kind"
+        )

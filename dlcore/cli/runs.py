@@ -1,0 +1,72 @@
+"""``dlcore runs``: what is in the folder of all runs."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from dlcore.cli.flags import DEBUG
+from dlcore.cli.summary import table
+from dlcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dlcore.train.run import Run
+
+__all__ = ["app", "list_runs"]
+
+app = App(name="runs", help="List the runs in a folder.")
+
+
+@app.command(name="list")
+def list_runs(
+    *,
+    runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, a list of objects")] = False,
+    debug: DEBUG = False,
+) -> int:
+    """List the runs in a folder, the oldest first: how far each has come, and how good it is."""
+    from dlcore.train.run import Run
+
+    found = [_about(run) for run in Run.all(runs)]
+    if json_:
+        print(json.dumps(found, indent=2))
+    elif not found:
+        print(f"no runs in {runs}; dlcore train makes one")
+    else:
+        columns = ("run", "status", "data", "model", "epochs", "development", "test", "began")
+        print("\n".join(table([list(columns), *([_cell(entry[column]) for column in columns] for entry in found)], 8)))
+    return 0
+
+
+def _about(run: Run) -> dict[str, Any]:
+    from dlcore.cli.summary import model_name
+
+    result = run.result or {}
+    began = datetime.fromtimestamp((run.folder / "config.toml").stat().st_mtime).isoformat(" ", "minutes")
+    about: dict[str, Any] = {"run": run.name, "status": run.status, "began": began, "folder": str(run.folder)}
+    records = run.records()
+    try:
+        settings = run.settings
+        metric = (settings.train.metrics or ("loss",))[0]
+        about |= {"data": settings.data.data, "model": model_name(settings)}
+        epochs: Any = f"{len(records)} of {settings.train.epochs}"
+    except ConfigError as error:
+        metric, epochs = "loss", len(records)
+        about |= {"data": None, "model": None, "error": str(error)}
+    best = result.get("best_epoch")
+    kept = records[-1 if best is None else best].get(f"dev_{metric}") if records else None
+    test = next(iter(result.get("test", {}).values()), {})
+    return about | {
+        "epochs": epochs,
+        "development": None if kept is None else {metric: kept},
+        "test": {metric: test[metric]} if metric in test else None,
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {figure:.4f}" for name, figure in value.items())
+    return "" if value is None else str(value)

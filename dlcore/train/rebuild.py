@@ -1,2 +1,0 @@
-def save_model(path, model, **k):
-    pass

@@ -1,0 +1,421 @@
+"""A run that was interrupted and goes on is the run that never was: the same bytes, wherever it was cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import job
+import numpy as np
+import pytest
+from arrays import Backend
+
+import dlcore as dl
+from dlcore.train import snapshot
+
+TESTS = Path(__file__).parents[1]
+
+
+def killed_runs(folder: Path, *how: str) -> dict[str, int]:
+    """What ``killed_runs.py`` counted."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS.parent), str(TESTS)))}
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # a process with one thread is safe to fork
+    done = subprocess.run(
+        [sys.executable, TESTS / "killed_runs.py", folder, *how],
+        capture_output=True, text=True, env=environment, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run that was never interrupted leaves."""
+    folder = tmp_path_factory.mktemp("whole")
+    job.fit(job.trainer(folder), resume=None)
+    return job.ended(folder)
+
+
+# Real processes, kill -9 ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_killed_after_every_step_ends_with_the_same_bytes(
+    when: str, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    counted = killed_runs(tmp_path, "steps", when)
+    assert counted["killed"] >= 12  # early stopping may have ended it
+    assert job.ended(tmp_path) == whole
+
+
+def test_a_run_killed_in_every_stage_of_a_save_ends_with_the_same_bytes(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    counted = killed_runs(tmp_path, "stages")
+    assert counted["killed"] >= 20
+    assert counted["killed while writing"] >= 10
+    assert job.ended(tmp_path) == whole
+    assert not list(tmp_path.rglob(".*.tmp"))
+
+
+@pytest.mark.full
+def test_a_hundred_random_kills_change_nothing(tmp_path: Path, figures: MutableMapping[str, Any]) -> None:
+    job.fit(job.trainer(tmp_path / "whole", width=192), resume=None)
+    counted = killed_runs(tmp_path / "killed", "random", "100", "1")
+    whole = job.ended(tmp_path / "whole")
+    folders = sorted((tmp_path / "killed").iterdir())
+    for folder in folders:
+        assert job.ended(folder) == whole
+    figures["survival"] = {"random kills": {**counted, "ended with the same bytes": len(folders)}}
+    assert counted["killed"] >= 100
+    assert counted["killed while writing"] >= 1
+
+
+# Interruptions between steps, on every kind of array and of data -----------------------------------------------------
+
+
+class Interrupt(dl.train.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: dl.Trainer) -> None:
+        if trainer.step == self.step:
+            trainer.interrupt("SIGTERM")
+
+
+def test_a_run_interrupted_anywhere_ends_the_same_on_every_kind_of_array(arrays: Backend, tmp_path: Path) -> None:
+    device = arrays.device
+    whole = job.fit(job.trainer(tmp_path / "whole", device=device), resume=None)
+    for step in (1, 5, 6, 7, 13, len(whole.history) * 6):  # within an epoch, at its end, at its start, at the end
+        folder = tmp_path / str(step)
+        with pytest.raises(dl.train.Interrupted, match="by SIGTERM"):
+            job.fit(job.trainer(folder, [Interrupt(step)], every=100, device=device))
+        job.fit(job.trainer(folder, every=100, device=device))
+        assert job.ended(folder) == job.ended(tmp_path / "whole")
+
+
+class Slow:
+    """The job's examples, one at a time."""
+
+    def __init__(self, source: dl.data.Dataset) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
+        return self.source[i]
+
+
+@pytest.mark.parametrize("kind", [Slow, job.streamed])
+def test_a_run_on_data_beyond_memory_is_resumed_too(kind: Any, tmp_path: Path) -> None:
+    train = kind(job.data())
+    job.fit(job.trainer(tmp_path / "whole"), resume=None, train=train)
+    with pytest.raises(dl.train.Interrupted):
+        job.fit(job.trainer(tmp_path / "cut", [Interrupt(9)]), train=train)
+    job.fit(job.trainer(tmp_path / "cut"), train=train)
+    assert job.ended(tmp_path / "cut") == job.ended(tmp_path / "whole")
+
+
+def test_an_indexed_object_trains_as_the_arrays_do(tmp_path: Path) -> None:
+    job.fit(job.trainer(tmp_path / "arrays"), resume=None)
+    job.fit(job.trainer(tmp_path / "indexed"), resume=None, train=Slow(job.data()))
+    assert job.ended(tmp_path / "arrays") == job.ended(tmp_path / "indexed")
+
+
+def test_the_settings_of_segments_and_the_learning_rate_survive(tmp_path: Path) -> None:
+    class Freeze(dl.train.Callback):
+        def on_step(self, trainer: dl.Trainer) -> None:
+            if trainer.step == 3:
+                trainer.model.freeze("0")
+                trainer.model.vector.scale_lr("4.w", 0.5)
+                trainer.set_lr(0.005)
+
+    job.fit(job.trainer(tmp_path / "whole", [Freeze()]), resume=None)
+    with pytest.raises(dl.train.Interrupted):
+        job.fit(job.trainer(tmp_path / "cut", [Freeze(), Interrupt(4)]))
+    job.fit(job.trainer(tmp_path / "cut", [Freeze()]))
+    assert job.ended(tmp_path / "cut") == job.ended(tmp_path / "whole")
+
+
+def test_a_finished_run_goes_on_for_more_epochs(tmp_path: Path) -> None:
+    def run(epochs: int, resume: str | None) -> dl.Trainer:
+        model = dl.nn.Sequential(dl.nn.Dense(8), dl.nn.Dropout(0.5), dl.nn.Dense(3))
+        trainer = dl.Trainer(model, device="cpu", callbacks=[dl.train.Checkpoint(tmp_path / (resume or "whole"))])
+        trainer.fit(job.data(), epochs=epochs, batch_size=8, resume="auto" if resume else None)
+        return trainer
+
+    run(2, "cut")
+    assert np.array_equal(run(5, "cut").model.vector.theta, run(5, None).model.vector.theta)
+
+
+# What is kept --------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_two_and_the_best_are_kept(tmp_path: Path) -> None:
+    trainer = job.fit(job.trainer(tmp_path), resume=None)
+    figures = trainer.history["dev_loss"]
+    best = (int(np.argmin(figures)) + 1) * 6
+    last = trainer.step
+    assert set(snapshot.paths(tmp_path)) == {best, last - 1, last}
+
+
+def test_minutes_count_too(tmp_path: Path) -> None:
+    model = dl.nn.Dense(3)
+    checkpoint = dl.train.Checkpoint(tmp_path, every_minutes=1e-9, keep=100)
+    dl.Trainer(model, device="cpu", callbacks=[checkpoint]).fit(job.data(), epochs=1, batch_size=8)
+    assert list(snapshot.paths(tmp_path)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    with pytest.raises(dl.train.Interrupted):
+        job.fit(job.trainer(tmp_path, [Interrupt(9)]))
+    newest = snapshot.paths(tmp_path)[9]
+    content = bytearray(newest.read_bytes())
+    content[-5] ^= 1  # one bit of one weight
+    newest.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"step-00000009.*checksum.*falling back to the checkpoint before"):
+        job.fit(job.trainer(tmp_path))
+    assert job.ended(tmp_path) == whole
+
+
+def test_where_every_checkpoint_is_damaged_nothing_is_started_anew(tmp_path: Path) -> None:
+    with pytest.raises(dl.train.Interrupted):
+        job.fit(job.trainer(tmp_path, [Interrupt(2)]))
+    for path in snapshot.paths(tmp_path).values():
+        path.write_bytes(path.read_bytes()[:100])
+    with (
+        pytest.warns(UserWarning, match="falling back"),
+        pytest.raises(dl.CheckpointError, match="no checkpoint can be read"),
+    ):
+        job.fit(job.trainer(tmp_path))
+
+
+# What does not fit ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> Path:
+    """The folder of a run that was interrupted."""
+    with pytest.raises(dl.train.Interrupted):
+        job.fit(job.trainer(tmp_path / "cut", [Interrupt(9)]))
+    return tmp_path / "cut"
+
+
+def test_another_run_does_not_begin_where_checkpoints_are(cut: Path) -> None:
+    before = snapshot.paths(cut)
+    with pytest.raises(dl.ConfigError, match=r"checkpoints of another run, up to step 9.*resume='auto'"):
+        job.fit(job.trainer(cut), resume=None)
+    assert snapshot.paths(cut) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 4}, "seed was 3 in .* but is 4"),
+        ({"optimizer": dl.optim.SGD(0.02)}, "optimizer was Adam"),
+        ({"optimizer": dl.optim.Adam(0.02, beta1=0.8)}, "optimizer was Adam"),
+        ({"penalty": None}, "penalty was L2"),
+        ({"clip": None}, "clip was clip_by_norm"),
+        ({"loss": lambda outputs, y: outputs.sum(), "metrics": []}, "loss was cross_entropy"),
+        ({"metrics": ["accuracy"]}, "metrics was accuracy, f1"),
+        ({"callbacks": []}, "EarlyStopping, which is not among the callbacks"),
+    ],
+)
+def test_other_settings_are_refused(change: dict[str, Any], words: str, cut: Path) -> None:
+    usual = job.trainer(cut)
+    settings = {
+        name: getattr(usual, name)
+        for name in ("model", "optimizer", "schedule", "penalty", "clip", "device", "seed", "callbacks")
+    }
+    settings["metrics"] = ["accuracy", "f1"]
+    with pytest.raises(dl.ConfigError, match=words):
+        job.fit(dl.Trainer(**{**settings, **change}), resume=cut)
+
+
+def test_other_data_or_batches_are_refused(cut: Path) -> None:
+    with pytest.raises(dl.ConfigError, match="training data was"):
+        job.fit(job.trainer(cut), train=job.data(seed=5))
+    with pytest.raises(dl.ConfigError, match="batch_size was 8"):
+        job.trainer(cut).fit(job.data(), job.data(1), epochs=4, batch_size=16, resume="auto")
+
+
+def test_another_learning_rate_is_taken_and_said(cut: Path) -> None:
+    trainer = job.trainer(cut)
+    trainer.optimizer = dl.optim.Adam(0.001)
+    trainer.lr = 0.001
+    with pytest.warns(UserWarning, match=r"learning rate was 0\.02 and is 0\.001"):
+        job.fit(trainer)
+    assert trainer.history["lr"][-1] < 0.001
+
+
+def test_another_library_or_thread_count_is_said(cut: Path) -> None:
+    trainer = job.trainer(cut)
+    trainer.threads = 2
+    with pytest.warns(UserWarning, match=r"threads was 1 and is 2; the run goes on, but not to the same bits"):
+        job.fit(trainer)
+
+
+def test_a_model_of_another_shape_is_refused(cut: Path) -> None:
+    with pytest.raises(dl.CheckpointError, match=r"0\.w has shape \(5, 8\) but \(5, 9\)"):
+        job.fit(job.trainer(cut, width=9))
+
+
+def _file(cut: Path) -> Path:
+    return list(snapshot.paths(cut).values())[-1]
+
+
+def test_foreign_and_later_files_are_named(cut: Path, tmp_path: Path) -> None:
+    weights = dl.save_weights(dl.nn.Dense(2).build((2,)), tmp_path / "weights.safetensors")
+    with pytest.raises(dl.CheckpointError, match=r"weights\.safetensors: a safetensors file, but no checkpoint"):
+        job.fit(job.trainer(cut), resume=weights)
+    state = snapshot.read(_file(cut)).plain
+    arrays, metadata = dl.train.checkpoint.read_arrays(_file(cut))
+    dl.train.checkpoint.write_arrays(_file(cut), arrays, {**metadata, "version": "7"})
+    with pytest.raises(dl.CheckpointError, match=r"format 7.*reads format 1.*update dlcore"):
+        job.fit(job.trainer(cut))
+    del state["model"]
+    snapshot.write(_file(cut), state)
+    with pytest.raises(dl.CheckpointError, match="lacks something"):
+        job.fit(job.trainer(cut))
+
+
+@pytest.mark.parametrize(
+    ("resume", "error", "words"),
+    [
+        ("nowhere", dl.CheckpointError, "no file or folder nowhere"),
+        (".", dl.CheckpointError, "holds no checkpoint"),
+    ],
+)
+def test_a_place_without_checkpoints_is_named(
+    resume: str, error: type, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=words):
+        job.fit(job.trainer(tmp_path / "run"), resume=resume)
+
+
+def test_auto_needs_a_checkpoint_callback() -> None:
+    with pytest.raises(dl.ConfigError, match="needs a Checkpoint among the callbacks"):
+        dl.Trainer(dl.nn.Dense(3), device="cpu").fit(job.data(), resume="auto")
+
+
+# Nothing poisoned, nothing half-written ------------------------------------------------------------------------------
+
+
+def test_no_checkpoint_holds_nan_and_the_error_names_the_last_good_one(tmp_path: Path) -> None:
+    class Poison(dl.train.Callback):
+        def on_step(self, trainer: dl.Trainer) -> None:
+            if trainer.step == 9:
+                trainer.model.vector.theta[...] = np.nan
+
+    with pytest.raises(
+        dl.TrainingError, match=r"not finite in epoch 2, step 9; the last good checkpoint is .*-00000008"
+    ):
+        job.fit(job.trainer(tmp_path, [Poison()]))
+    with pytest.raises(dl.TrainingError, match=r"the loss is nan in epoch 2, step 10; .*step-00000006"):
+        job.fit(job.trainer(tmp_path / "epochs", [Poison()], every=1000))
+    for folder in (tmp_path, tmp_path / "epochs"):
+        for path in snapshot.paths(folder).values():
+            arrays, _ = dl.train.checkpoint.read_arrays(path)
+            assert all(np.isfinite(array).all() for array in arrays.values())
+        assert not (folder / "model.safetensors").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is a POSIX matter")
+def test_a_full_disk_leaves_the_last_good_checkpoint(cut: Path) -> None:
+    import resource
+
+    class Full(dl.train.Callback):
+        def on_step(self, trainer: dl.Trainer) -> None:
+            if trainer.step == 12:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(dl.CheckpointError, match=r"step-00000012.*cannot be written \(File too large\)"):
+            job.fit(job.trainer(cut, [Full()]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert max(snapshot.paths(cut)) == 11
+    assert not list(cut.rglob(".*.tmp"))
+    job.fit(job.trainer(cut))
+
+
+# Signals -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_saves_and_ends_a_run_of_ones_own(name: str, tmp_path: Path, whole: dict[str, bytes]) -> None:
+    class Send(dl.train.Callback):
+        def on_step(self, trainer: dl.Trainer) -> None:
+            if trainer.step == 8:
+                os.kill(os.getpid(), getattr(signal, name))
+
+    usual = signal.getsignal(getattr(signal, name))
+    with pytest.raises(dl.train.Interrupted, match=f"by {name}") as caught:
+        job.fit(job.trainer(tmp_path, [Send()], every=100))
+    assert caught.value.exit_code == 128 + getattr(signal, name)
+    assert signal.getsignal(getattr(signal, name)) == usual
+    assert 8 in snapshot.paths(tmp_path)
+    assert dl.Trainer(dl.nn.Dense(3), device="cpu").fit(job.data()) is not None  # nothing is left of the interruption
+    job.fit(job.trainer(tmp_path))
+    assert job.ended(tmp_path) == whole
+
+
+def test_a_second_signal_ends_at_once_and_saves_nothing(tmp_path: Path) -> None:
+    class Twice(dl.train.Callback):
+        def on_step(self, trainer: dl.Trainer) -> None:
+            if trainer.step == 8:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(100):  # the handler runs between two operations of Python
+                    pass
+
+    with pytest.raises(KeyboardInterrupt, match="at once"):
+        job.fit(job.trainer(tmp_path, [Twice()], every=100))
+    assert set(snapshot.paths(tmp_path)) == {6}
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_without_a_checkpoint_ctrl_c_is_as_usual() -> None:
+    class Send(dl.train.Callback):
+        def on_step(self, trainer: dl.Trainer) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        dl.Trainer(dl.nn.Dense(3), device="cpu", callbacks=[Send()]).fit(job.data())
+    assert type(caught.value) is KeyboardInterrupt
+
+
+def test_an_evaluation_ends_between_two_batches(tmp_path: Path) -> None:
+    class InDev(dl.train.Callback):
+        """Interrupt while the second epoch's development set is measured."""
+
+        def on_epoch_start(self, trainer: dl.Trainer) -> None:
+            if trainer.epoch == 1:
+                forward = trainer._forward
+                trainer._forward = lambda x: trainer.interrupt("SIGTERM") or forward(x)  # type: ignore[method-assign]
+
+    dev = [tuple(row) for row in zip(*job.data(1).rows(slice(None)), strict=True)] * 20
+
+    def fit(trainer: dl.Trainer) -> dl.Trainer:
+        trainer.fit(job.data(), dev, epochs=4, batch_size=8, resume="auto")
+        return trainer
+
+    fit(job.trainer(tmp_path / "whole"))
+    trainer = job.trainer(tmp_path / "cut", [InDev()])
+    with pytest.raises(dl.train.Interrupted):
+        fit(trainer)
+    assert (len(trainer.history), trainer.progress.batches) == (1, 6)
+    fit(job.trainer(tmp_path / "cut"))
+    assert job.ended(tmp_path / "cut") == job.ended(tmp_path / "whole")
