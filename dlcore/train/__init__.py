@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlcore.train import config, models, run
+    from dlcore.train import config, models, rebuild, run
     from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
     from dlcore.train.checkpoint import load_weights, save_weights
     from dlcore.train.history import History
+    from dlcore.train.rebuild import load_model, save_model
     from dlcore.train.trainer import Trainer
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "History",
     "Trainer",
     "config",
+    "load_model",
     "load_weights",
     "models",
+    "rebuild",
     "run",
+    "save_model",
     "save_weights",
 ]
 
@@ -34,7 +38,9 @@ _HOME = {
     "EarlyStopping": "callbacks",
     "History": "history",
     "Trainer": "trainer",
+    "load_model": "rebuild",
     "load_weights": "checkpoint",
+    "save_model": "rebuild",
     "save_weights": "checkpoint",
 }
 
@@ -42,6 +48,6 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"dlcore.train.{_HOME[name]}"), name)
-    if name in ("config", "models", "run"):
+    if name in ("config", "models", "rebuild", "run"):
         return importlib.import_module(f"dlcore.train.{name}")
     raise AttributeError(f"module 'dlcore.train' has no attribute {name!r}")

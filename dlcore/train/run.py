@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MetricsFile", "create"]
 
-_FILES = ("config.toml", "metrics.jsonl", "model.safetensors", "report.txt")
+_FILES = ("config.toml", "metrics.jsonl", "model.json", "model.py", "model.safetensors", "report.txt")
 """What a run writes, and all that overwriting one may remove."""
 
 
