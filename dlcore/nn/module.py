@@ -179,6 +179,7 @@ class Module(Recorded):
                 module.training = flag
         self._name_fields("", set())
         self.input_shape = tuple(input_shape)
+        self.input_dtype = input_dtype
         self._shapes = {path: progress.shapes.get(id(m)) for path, m in self.named_modules()}
         self.clock = Clock(seed)
         for _, module in self.named_modules():

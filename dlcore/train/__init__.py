@@ -9,11 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlcore.train import config, models, run
+    from dlcore.train import config, models, rebuild, run
     from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
     from dlcore.train.checkpoint import load_weights, save_weights
     from dlcore.train.history import History
+<<<<<<< HEAD
     from dlcore.train.interrupt import Interrupted
+=======
+    from dlcore.train.rebuild import load_model, save_model
+>>>>>>> rebuild
     from dlcore.train.trainer import Trainer
 
 __all__ = [
@@ -24,9 +28,12 @@ __all__ = [
     "Interrupted",
     "Trainer",
     "config",
+    "load_model",
     "load_weights",
     "models",
+    "rebuild",
     "run",
+    "save_model",
     "save_weights",
 ]
 
@@ -37,7 +44,9 @@ _HOME = {
     "History": "history",
     "Interrupted": "interrupt",
     "Trainer": "trainer",
+    "load_model": "rebuild",
     "load_weights": "checkpoint",
+    "save_model": "rebuild",
     "save_weights": "checkpoint",
 }
 
@@ -45,6 +54,6 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"dlcore.train.{_HOME[name]}"), name)
-    if name in ("config", "models", "run"):
+    if name in ("config", "models", "rebuild", "run"):
         return importlib.import_module(f"dlcore.train.{name}")
     raise AttributeError(f"module 'dlcore.train' has no attribute {name!r}")

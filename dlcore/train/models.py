@@ -91,17 +91,18 @@ def _dropout(config: ModelConfig) -> list[nn.Module]:
 # One's own -----------------------------------------------------------------------------------------------------------
 
 
-def from_file(reference: str, outputs: int) -> nn.Module:
+def from_file(reference: str, outputs: int, folder: Path | None = None) -> nn.Module:
     """The model that a function in a Python file makes.
 
     reference : "file.py:build", the file's path and the function's name
     outputs : passed to the function where it takes an argument: ``def build(outputs)``, or just ``def build()``
+    folder : where the file's own imports are found; the file's folder by default
 
-    The file's folder is on the path meanwhile, as it is for a script. Raises ConfigError where the file or the function
+    That folder is on the path meanwhile, as it is for a script. Raises ConfigError where the file or the function
     is missing, where it raises, naming file and line, and where it returns something else than a Module.
     """
     path, name = _split(reference)
-    with _importing(path.parent):
+    with _importing(folder or path.parent):
         with _naming_the_line(path, f"{path} cannot be imported"):
             module = _load(path)
         function = getattr(module, name, None)
