@@ -10,8 +10,22 @@
 from dlcore.data.batches import batches
 from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.normalize import Normalizer
-from dlcore.data.readers import read_idx
+from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_idx, read_npz
 from dlcore.data.sources import load, names
 from dlcore.data.split import split
 
-__all__ = ["Dataset", "Normalizer", "Splits", "batches", "load", "names", "read_idx", "split"]
+__all__ = [
+    "Dataset",
+    "ImageFolder",
+    "Normalizer",
+    "Splits",
+    "Table",
+    "batches",
+    "load",
+    "names",
+    "read_csv",
+    "read_folder",
+    "read_idx",
+    "read_npz",
+    "split",
+]
