@@ -9,7 +9,9 @@
 
 from dlcore.data.batches import batches
 from dlcore.data.dataset import Dataset, Splits
+from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
+from dlcore.data.own import open_path
 from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_idx, read_npz
 from dlcore.data.sources import load, names
 from dlcore.data.split import split
@@ -17,12 +19,14 @@ from dlcore.data.split import split
 __all__ = [
     "Dataset",
     "ImageFolder",
+    "Inputs",
     "Normalizer",
     "Splits",
     "Table",
     "batches",
     "load",
     "names",
+    "open_path",
     "read_csv",
     "read_folder",
     "read_idx",

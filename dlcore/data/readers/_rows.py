@@ -116,10 +116,9 @@ def _rows(reader: Any, header: list[str], name: str) -> Rows:
         if not row:
             continue
         if len(row) != width:
-            raise DataError(
-                f"{name}: line {reader.line_num} has {len(row)} cell{"s" if len(row) > 1 else ""}, but the header has {width}; "
-                f"{'quote cells that hold the delimiter' if len(row) > width else 'fill it up'}"
-            )
+            cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+            advice = "quote cells that hold the delimiter" if len(row) > width else "fill it up"
+            raise DataError(f"{name}: line {reader.line_num} has {cells}, but the header has {width}; {advice}")
         yield reader.line_num, [cell.strip() for cell in row]
 
 
