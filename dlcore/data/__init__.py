@@ -9,10 +9,30 @@
 
 from dlcore.data.batches import batches
 from dlcore.data.dataset import Dataset, Splits
+from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
-from dlcore.data.readers import read_idx
+from dlcore.data.own import open_path
+from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_idx, read_npz
 from dlcore.data.source import Source, Stream
 from dlcore.data.sources import load, names
 from dlcore.data.split import split
 
-__all__ = ["Dataset", "Normalizer", "Source", "Splits", "Stream", "batches", "load", "names", "read_idx", "split"]
+__all__ = [
+    "Dataset",
+    "ImageFolder",
+    "Inputs",
+    "Normalizer",
+    "Source",
+    "Splits",
+    "Stream",
+    "Table",
+    "batches",
+    "load",
+    "names",
+    "open_path",
+    "read_csv",
+    "read_folder",
+    "read_idx",
+    "read_npz",
+    "split",
+]

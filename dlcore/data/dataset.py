@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
 import numpy as np
 
 from dlcore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from dlcore.data.inputs import Inputs
     from dlcore.data.normalize import Normalizer
 
-__all__ = ["Dataset", "Splits", "Task", "check_labels"]
+__all__ = ["Dataset", "Part", "Splits", "Task", "check_labels"]
 
 Targets = np.ndarray | dict[str, np.ndarray]
 Task = Literal["classification", "binary", "regression", "multitask"]
@@ -89,11 +90,36 @@ class Dataset:
         return f"Dataset({', '.join(f'{name} {part.shape} {part.dtype}' for name, part in parts.items())})"
 
 
+class Part(Protocol):
+    """What a part of :class:`Splits` must know without making any x: a Dataset, or a folder of images.
+
+    shape : of one example of x, without N
+    dtype : of x
+    y : of all examples
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def y(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+    def rows(self, index: Any) -> tuple[Any, ...]: ...
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Splits:
     """One data set in three parts, with what is known about it.
 
-    train, dev, test : the parts; dev is for choices, test for the final number only
+    train, dev, test : the parts, each a Dataset or an :class:`~dlcore.data.ImageFolder`, which makes its x batch by
+        batch; dev is for choices, test for the final number only
     name : what :func:`dlcore.data.load` calls it
     task : "classification", "binary" (y is 0 or 1), "regression" or "multitask" (y is a dict)
     classes : names of the classes in the order of their labels; for "multitask" a dict of them, by task
@@ -101,19 +127,20 @@ class Splits:
     source : which files were read, and how many examples they hold, in one line for people
     licence : the licence of the data
     normalizer : what was applied to x, None if nothing
+    inputs : how a file becomes x, before the normalizer; None where no file does
 
     Raises DataError where the parts do not have the same shape, a label is not one of the classes, or the targets
     do not suit the task.
 
     >>> from dlcore.data import load
     >>> data = load("cars")
-    >>> data.task, data.train.x.shape[1:] == data.test.x.shape[1:]
+    >>> data.task, data.train.shape == data.test.shape
     ('regression', True)
     """
 
-    train: Dataset
-    dev: Dataset
-    test: Dataset
+    train: Part
+    dev: Part
+    test: Part
     name: str
     task: Task
     classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None = None
@@ -121,6 +148,7 @@ class Splits:
     source: str = ""
     licence: str = ""
     normalizer: Normalizer | None = None
+    inputs: Inputs | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -129,7 +157,7 @@ class Splits:
         if self.features is not None and len(self.features) != shape[-1]:
             raise DataError(f"Splits: {len(self.features)} feature names for x with {shape[-1]} features")
         for part in ("train", "dev", "test"):
-            data: Dataset = getattr(self, part)
+            data: Part = getattr(self, part)
             if data.shape != shape:
                 raise DataError(f"Splits: {part} x has rows of shape {data.shape}, but train x of {shape}")
             self._check_targets(data.y, part)

@@ -7,16 +7,18 @@ import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Splits, Task
+from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import read_idx
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["load", "names"]
+__all__ = ["has_fashion", "load", "names"]
 
 _FILES = Path(__file__).parent / "files"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -98,8 +100,9 @@ def load(
         data = _penguins(target, seed)
     if not normalize:
         return data
-    normalizer = Normalizer.fit(data.train)
-    train, dev, test = map(normalizer.apply, (data.train, data.dev, data.test))
+    parts = [cast(Dataset, part) for part in (data.train, data.dev, data.test)]
+    normalizer = Normalizer.fit(parts[0])
+    train, dev, test = map(normalizer.apply, parts)
     return replace(data, train=train, dev=dev, test=test, normalizer=normalizer)
 
 
@@ -133,6 +136,7 @@ def _fashion(name: str, folder: Path, place: str, seed: int) -> Splits:
         classes=_FASHION_CLASSES,
         source=f"Fashion-MNIST, {len(images):,} training + {len(test_images):,} test images, {place}",
         licence="MIT, Zalando SE",
+        inputs=Inputs.images((28, 28), 1),
     )
 
 
@@ -153,6 +157,11 @@ def _fashion_folder(path: str | os.PathLike[str] | None) -> tuple[Path, str]:
         if folder is not None:
             return folder, str(folder)
     return _FASHION_SUBSET
+
+
+def has_fashion(place: str | os.PathLike[str]) -> bool:
+    """Whether a folder is meant as ``path`` of :func:`load`: it has one of Fashion-MNIST's four files, if not all."""
+    return any(Path(place, folder, file).is_file() for folder in ("", "fashion-mnist") for file in _FASHION_FILES)
 
 
 def _complete(place: Path) -> Path | None:
@@ -185,6 +194,7 @@ def _digits(seed: int) -> Splits:
         classes=tuple("0123456789"),
         source=f"Handwritten digits, {len(labels):,} images of 8 × 8, in the package",
         licence="BSD-3-Clause, the scikit-learn developers",
+        inputs=Inputs.images((8, 8), 1),
     )
 
 
@@ -205,6 +215,7 @@ def _cars(seed: int) -> Splits:
         features=features,
         source=f"Cars of 1970 to 1982, {len(data)} rows without gaps, in the package",
         licence="StatLib, for education and science; table from vega_datasets, MIT",
+        inputs=Inputs.table(features),
     )
 
 
@@ -242,6 +253,7 @@ def _penguins(target: str | None, seed: int) -> Splits:
         features=features,
         source=f"Palmer penguins, {len(data)} of {len(keep)} birds, those with all that is needed, in the package",
         licence="CC0 1.0",
+        inputs=Inputs.table(features),
     )
 
 

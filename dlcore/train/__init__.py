@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
     from dlcore.train.checkpoint import load_weights, save_weights
     from dlcore.train.history import History
-<<<<<<< HEAD
     from dlcore.train.interrupt import Interrupted
-=======
     from dlcore.train.rebuild import load_model, save_model
->>>>>>> rebuild
     from dlcore.train.trainer import Trainer
 
 __all__ = [

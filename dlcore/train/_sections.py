@@ -84,25 +84,57 @@ class DataConfig(Section):
 
     data: str = setting(
         "fashion-subset",
-        "fashion, fashion-subset, digits, cars, penguins, or a folder with Fashion-MNIST's four files",
+        "fashion, fashion-subset, digits, cars, penguins; a folder with Fashion-MNIST's four files, or with a "
+        "folder of images per class; a .csv, .tsv or .npz",
     )
-    target: str | None = setting(None, "what to predict of penguins: species, sex or body_mass")
+    target: str | None = setting(
+        None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
+    )
+    missing: str | None = setting(
+        None, "what to do about a table's missing cells [default: refuse]", choices=("refuse", "drop", "mean")
+    )
+    categorical: tuple[str, ...] | None = setting(None, "columns of numbers that stand for categories")
+    task: str | None = setting(
+        None,
+        "what a table or an .npz is for [default: regression for numbers, for text classification]",
+        choices=("classification", "binary", "regression"),
+    )
+    image_size: tuple[int, ...] | None = setting(
+        None, "height and width of a folder's images, or one number for both [default: of the first]", within="[1, inf)"
+    )
+    color: str | None = setting(
+        None, "how a folder's images are read [default: grey where the first of each class is]", choices=("grey", "rgb")
+    )
+    corrupt: str | None = setting(
+        None, "what to do about a folder's images that cannot be read [default: stop]", choices=("stop", "skip")
+    )
     normalize: bool = setting(True, "bring each input feature to mean 0 and standard deviation 1")
     split_seed: int = setting(0, "seed of the split into training, dev and test set", within="[0, inf)")
 
     def load(self) -> Splits:
         """The data set in its three parts."""
         from dlcore import data
+        from dlcore.data.own import refuse_others
+        from dlcore.data.sources import has_fashion
 
+        own = {name: getattr(self, name) for name in _OWN_DATA}
         if self.data in data.names():
+            refuse_others(own, (), f"is {self.data}")
             return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
-        folder = os.path.expanduser(self.data)
-        if not os.path.isdir(folder):
+        path = os.path.expanduser(self.data)
+        if not os.path.exists(path):
             raise ConfigError(
-                f"data is {self.data!r} but a folder or one of {', '.join(data.names())} is expected"
-                f"{did_you_mean(self.data, data.names())}"
+                f"data is {self.data!r} but a folder, a .csv, a .tsv, an .npz or one of {', '.join(data.names())} is "
+                f"expected{did_you_mean(self.data, data.names())}"
             )
-        return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=folder)
+        if has_fashion(path):
+            refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
+            return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=path)
+        return data.open_path(path, target=self.target, normalize=self.normalize, seed=self.split_seed, **own)
+
+
+_OWN_DATA = ("missing", "categorical", "task", "image_size", "color", "corrupt")
+"""The settings of one's own data."""
 
 
 @dataclass(frozen=True, kw_only=True)

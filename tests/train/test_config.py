@@ -278,9 +278,14 @@ def test_what_is_left_open_follows_from_the_data(
     assert (resolved.train.epochs, resolved.train.batch_size) == ((12, 32) if large else (40, 16))
     assert resolved.resolve(splits) == resolved
     left = {key for key, value in resolved.flat().items() if value is None}
-    assert left <= {"target", "device", "name", "lam", "clip_norm", "clip_value"} | {
-        key for table in CHOICES.values() for takes in table.values() for key in takes
-    }
+    assert left <= {"missing", "categorical", "task", "image_size", "color", "corrupt"} | {
+        "target",
+        "device",
+        "name",
+        "lam",
+        "clip_norm",
+        "clip_value",
+    } | {key for table in CHOICES.values() for takes in table.values() for key in takes}
 
 
 def test_what_is_given_is_kept() -> None:
@@ -313,6 +318,7 @@ def test_an_unknown_data_set_is_named_with_a_suggestion() -> None:
 
 
 def test_a_folder_is_searched_for_fashion_mnist(tmp_path: Path) -> None:
+    (tmp_path / "train-labels-idx1-ubyte.gz").touch()
     with pytest.raises(data.dataset.DataError, match="lacks Fashion-MNIST's files"):
         Config.of(data=str(tmp_path)).data.load()
     source = Path(data.__file__).parent / "files" / "fashion"

@@ -1,0 +1,191 @@
+"""How a file becomes x, written down with a run, so that new files can be read the same way in another process."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.readers import decode
+from dlcore.data.readers._file import shown
+from dlcore.data.readers._rows import MISSING, name_of, number, table_rows, too_large
+from dlcore.errors import DataError
+from dlcore.recorded import did_you_mean
+
+__all__ = ["Inputs"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images of one size, or the rows of a table with named columns; before any normalizer.
+
+    kind : "images" or "table"
+    size : H and W of an image
+    channels : of an image, 1 for grey and 3 for colour
+    columns : of a table, in the order of x, each ``{"name": ..., "kind": "number", "fill": None or a number}`` or
+        ``{"name": ..., "kind": "category", "values": [...]}``, as :class:`~dlcore.data.Table` has them
+
+    Raises DataError where these do not go together.
+
+    >>> inputs = Inputs.table(["height", "width"])
+    >>> inputs.shape, Inputs.from_dict(inputs.to_dict()) == inputs
+    ((2,), True)
+    >>> Inputs.images((28, 28), 1).to_dict()
+    {'kind': 'images', 'size': [28, 28], 'channels': 1}
+    """
+
+    kind: str
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    columns: tuple[Mapping[str, Any], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "images":
+            size = self.size
+            sound = (
+                isinstance(size, tuple)
+                and len(size) == 2
+                and all(_is_whole(value) and 1 <= value <= 1 << 16 for value in size)
+                and self.channels in (1, 3)
+                and self.columns is None
+            )
+        else:
+            columns = self.columns
+            sound = (
+                self.kind == "table"
+                and isinstance(columns, tuple)
+                and bool(columns)
+                and all(map(_is_column, columns))
+                and len({column["name"] for column in columns}) == len(columns)
+                and self.size is self.channels is None
+            )
+        if not sound:
+            raise DataError(f"Inputs: {self!r:.200} describes neither images nor a table; train the model again")
+
+    @classmethod
+    def images(cls, size: Sequence[int], channels: int) -> Inputs:
+        """Pictures, as :func:`~dlcore.data.readers.decode` makes them."""
+        return cls("images", size=(size[0], size[1]), channels=channels)
+
+    @classmethod
+    def table(cls, columns: Sequence[str | Mapping[str, Any]]) -> Inputs:
+        """The columns of a table; a name alone stands for numbers without gaps."""
+        whole = ({"name": one, "kind": "number", "fill": None} if isinstance(one, str) else one for one in columns)
+        return cls("table", columns=tuple(whole))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example of x."""
+        if self.size is not None and self.channels is not None:
+            return (*self.size, self.channels)
+        return (sum(len(column.get("values", [0])) for column in self.columns or ()),)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        if self.size is not None:
+            return {"kind": self.kind, "size": list(self.size), "channels": self.channels}
+        return {"kind": self.kind, "columns": [dict(column) for column in self.columns or ()]}
+
+    @classmethod
+    def from_dict(cls, saved: Any) -> Inputs:
+        """The Inputs that :meth:`to_dict` wrote. Raises DataError where an entry is missing or damaged."""
+        try:
+            parts: dict[str, Any] = {n: tuple(part) if isinstance(part, list) else part for n, part in saved.items()}
+            return cls(**parts)
+        except (AttributeError, TypeError):
+            raise DataError(
+                f"Inputs: {saved!r:.200} describes neither images nor a table; train the model again"
+            ) from None
+
+    def read(self, path: str | os.PathLike[str]) -> np.ndarray:
+        """x (n, ...) float32 from one file: an image, n = 1, in [0, 1]; or every row of a CSV table.
+
+        The columns of a table are found by their names, in any order, and others, the target among them, are left
+        alone. A missing number becomes the mean of the training set where it did in training.
+
+        Raises DataError, naming the file with the line and the column, for what :func:`decode` or
+        :func:`~dlcore.data.read_csv` refuse, a column that is not there, text for a number, a missing cell that nothing
+        fills, and a category that was not there in training.
+        """
+        if self.size is not None and self.channels is not None:
+            x = decode(path, self.size, self.channels)[None].astype(np.float32)
+            x /= 255
+            return x
+        return self._rows(path)
+
+    def _rows(self, path: str | os.PathLike[str]) -> np.ndarray:
+        file = shown(path)
+        found = array("f")
+        with table_rows(path) as (header, _, rows):
+            takers = [self._taker(column, header, file) for column in self.columns or ()]
+            for line, cells in rows:
+                for place, take in takers:
+                    take(found, cells[place], line)
+        if not found:
+            raise DataError(f"{file}: there is no row below the header; at least one is expected")
+        return np.frombuffer(found, np.float32).reshape(-1, *self.shape)
+
+    def _taker(
+        self, column: Mapping[str, Any], header: list[str], file: str
+    ) -> tuple[int, Callable[[array[float], str, int], None]]:
+        """The column's place in the file, and what appends a cell's features."""
+        name = column["name"]
+        if name not in header:
+            names = ", ".join(name_of(other) for other in header[:20]) + (", ..." if len(header) > 20 else "")
+            raise DataError(
+                f"{file}: there is no column {name!r:.60}{did_you_mean(name, header)}, which the model needs; the "
+                f"columns are {names}"
+            )
+        label = f"{file}: column {name_of(name)}"
+        if column["kind"] == "number":
+            fill = column["fill"]
+
+            def take_number(found: array[float], cell: str, line: int) -> None:
+                value = fill if cell in MISSING else number(cell)
+                if value is None:
+                    what = f"{cell!r:.60} is not a number" if cell not in MISSING else "the cell is missing"
+                    raise DataError(
+                        f"{label}, line {line}: {what}; the model was trained on numbers here, without gaps"
+                    )
+                if too_large(value):
+                    raise DataError(f"{label}, line {line}: {cell!r:.60} is not finite in float32; mend the cell")
+                found.append(value)
+
+            return header.index(name), take_number
+        values = list(column["values"])
+        rows = {value: array("f", [value == other for other in values]) for value in values}
+
+        def take_category(found: array[float], cell: str, line: int) -> None:
+            known = rows.get("" if cell in MISSING else cell)
+            if known is None:
+                few = ", ".join(name_of(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
+                hint = did_you_mean(cell[:60], values)
+                raise DataError(f"{label}, line {line}: {cell!r:.60} is no known category{hint}; known are {few}")
+            found.extend(known)
+
+        return header.index(name), take_category
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_column(column: Any) -> bool:
+    if not isinstance(column, Mapping) or not isinstance(column.get("name"), str):
+        return False
+    if column.get("kind") == "number" and set(column) == {"name", "kind", "fill"}:
+        fill = column["fill"]
+        return fill is None or (isinstance(fill, int | float) and not isinstance(fill, bool) and not too_large(fill))
+    values = column.get("values")
+    return (
+        column.get("kind") == "category"
+        and set(column) == {"name", "kind", "values"}
+        and isinstance(values, list)
+        and bool(values)
+        and all(isinstance(value, str) for value in values)
+        and len(set(values)) == len(values)
+    )

@@ -1,0 +1,300 @@
+"""People's own data: a table, an archive of arrays or a folder of images, in three parts and ready to train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.dataset import Dataset, Splits, Task
+from dlcore.data.inputs import Inputs
+from dlcore.data.normalize import Normalizer
+from dlcore.data.readers import ImageFolder, read_folder, read_npz
+from dlcore.data.readers._columns import CATEGORIES
+from dlcore.data.readers._file import shown
+from dlcore.data.readers.table import open_table
+from dlcore.data.split import split_rows
+from dlcore.errors import ConfigError, DataError
+
+__all__ = ["TAKES", "open_path", "refuse_others"]
+
+TAKES = {
+    "table": ("target", "missing", "categorical", "task"),
+    "npz": ("task",),
+    "images": ("image_size", "color", "corrupt"),
+}
+"""By kind of data, the arguments of :func:`open_path` that it takes."""
+
+_WORDS = {"table": "a table (.csv or .tsv)", "npz": "an NPZ file", "images": "a folder of images"}
+_FRACTIONS = (0.6, 0.2, 0.2)
+_IMAGES = 10_000  # from which a normalizer of images takes its statistics
+_MEMORY = 512 << 20  # bytes of decoded pixels, over all parts
+
+
+def open_path(
+    path: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    normalize: bool = False,
+    seed: int = 0,
+    missing: str | None = None,
+    categorical: Sequence[str] | None = None,
+    task: str | None = None,
+    image_size: Sequence[int] | None = None,
+    color: str | None = None,
+    corrupt: str | None = None,
+) -> Splits:
+    """Data from a path, in three parts: 60-20-20, in proportion of the classes where there are classes.
+
+    ================  ================================================================================================
+    ``.csv .tsv``     a table, see :func:`~dlcore.data.read_csv`; with ``missing="mean"`` the mean of the training rows
+    ``.npz``          x and y, see :func:`~dlcore.data.read_npz`. Whole numbers in y are classes, others are to be
+                      predicted; x of uint8 and three axes or four is taken for images and becomes float32 in [0, 1]
+    a folder          of images, one folder per class, see :func:`~dlcore.data.read_folder`. Where it has the folders
+                      ``train`` and ``test``, each with the same classes, and ``dev`` or ``val``, these are the parts;
+                      without a dev set a fifth of the training images, 5,000 at most, are drawn for it
+    ================  ================================================================================================
+
+    normalize : bring each feature of x (images: each channel) to mean 0 and standard deviation 1 by the statistics of
+        the training part alone; for a folder of images by 10,000 training images at most, evenly spaced. Whole numbers
+        with lengths, which are words, stay as they are.
+    seed : of the split
+    target, missing, categorical, task : of a table; an NPZ takes task too
+    image_size, color, corrupt : of a folder of images, where ``read_folder`` calls them size, color and corrupt; one
+        number of image_size stands for both
+
+    Raises DataError for what the readers refuse, for y of an NPZ that is not one target per example, for parts with
+    other classes than ``train``, and for a path that is none of these; ConfigError for an argument that the kind of
+    data does not take.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "line.csv"
+    >>> _ = file.write_text("a,b\\n" + "".join(f"{i},{2 * i}\\n" for i in range(10)))
+    >>> data = open_path(file)
+    >>> data.task, data.features, len(data.train), len(data.dev), len(data.test)
+    ('regression', ('a',), 6, 2, 2)
+    """
+    path = Path(os.path.expanduser(path))
+    kind = _kind(path)
+    given = {
+        "target": target, "missing": missing, "categorical": categorical, "task": task, "image_size": image_size,
+        "color": color, "corrupt": corrupt,
+    }  # fmt: skip
+    refuse_others(given, TAKES[kind], f"is {shown(path)}, {_WORDS[kind]}")
+    if kind == "table":
+        return _table(path, target, normalize, seed, missing or "refuse", tuple(categorical or ()), task)
+    if kind == "npz":
+        return _npz(path, normalize, seed, task)
+    return _images(path, normalize, seed, image_size, color, corrupt or "stop")
+
+
+def refuse_others(given: dict[str, Any], takes: Sequence[str], reason: str) -> None:
+    """Raise ConfigError where an argument is given that the data do not take; ``reason`` says what they are."""
+    for name, value in given.items():
+        if value is not None and name not in takes:
+            takers = " or ".join(_WORDS[kind] for kind, names in TAKES.items() if name in names)
+            raise ConfigError(f"{name} goes with {takers}, but data {reason}; leave {name} out")
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "images"
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return "table"
+    if suffix == ".npz":
+        return "npz"
+    found = f"ends in {shown(suffix) or 'nothing'}" if path.exists() else "is not there"
+    raise DataError(f"{shown(path)}: {found}, but a folder of images, a .csv, a .tsv or an .npz file is expected")
+
+
+def _name(path: Path) -> str:
+    return shown(path.resolve().stem or "data")
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+def _table(
+    path: Path,
+    target: str | None,
+    normalize: bool,
+    seed: int,
+    missing: str,
+    categorical: Sequence[str],
+    task: str | None,
+) -> Splits:
+    opened = open_table(path, target, categorical=categorical, missing=missing, task=task)
+    parts = _rows(path, len(opened), seed, opened.y, opened.task)
+    table = opened.table(training=parts[0])
+    left_out = f", {table.dropped:,} with missing cells left out" if table.dropped else ""
+    return _splits(
+        path,
+        [table.data[rows] for rows in parts],
+        normalize,
+        task=table.task,
+        classes=table.classes,
+        features=table.features,
+        source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {shown(table.target)} is to be predicted",
+        inputs=Inputs.table(table.columns),
+    )
+
+
+def _rows(path: Path, n: int, seed: int, y: np.ndarray, task: str) -> list[np.ndarray]:
+    """The positions of the three parts."""
+    labels = None if task == "regression" else y.reshape(n).astype(np.int64)
+    try:
+        return split_rows(n, _FRACTIONS, seed, labels)
+    except DataError as error:
+        raise DataError(f"{shown(path)}: {error}") from None
+
+
+def _splits(path: Path, parts: Sequence[Dataset], normalize: bool, **known: Any) -> Splits:
+    normalizer = Normalizer.fit(parts[0]) if normalize else None
+    train, dev, test = (part if normalizer is None else normalizer.apply(part) for part in parts)
+    return Splits(train=train, dev=dev, test=test, name=_name(path), normalizer=normalizer, **known)
+
+
+# Archives of arrays --------------------------------------------------------------------------------------------------
+
+
+def _npz(path: Path, normalize: bool, seed: int, task: str | None) -> Splits:
+    data = read_npz(path)
+    chosen, classes, y = _targets(shown(path), data.y, task)
+    x, inputs = data.x, None
+    if x.dtype == np.uint8 and x.ndim in (3, 4) and data.lengths is None:
+        x = x.reshape(*x.shape[:3], -1).astype(np.float32)  # (N, H, W) -> (N, H, W, 1)
+        x /= 255
+        inputs = Inputs.images(x.shape[1:3], x.shape[3]) if x.shape[3] in (1, 3) else None
+    words = data.lengths is not None and x.dtype.kind in "iub"
+    if not words:
+        with np.errstate(over="ignore"):
+            x = x.reshape(len(x), -1) if x.ndim == 1 else x
+            x = x.astype(np.float32)  # float64 beyond float32 is found by Dataset
+    try:
+        data = Dataset(x, y, data.lengths)
+    except DataError as error:
+        raise DataError(f"{shown(path)}: {error}") from None
+    parts = [data[rows] for rows in _rows(path, len(data), seed, y, chosen)]
+    return _splits(
+        path,
+        parts,
+        normalize and not words,
+        task=chosen,
+        classes=classes,
+        source=f"{shown(path)}, {len(data):,} examples of shape {data.shape}",
+        inputs=inputs,
+    )
+
+
+def _targets(name: str, y: Any, task: str | None) -> tuple[Task, tuple[str, ...] | None, np.ndarray]:
+    """task, classes and y as a loss takes it."""
+    if y.size != len(y):
+        raise DataError(f"{name}: y has shape {y.shape}, but one target per example is expected, (N,) or (N, 1)")
+    y = y.reshape(-1)
+    if task is None:
+        task = "classification" if y.dtype.kind in "iub" else "regression"
+    if task == "regression":
+        with np.errstate(over="ignore"):
+            return "regression", None, y.astype(np.float32)[:, None]
+    whole = y == np.floor(y) if y.dtype.kind == "f" else np.ones(len(y), bool)
+    limit = 2 if task == "binary" else CATEGORIES
+    wrong = np.flatnonzero(~whole | (y < 0) | (y >= limit))
+    if len(wrong):
+        first = wrong[0]
+        raise DataError(f"{name}: y[{first}] is {y[first]}, but {task} takes whole numbers from 0 to {limit - 1:,}")
+    if not y.any():
+        raise DataError(f"{name}: y is 0 throughout, but at least two classes are expected; choose another target")
+    if task == "binary":
+        return "binary", ("0", "1"), y.astype(np.float32)[:, None]
+    labels = y.astype(np.int64)
+    return "classification", tuple(map(str, range(int(labels.max()) + 1))), labels
+
+
+# Folders of images ---------------------------------------------------------------------------------------------------
+
+
+def _images(
+    path: Path, normalize: bool, seed: int, size: Sequence[int] | None, color: str | None, corrupt: str
+) -> Splits:
+    if size is not None and len(size) not in (1, 2):
+        raise ConfigError(f"image_size is {tuple(size)} but one or two numbers are expected, such as 64 or 48 64")
+    wanted = None if size is None else (size[0], size[-1])
+    train, dev, test = _parts(path, wanted, color, corrupt, seed)
+    pictures = len(train) + len(dev) + len(test)
+    inputs, classes = Inputs.images(train.shape[:2], train.shape[2]), train.classes
+    normalizer = None
+    if normalize:
+        normalizer = _statistics(train)
+        train, dev, test = (part.normalized(normalizer) for part in (train, dev, test))
+    height, width, channels = train.shape
+    colour = "grey" if channels == 1 else "in colour"
+    return Splits(
+        train=train,
+        dev=dev,
+        test=test,
+        name=_name(path),
+        task="classification",
+        classes=classes,
+        source=f"{shown(path)}, {pictures:,} images, {height} × {width}, {colour}",
+        normalizer=normalizer,
+        inputs=inputs,
+    )
+
+
+def _parts(
+    path: Path, size: tuple[int, int] | None, color: str | None, corrupt: str, seed: int
+) -> tuple[ImageFolder, ImageFolder, ImageFolder]:
+    if not (_has_folders(path / "train") and _has_folders(path / "test")):
+        folder = read_folder(path, size=size, color=color, corrupt=corrupt, memory=_MEMORY)
+        train, dev, test = (folder[rows] for rows in _rows(path, len(folder), seed, folder.y, "classification"))
+        return train, dev, test
+    given = [name for name in ("dev", "val") if (path / name).is_dir()]
+    if len(given) == 2:
+        raise DataError(f"{shown(path)}: there are the folders dev and val, but one of them is expected; take one out")
+    train = read_folder(path / "train", size=size, color=color, corrupt=corrupt, memory=_MEMORY)
+    others = []
+    left = _MEMORY - train.memory
+    for name in (*given, "test"):
+        part = read_folder(
+            path / name,
+            size=(train.shape[0], train.shape[1]),
+            color="grey" if train.shape[2] == 1 else "rgb",
+            corrupt=corrupt,
+            memory=left,
+        )
+        left -= part.memory
+        if part.classes != train.classes:
+            odd = sorted(set(part.classes) ^ set(train.classes))[0]
+            where, lacks = (name, "train") if odd in part.classes else ("train", name)
+            raise DataError(
+                f"{shown(path)}: the class {shown(odd)} is in {where} but not in {lacks}; give both the same"
+            )
+        others.append(part)
+    if given:
+        return train, others[0], others[1]
+    share = min(max(len(train) // 5, 1), 5000) / len(train)
+    train_rows, dev_rows = split_rows(len(train), (1 - share, share), seed, train.y)
+    return train[train_rows], train[dev_rows], others[0]
+
+
+def _has_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
+
+
+def _statistics(train: ImageFolder) -> Normalizer:
+    """The Normalizer of at most 10,000 evenly spaced images, exact for these: counts of bytes, then float64."""
+    n = len(train)
+    chosen = np.linspace(0, n - 1, min(n, _IMAGES)).astype(np.int64)
+    counts = np.zeros((train.shape[2], 256), np.int64)
+    for first in range(0, len(chosen), 64):
+        pixels = train.bytes_at(chosen[first : first + 64])
+        for channel, count in enumerate(counts):
+            count += np.bincount(pixels[..., channel].reshape(-1), minlength=256)
+    values = np.arange(256) / 255
+    mean = counts @ values / counts.sum(axis=1)
+    variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / counts.sum(axis=1)
+    return Normalizer(mean, np.where(variance > 0, np.sqrt(variance), 1.0))

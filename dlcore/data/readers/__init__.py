@@ -1,0 +1,12 @@
+"""Readers of files from elsewhere: everything in them is checked, and what is wrong is said with the file's name.
+
+A reader ends in one of two ways: it gives arrays, or it raises a DataError of one line that names the file and the
+place in it. Each states how much memory it may take, and refuses a file that announces more before it takes any.
+"""
+
+from dlcore.data.readers.idx import read_idx
+from dlcore.data.readers.images import ImageFolder, decode, read_folder
+from dlcore.data.readers.npz import read_npz
+from dlcore.data.readers.table import Table, read_csv
+
+__all__ = ["ImageFolder", "Table", "decode", "read_csv", "read_folder", "read_idx", "read_npz"]

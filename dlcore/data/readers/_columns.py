@@ -1,0 +1,115 @@
+"""The columns of a table, cell by cell: numbers and words side by side until it is known which a column holds."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+from dlcore.data.readers._rows import MISSING, name_of, number, too_large
+from dlcore.errors import DataError
+
+__all__ = ["CATEGORIES", "Column", "ordered"]
+
+CATEGORIES = 1000  # different values that a column of categories, or a target of classes, may have
+_NUMERIC_SHARE = 0.9  # from here on, text among numbers is a mistake in the file and not a category
+
+
+class Column:
+    """One column as it is read: 12 bytes a cell, and at most CATEGORIES words.
+
+    numbers : of each row; NaN where the cell is missing or holds text
+    codes : of each row, a position in ``words``, −1 where missing; both are given up beyond CATEGORIES words
+    """
+
+    def __init__(self, name: str, file: str) -> None:
+        self.name = name
+        self.label = f"{file}: column {name_of(name)}"
+        self.numbers = array("d")
+        self.codes = array("i")
+        self.words: dict[str, int] | None = {}
+        self.n_text = self.n_missing = 0
+        self.first_text: tuple[int, str] | None = None
+        self.first_missing: int | None = None
+        self.too_large: tuple[int, str] | None = None
+
+    def add(self, cell: str, line: int) -> None:
+        """Take the next row's cell, stripped."""
+        if cell in MISSING:
+            self.numbers.append(np.nan)
+            self.n_missing += 1
+            self.first_missing = self.first_missing or line
+            if self.words is not None:
+                self.codes.append(-1)
+            return
+        value = number(cell)
+        if value is None:
+            self.n_text += 1
+            self.first_text = self.first_text or (line, cell)
+            value = np.nan
+        elif too_large(value):
+            self.too_large = self.too_large or (line, cell)
+        self.numbers.append(value)
+        if self.words is not None:
+            self.codes.append(self.words.setdefault(cell, len(self.words)))
+            if len(self.words) > CATEGORIES:
+                self.words, self.codes = None, array("i")
+
+    @property
+    def present(self) -> int:
+        return len(self.numbers) - self.n_missing
+
+    def missing(self) -> np.ndarray:
+        """(N,) bool."""
+        if self.words is None:
+            return np.isnan(self.values()) if self.first_text is None else self.categories()[0] < 0
+        return np.frombuffer(self.codes, np.intc) < 0
+
+    def is_numeric(self, remedy: str) -> bool:
+        """Whether every present cell is a number.
+
+        Raises DataError where nearly every one is, with ``remedy`` for a column that is meant as text.
+        """
+        if self.first_text is None:
+            return True
+        share = 1 - self.n_text / self.present
+        if share >= _NUMERIC_SHARE:
+            line, cell = self.first_text
+            raise DataError(
+                f"{self.label}, line {line}: {cell!r:.60} is not a number, as {self.present - self.n_text:,} of "
+                f"{self.present:,} cells are; mend the cell, or {remedy}"
+            )
+        return False
+
+    def values(self) -> np.ndarray:
+        """(N,) float64, NaN where missing. Raises DataError for numbers that have no place in float32."""
+        if self.too_large:
+            line, cell = self.too_large
+            raise DataError(f"{self.label}, line {line}: {cell!r:.60} is not finite in float32; mend the cell")
+        return np.frombuffer(self.numbers, np.float64) if self.numbers else np.empty(0)
+
+    def categories(self) -> tuple[np.ndarray, list[str]]:
+        """(N,) positions, −1 where missing, in the sorted words; numbers in their order, and then names by theirs.
+
+        Raises DataError for too many.
+        """
+        if self.words is None:
+            raise DataError(
+                f"{self.label} has more than {CATEGORIES:,} different values, too many for categories; take it out"
+            )
+        words = sorted(self.words, key=ordered)
+        place = np.empty(len(words) + 1, np.int64)
+        place[-1] = -1
+        for rank, word in enumerate(words):
+            place[self.words[word]] = rank
+        return place[np.frombuffer(self.codes, np.intc) if self.codes else np.empty(0, np.intc)], words
+
+
+def ordered(word: str) -> tuple[float, str]:
+    """The key by which names are sorted: numbers by value, before all others.
+
+    >>> sorted(["b", "10", "9", "a"], key=ordered)
+    ['9', '10', 'a', 'b']
+    """
+    value = number(word)
+    return (float("inf") if value is None else value, word)

@@ -1,0 +1,182 @@
+"""One picture from a file: whatever its size and mode, bytes of one size come out.
+
+Everything that a damaged file can do to a decoder ends here, in a DataError that names the file. Pillow's own limit on
+pixels is a global setting that warns; the files are opened by its readers of each format instead, which do not look at
+it, and their size is checked before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from dlcore.data.readers._file import opened, shown
+from dlcore.errors import DataError
+
+__all__ = ["PIXELS", "SUFFIXES", "decode", "look"]
+
+PIXELS = 120_000_000  # of one picture
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+_MARKS: tuple[tuple[bytes, type[ImageFile]], ...] = (
+    (b"\x89PNG\r\n\x1a\n", PngImageFile),
+    (b"\xff\xd8\xff", JpegImageFile),
+    (b"GIF8", GifImageFile),
+    (b"BM", BmpImageFile),
+    (b"RIFF", WebPImageFile),
+)
+_LARGE = 16_000_000  # pixels; of pictures above it one is decoded at a time, by whichever thread
+_ONE_LARGE = threading.Lock()
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TO_BYTES = ((np.arange(1 << 16) * 255 + 32767) // 65535).astype(np.uint8)  # 16-bit grey, scaled and rounded
+
+
+def decode(path: str | os.PathLike[str], size: tuple[int, int], channels: int, *, pixels: int = PIXELS) -> np.ndarray:
+    """One picture as bytes: (H, W, C) uint8, H × W being ``size`` and C ``channels``, 1 for grey and 3 for colour.
+
+    pixels : the most that a picture may have, 120 million unless given
+
+    PNG, JPEG, BMP, GIF (its first frame) and WEBP are told by the content, not by the file's name. The picture is
+    turned as its EXIF orientation says, cut in the middle to the proportions of ``size``, and scaled (bilinear,
+    averaged over the pixels that one pixel replaces). Transparent pixels are laid on white, 16-bit grey is scaled to 8
+    bits, and colour becomes grey by 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). A JPEG of more than four times the size
+    is decoded at a half, a quarter or an eighth of its own.
+
+    A picture takes up to 12 bytes a pixel while it is decoded, a JPEG as a rule far fewer; of pictures above 16 million
+    pixels one is decoded at a time.
+
+    Raises DataError, naming the file, where it is missing, no picture, damaged, cut short, or has too many pixels.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "grey.png"
+    >>> Image.new("L", (40, 20), 7).save(file)
+    >>> decode(file, (4, 4), 3).shape
+    (4, 4, 3)
+    """
+    with _picture(path, pixels) as image, _ONE_LARGE if _pixels(image) > _LARGE else nullcontext():
+        height, width = size
+        orientation = _orientation(image)
+        if orientation >= 5:  # turned by a quarter at the end
+            height, width = width, height
+        scale = max(height / image.height, width / image.width)
+        if isinstance(image, JpegImageFile):
+            wanted = (math.ceil(2 * scale * image.width), math.ceil(2 * scale * image.height))
+            image.draft("L" if channels == 1 else "RGB", wanted)
+        small = _scaled(_plain(image), height, width)
+        if orientation in _TURNS:
+            small = small.transpose(_TURNS[orientation])
+        flat = small.convert("L" if channels == 1 else "RGB")
+        return np.array(flat, np.uint8).reshape(*size, channels)
+
+
+def look(path: str | os.PathLike[str], *, pixels: int = PIXELS) -> tuple[tuple[int, int], int]:
+    """The size (H, W) of a picture as it stands upright and its channels, 1 for grey and 3 for colour."""
+    with _picture(path, pixels) as image:
+        size = (image.height, image.width) if _orientation(image) < 5 else (image.width, image.height)
+        return size, 1 if image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;") else 3
+
+
+@contextmanager
+def _picture(path: str | os.PathLike[str], pixels: int) -> Iterator[ImageFile]:
+    """An open picture for a ``with`` statement, inside which every failure of the decoder becomes a DataError."""
+    name = shown(path)
+    with opened(path) as file:
+        try:
+            with _reader(file, name) as image:
+                if not 0 < _pixels(image) <= pixels:
+                    raise DataError(
+                        f"{name}: the picture has {image.width:,} × {image.height:,} pixels, but 1 to {pixels:,} are "
+                        "read; scale it down, or leave it out"
+                    )
+                yield image
+        except DataError:
+            raise
+        except (
+            Exception
+        ) as error:  # Pillow raises a score of kinds on damaged files, struct.error and KeyError among them
+            reason = shown(" ".join(str(error).split())) or type(error).__name__
+            raise DataError(f"{name}: the picture is damaged or cut short ({reason:.120}); get it again") from error
+
+
+def _reader(file: BinaryIO, name: str) -> ImageFile:
+    start = file.read(16)
+    file.seek(0)
+    for mark, reader in _MARKS:
+        if start.startswith(mark) and (mark != b"RIFF" or start[8:12] == b"WEBP"):
+            return reader(file)
+    raise DataError(
+        f"{name}: no picture: it starts with {start[:8].hex(' ') or 'nothing'}, expected PNG, JPEG, BMP, GIF or WEBP"
+    )
+
+
+def _pixels(image: ImageFile) -> int:
+    return image.width * image.height
+
+
+def _orientation(image: ImageFile) -> int:
+    """The EXIF orientation, 1 to 8; 1, upright, where the EXIF data is missing or damaged: the pixels may be sound."""
+    if isinstance(image, PngImageFile):
+        image.load()  # its EXIF data may stand behind the pixels
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The picture in a mode that can be scaled: palettes resolved, 16 bits made 8."""
+    image.load()
+    if image.mode == "I" or image.mode.startswith("I;"):
+        return Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.mode == "PA" or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image.convert({"1": "L", "P": "RGB"}[image.mode]) if image.mode in ("1", "P") else image
+
+
+def _eight_bits(grey: np.ndarray) -> np.ndarray:
+    """16-bit grey (H, W) as uint8, block by block: an index takes 8 bytes."""
+    out = np.empty(grey.shape, np.uint8)
+    flat, source = out.reshape(-1), grey.reshape(-1)
+    for first in range(0, len(flat), 1 << 20):
+        flat[first : first + (1 << 20)] = _TO_BYTES[np.clip(source[first : first + (1 << 20)], 0, 65535)]
+    return out
+
+
+def _scaled(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The middle of the picture, of the proportions asked for, in the size asked for, on white."""
+    scale = max(height / image.height, width / image.width)
+    left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+    box = (
+        max(left, 0.0),
+        max(top, 0.0),
+        min(left + width / scale, image.width),
+        min(top + height / scale, image.height),
+    )
+    small = image.resize((width, height), Image.Resampling.BILINEAR, box)
+    if small.mode in ("LA", "La", "RGBA", "RGBa"):
+        small = small.convert("RGBA")
+        small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
+    return small

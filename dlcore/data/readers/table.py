@@ -1,0 +1,316 @@
+"""Tables from CSV files: numbers as they are, names as one-hot columns, and one column as the target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.dataset import Dataset, Task
+from dlcore.data.readers._columns import CATEGORIES, Column
+from dlcore.data.readers._file import shown
+from dlcore.data.readers._rows import LIMIT, name_of, table_rows
+from dlcore.errors import ConfigError, DataError
+from dlcore.recorded import did_you_mean
+
+__all__ = ["Table", "open_table", "read_csv"]
+
+_CHOICES = {
+    "missing": ("refuse", "drop", "mean"),
+    "task": ("classification", "binary", "regression", None),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table:
+    """What :func:`read_csv` gives.
+
+    data : x (N, features) float32 and y
+    features : the names of x's columns; a category has one per value, such as "colour=red"
+    target : the name of the column that became y
+    task : "classification", "binary" or "regression"
+    classes : the names of the classes in the order of their labels; None for a regression
+    columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
+    dropped : rows that were left out because a cell was missing
+    """
+
+    data: Dataset
+    features: tuple[str, ...]
+    target: str
+    task: Task
+    classes: tuple[str, ...] | None
+    columns: list[dict[str, Any]]
+    dropped: int
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    *,
+    categorical: Collection[str] = (),
+    missing: str = "refuse",
+    task: str | None = None,
+    limit: int = LIMIT,
+) -> Table:
+    """Read a table with a header line from a CSV file in UTF-8, with or without a byte order mark.
+
+    target : the name of the column to predict; None takes the last one
+    categorical : names of columns of numbers that stand for categories
+    missing : what to do about cells that are empty or hold NA, NaN, nan, null or ?. "refuse" raises an error; "drop"
+        leaves their rows out; "mean" fills numbers with the mean of the column's other cells and makes a category of
+        its own, "", of missing names. A missing target cannot be filled.
+    task : "classification", y (N,) int64; "binary", y (N, 1) float32 of 0 and 1; "regression", y (N, 1) float32; None
+        takes "classification" where the target is text, else "regression"
+    limit : bytes of the file, 1 GiB unless given; x may have four times as many, and reading takes at most twelve
+        times as many beside it
+
+    The delimiter is a comma, a semicolon or a tab, whichever makes most columns of the header line. A column whose
+    every present cell is a number is one feature; any other column is a category, one feature of 0 or 1 for each of its
+    values, in sorted order. Classes are sorted too, numbers by value. Blank lines do not count.
+
+    Raises DataError, naming the file with the line (the header is line 1) and the column, for a file that is no table
+    or not in UTF-8, a header with an empty or repeated name or none at all, rows of another length, text in a column
+    of which nine cells in ten are numbers, numbers that float32 does not hold, missing cells as said above, more than
+    1,000 different values of a category, and a target that is not there or does not suit the task; ConfigError for
+    another word than those above.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "fruit.csv"
+    >>> _ = file.write_text("weight,colour,fruit\\n120,red,apple\\n7,red,cherry\\n130,green,apple\\n")
+    >>> table = read_csv(file)
+    >>> table.features, table.classes
+    (('weight', 'colour=green', 'colour=red'), ('apple', 'cherry'))
+    >>> table.data.x.tolist(), table.data.y.tolist()
+    ([[120.0, 0.0, 1.0], [7.0, 0.0, 1.0], [130.0, 1.0, 0.0]], [0, 1, 0])
+
+    Source: RFC 4180, "Common format and MIME type for comma-separated values", 2005.
+    """
+    return open_table(path, target, categorical=categorical, missing=missing, task=task, limit=limit).table()
+
+
+def open_table(
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    *,
+    categorical: Collection[str] = (),
+    missing: str = "refuse",
+    task: str | None = None,
+    limit: int = LIMIT,
+) -> OpenTable:
+    """The table before its gaps are filled, so that they can be filled by the means of the training rows alone; the
+    arguments and errors of :func:`read_csv`."""
+    for name, value in (("missing", missing), ("task", task)):
+        if value not in _CHOICES[name]:
+            words = ", ".join(str(word) for word in _CHOICES[name])
+            raise ConfigError(f"read_csv: {name} is {value!r} but one of {words} is expected")
+    file = shown(path)
+    with table_rows(path, limit) as (header, delimiter, rows):
+        target = _checked_names(file, header, target, categorical)
+        columns = [Column(name, file) for name in header]
+        n = 0
+        for line, cells in rows:
+            n += 1
+            for column, cell in zip(columns, cells, strict=True):
+                column.add(cell, line)
+    if not n:
+        raise DataError(f"{file}: there is no row below the header; at least one is expected")
+    if delimiter != ",":
+        _refuse_decimal_commas(columns)
+    return OpenTable(file, columns, target, frozenset(categorical), missing, task, limit)
+
+
+class OpenTable:
+    """The columns of a table, typed and with its missing rows dropped, but with its gaps not yet filled.
+
+    y, task, classes : as in :class:`Table`
+    dropped : rows left out
+    """
+
+    def __init__(
+        self,
+        file: str,
+        columns: Sequence[Column],
+        target: str,
+        categorical: Collection[str],
+        missing: str,
+        task: str | None,
+        limit: int,
+    ) -> None:
+        self.task: Task
+        self.file = file
+        self.target = target
+        self._fill = missing == "mean"
+        self._limit = 4 * limit
+        goal = next(column for column in columns if column.name == target)
+        self._inputs = [column for column in columns if column is not goal]
+        numbers = {
+            column.name: column.values()
+            for column in self._inputs
+            if column.name not in categorical and column.is_numeric(f"name {name_of(column.name)} in categorical")
+        }
+        names = {column.name: column.categories() for column in self._inputs if column.name not in numbers}
+        gaps = {name: np.isnan(values) for name, values in numbers.items()}
+        gaps |= {name: places < 0 for name, (places, _) in names.items()}
+        rows = self._kept(columns, goal, gaps, missing)
+        self._numbers = {name: values[rows] for name, values in numbers.items()}
+        self._names = {name: _with_gaps(places[rows], words) for name, (places, words) in names.items()}
+        self.task, self.classes, self.y = _targets(goal, rows, task)
+        self.dropped = len(goal.numbers) - len(self.y)
+        self._check_size()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def table(self, training: np.ndarray | None = None) -> Table:
+        """The Table; gaps are filled by the mean of the rows ``training``, positions, or of all rows.
+
+        Raises DataError for a column without a single number among them.
+        """
+        x = np.zeros((len(self), self._width()), np.float32)
+        features: list[str] = []
+        columns: list[dict[str, Any]] = []
+        for column in self._inputs:
+            name, first = column.name, len(features)
+            if name in self._numbers:
+                values, fill = self._numbers[name], self._mean(column, training)
+                x[:, first] = values if fill is None else np.where(np.isnan(values), fill, values)
+                features.append(name)
+                columns.append({"name": name, "kind": "number", "fill": fill})
+            else:
+                places, words = self._names[name]
+                x[np.arange(len(x)), first + places] = 1
+                features += [f"{name}={word}" for word in words]
+                columns.append({"name": name, "kind": "category", "values": list(words)})
+        return Table(
+            data=Dataset(x, self.y),
+            features=tuple(features),
+            target=self.target,
+            task=self.task,
+            classes=self.classes,
+            columns=columns,
+            dropped=self.dropped,
+        )
+
+    def _kept(self, columns: Sequence[Column], goal: Column, gaps: dict[str, np.ndarray], missing: str) -> np.ndarray:
+        """The positions of the rows to keep. Raises DataError as ``missing`` has it."""
+        found = [column for column in columns if column.n_missing and (missing != "mean" or column is goal)]
+        if found and missing != "drop":
+            first = min(found, key=lambda column: column.first_missing or 0)
+            count = sum(column.n_missing for column in found)
+            cells = "the only one" if count == 1 else f"the first of {count:,} missing cells"
+            remedy = "drop" if goal in found else "drop or mean"
+            raise DataError(
+                f"{first.label}, line {first.first_missing}: the {'target' if first is goal else 'cell'} is missing, "
+                f"{cells}; mend the file, or set missing to {remedy}"
+            )
+        keep = ~goal.missing()
+        for column in found:
+            if column is not goal:
+                keep &= ~gaps[column.name]
+        if not keep.any():
+            most = max(found, key=lambda column: column.n_missing)
+            raise DataError(
+                f"{most.label} is missing in {most.n_missing:,} rows, and no row is left; take it out, or set missing "
+                "to mean"
+            )
+        return np.flatnonzero(keep)
+
+    def _mean(self, column: Column, training: np.ndarray | None) -> float | None:
+        if not self._fill:
+            return None
+        values = self._numbers[column.name] if training is None else self._numbers[column.name][training]
+        present = values[~np.isnan(values)]
+        if not len(present):
+            where = "at all" if training is None else "in the training set"
+            raise DataError(f"{column.label} holds no number {where}, so that there is no mean; take the column out")
+        return float(present.mean())
+
+    def _width(self) -> int:
+        return len(self._numbers) + sum(len(words) for _, words in self._names.values())
+
+    def _check_size(self) -> None:
+        if not self._inputs:
+            raise DataError(
+                f"{self.file}: the only column is the target {name_of(self.target)}; add a column to learn from"
+            )
+        size = len(self) * self._width() * 4
+        if size > self._limit:
+            widest = max(self._names, key=lambda name: len(self._names[name][1]), default="")
+            reason = f"; column {name_of(widest)} alone makes {len(self._names[widest][1]):,}" if widest else ""
+            raise DataError(
+                f"{self.file}: {len(self):,} rows with {self._width():,} features take {size:,} bytes, but at most "
+                f"{self._limit:,} are taken{reason}"
+            )
+
+
+def _checked_names(file: str, header: list[str], target: str | None, categorical: Collection[str]) -> str:
+    """The target's name."""
+    if target is not None and target not in header:
+        few = ", ".join(name_of(name) for name in header[:20]) + (", ..." if len(header) > 20 else "")
+        raise DataError(
+            f"{file}: there is no column {target!r:.60}{did_you_mean(target, header)}; the columns are {few}"
+        )
+    target = header[-1] if target is None else target
+    for name in categorical:
+        if name not in header:
+            raise DataError(f"{file}: categorical names {name!r:.60}, which is no column{did_you_mean(name, header)}")
+        if name == target:
+            raise DataError(f"{file}: categorical names the target {name_of(name)}; set task to classification instead")
+    return target
+
+
+def _with_gaps(places: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[str]]:
+    """With missing names as the first category, "", where there are any."""
+    return (places + 1, ["", *words]) if (places < 0).any() else (places, words)
+
+
+def _targets(goal: Column, rows: np.ndarray, task: str | None) -> tuple[Task, tuple[str, ...] | None, np.ndarray]:
+    """task, classes and y of the rows."""
+    classes = task in ("classification", "binary")
+    numeric = goal.first_text is None if classes else goal.is_numeric("set task to classification")
+    if not classes and numeric:
+        return "regression", None, goal.values()[rows].astype(np.float32)[:, None]
+    if task == "regression" and goal.first_text is not None:
+        line, cell = goal.first_text
+        raise DataError(f"{goal.label}, line {line}: {cell!r:.60} is not a number, as a regression's target must be")
+    labels, names = _numbered(goal, rows) if numeric else _named(goal, rows)
+    if len(names) < 2 or (task == "binary" and len(names) != 2):
+        expected = "two" if task == "binary" else "at least two"
+        found = ", ".join(name_of(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+        raise DataError(
+            f"{goal.label} has the values {found}, but {expected} classes are expected; choose another target"
+        )
+    if task == "binary":
+        return "binary", names, labels.astype(np.float32)[:, None]
+    return "classification", names, labels
+
+
+def _named(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    places, words = goal.categories()
+    found, labels = np.unique(places[rows], return_inverse=True)
+    return labels, tuple(words[place] for place in found)
+
+
+def _numbered(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    values = goal.values()[rows]
+    found, labels = np.unique(values, return_inverse=True)
+    odd = found[found != np.floor(found)]
+    if len(odd):
+        raise DataError(
+            f"{goal.label} holds {odd[0]:g}, but classes are names or whole numbers; set task to regression"
+        )
+    if len(found) > CATEGORIES:
+        raise DataError(f"{goal.label} has {len(found):,} different values, more than {CATEGORIES:,} classes")
+    return labels, tuple(f"{value:.0f}" for value in found)
+
+
+def _refuse_decimal_commas(columns: Sequence[Column]) -> None:
+    """Where semicolons stand between the cells, 3,5 is a number to its writer, and not a name."""
+    for column in columns:
+        line, cell = column.first_text or (0, "")
+        whole, comma, part = cell.lstrip("+-").partition(",")
+        if comma and whole.isdecimal() and part.isdecimal():
+            raise DataError(f"{column.label}, line {line}: {cell!r:.60} has a decimal comma; write points")
