@@ -13,9 +13,21 @@ from dlcore.version import __version__
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
+    from dlcore.report import Report
     from dlcore.train import Trainer
 
-__all__ = ["about_data", "about_model", "about_test", "about_training", "model_name", "report", "unit"]
+__all__ = [
+    "about_data",
+    "about_model",
+    "about_test",
+    "about_training",
+    "model_name",
+    "report",
+    "results",
+    "table",
+    "table_of",
+    "unit",
+]
 
 
 def unit(data: Splits) -> str:
@@ -105,33 +117,47 @@ def table(rows: list[list[str]], left: int = 0) -> list[str]:
     ]
 
 
-def report(lines: list[str], settings: Config, trainer: Trainer) -> str:
-    """All that was printed, where it ran, the layers, the epochs as a table, and the settings."""
-    blocks = {
-        "Result": [line for line in lines if not line.startswith("epoch ")],  # those are in the table
-        "Environment": [f"{name}: {value}" for name, value in _environment().items()],
-        "Layers": [trainer.model.summary()],
-        "Epochs": _epochs(trainer),
-        "Settings": [dump(settings).rstrip()],
-    }
-    head = f"dlcore {__version__}, run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    parts = [head, *("\n".join([title, "-" * len(title), *body]) for title, body in blocks.items())]
-    return "\n\n".join(parts) + "\n"
+def report(
+    name: str,
+    lines: list[str],
+    settings: Config,
+    trainer: Trainer,
+    data: Splits,
+    results: dict[str, dict[str, float]],
+    timing: dict[str, float],
+) -> Report:
+    """All that the report of a run says: what was printed, what was measured, where it errs, and where it ran.
+
+    Where it errs is looked up in the development set: the test set is for the final figure alone (notes 2.1).
+    """
+    from dlcore.report import Report, examine
+
+    history = trainer.history
+    classes = None if data.classes is None else list(data.classes)
+    return Report(
+        title=name,
+        lines=[line for line in lines if not line.startswith(("epoch ", "test ", "report: "))],
+        settings=dump(settings),
+        environment=_environment(),
+        summary=trainer.model.summary(),
+        history=history,
+        best_epoch=history.best_epoch,
+        stopped_epoch=history.stopped_epoch,
+        results=results,
+        examination=examine(trainer, data.dev, classes, normalizer=data.normalizer),
+        classes=classes,
+        timing=timing,
+    )
 
 
 def _environment() -> dict[str, str]:
     import numpy
 
     return {
+        "dlcore": __version__,
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "system": platform.platform(),
         "processors": str(os.cpu_count()),
     }
-
-
-def _epochs(trainer: Trainer) -> list[str]:
-    records = list(trainer.history)
-    names = [name for name in records[0] if name != "epoch"]
-    rows = [[str(record["epoch"] + 1), *(f"{record[name]:.6g}" for name in names)] for record in records]
-    return table([["epoch", *names], *rows])

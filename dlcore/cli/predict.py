@@ -1,0 +1,143 @@
+"""``dlcore predict``: what a run's model makes of new files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from dlcore.cli.flags import DEBUG
+from dlcore.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["predict"]
+
+BATCH = 256
+"""Examples at a time, as Trainer.predict takes them: the outputs are its outputs, to the bit."""
+
+
+def predict(
+    run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
+    /,
+    *files: Annotated[str, Parameter(help="images, or tables whose columns are those of the training data")],
+    npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs under the key x")] = None,
+    top: Annotated[int, Parameter(help="how many classes are told for each example")] = 1,
+    device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto")] = None,
+    runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    json_: Annotated[
+        bool, Parameter(name="--json", negative=(), help="print one JSON object a line, with the model's raw outputs")
+    ] = False,
+    debug: DEBUG = False,
+) -> int:
+    """Say what the model of a run makes of images, of the rows of CSV tables, or of arrays in an NPZ file.
+
+    Images are brought to the model's size and colours as they were in training, and everything is normalised with the
+    statistics of the training set. A file that cannot be read is named, the others are predicted, and the exit code is
+    1. A run of your own model runs the copy of your file that it holds: use only runs whose code you would run.
+    """
+    if bool(files) == (npz is not None):
+        raise ConfigError("predict: give files, or --npz FILE, one of the two")
+    if top < 1:
+        raise ConfigError(f"--top is {top} but a whole number of at least 1 is expected")
+
+    from backends.device import resolve
+    from dlcore.data import Normalizer
+    from dlcore.train import Trainer
+    from dlcore.train.run import Run
+
+    found = Run.find(run, runs)
+    place = resolve(device)
+    model, about, _ = found.model(place)
+    trainer = Trainer(model, loss=about.get("loss") or "mse", device=place)
+    normalizer = Normalizer.from_dict(about["normalizer"]) if about.get("normalizer") else None
+    failed: list[str] = []
+    examples = _from_npz(npz, model.input_shape) if npz else _from_files(files, about, str(found.folder), failed)
+    say = _as_json if json_ else _in_words
+    for names, x in _batches(examples):
+        outputs = trainer.predict(x if normalizer is None else normalizer.transform(x), batch_size=BATCH)
+        for name, said in zip(names, _meanings(outputs, about, len(names), top), strict=True):
+            print(say(name, said), flush=sys.stdout.isatty())
+    return 1 if failed else 0
+
+
+def _from_files(
+    files: tuple[str, ...], about: dict[str, Any], run: str, failed: list[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    from dlcore.data import Inputs
+
+    if not about.get("inputs"):
+        raise DataError(f"{run}: the run does not say how a file becomes an input; give arrays by --npz")
+    inputs = Inputs.from_dict(about["inputs"])
+    for file in files:
+        try:
+            rows = inputs.read(file)
+        except DataError as error:
+            print(f"dlcore: error: {error}", file=sys.stderr)
+            failed.append(file)
+            continue
+        for number, row in enumerate(rows, start=1):
+            yield (file if inputs.kind == "images" else f"{file}, row {number:,}"), row
+
+
+def _from_npz(path: str, shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    from dlcore.data.readers import read_npz_inputs
+
+    for number, row in enumerate(read_npz_inputs(path, shape), start=1):
+        yield f"{path}, row {number:,}", row
+
+
+def _batches(examples: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[list[str], np.ndarray]]:
+    import itertools
+
+    import numpy as np
+
+    while part := list(itertools.islice(examples, BATCH)):
+        yield [name for name, _ in part], np.stack([row for _, row in part])
+
+
+def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iterator[dict[str, Any]]:
+    """For each example the prediction, probabilities where there are any, and the outputs themselves."""
+    import numpy as np
+
+    if isinstance(outputs, dict):  # a model with heads
+        for i in range(count):
+            yield {"outputs": {name: values[i].tolist() for name, values in outputs.items()}}
+        return
+    classes = about.get("classes")
+    for logits in outputs:
+        plain: dict[str, Any] = {"outputs": logits.tolist()}
+        wide = logits.astype(np.float64)
+        if about.get("loss") == "cross_entropy":
+            shares = np.exp(wide - wide.max())
+            shares /= shares.sum()
+            order = np.argsort(-shares, kind="stable")[:top]
+            best = [{"class": _class(classes, int(i)), "probability": float(shares[i])} for i in order]
+            yield {"prediction": best[0]["class"], "top": best, **plain}
+        elif about.get("loss") == "binary_cross_entropy":
+            share = float(1 / (1 + np.exp(-wide.item())))
+            yes, no = _class(classes, 1), _class(classes, 0)
+            pair = sorted([{"class": yes, "probability": share}, {"class": no, "probability": 1 - share}],
+                          key=lambda one: -one["probability"])[:top]  # fmt: skip
+            yield {"prediction": yes if share > 0.5 else no, "top": pair, **plain}
+        else:
+            yield {"prediction": logits.item() if logits.size == 1 else logits.tolist(), **plain}
+
+
+def _class(classes: Any, number: int) -> str:
+    return classes[number] if classes else str(number)
+
+
+def _as_json(name: str, said: dict[str, Any]) -> str:
+    return json.dumps({"input": name, **said})
+
+
+def _in_words(name: str, said: dict[str, Any]) -> str:
+    if "top" in said:
+        return f"{name}: " + ", ".join(f"{one['class']} {one['probability']:.1%}" for one in said["top"])
+    value = said.get("prediction", said["outputs"])
+    return f"{name}: {value:,.6g}" if isinstance(value, float) else f"{name}: {value}"
