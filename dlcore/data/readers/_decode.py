@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from dlcore.data.readers._file import opened, shown
+from dlcore.data.readers._file import bytes_of, opened, shown
 from dlcore.errors import DataError
 
 __all__ = ["PIXELS", "SUFFIXES", "decode", "look"]
@@ -125,10 +125,24 @@ def _reader(file: BinaryIO, name: str) -> ImageFile:
     file.seek(0)
     for mark, reader in _MARKS:
         if start.startswith(mark) and (mark != b"RIFF" or start[8:12] == b"WEBP"):
-            return reader(file)
+            return reader(_Bounded(file))  # type: ignore[arg-type]  # it reads as a file does
     raise DataError(
         f"{name}: no picture: it starts with {start[:8].hex(' ') or 'nothing'}, expected PNG, JPEG, BMP, GIF or WEBP"
     )
+
+
+class _Bounded:
+    """A file that is never asked for more bytes than it has: Python takes the memory for all that are asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = bytes_of(file)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(min(size, self._size))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def _pixels(image: ImageFile) -> int:
