@@ -12,7 +12,7 @@ import numpy as np
 from dlcore.data.dataset import Dataset, Splits, Task
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
-from dlcore.data.readers import ImageFolder, read_folder, read_npz
+from dlcore.data.readers import ImageFolder, plain_inputs, read_folder, read_npz
 from dlcore.data.readers._columns import CATEGORIES
 from dlcore.data.readers._file import shown
 from dlcore.data.readers.table import open_table
@@ -164,16 +164,10 @@ def _splits(path: Path, parts: Sequence[Dataset], normalize: bool, **known: Any)
 def _npz(path: Path, normalize: bool, seed: int, task: str | None) -> Splits:
     data = read_npz(path)
     chosen, classes, y = _targets(shown(path), data.y, task)
-    x, inputs = data.x, None
-    if x.dtype == np.uint8 and x.ndim in (3, 4) and data.lengths is None:
-        x = x.reshape(*x.shape[:3], -1).astype(np.float32)  # (N, H, W) -> (N, H, W, 1)
-        x /= 255
-        inputs = Inputs.images(x.shape[1:3], x.shape[3]) if x.shape[3] in (1, 3) else None
-    words = data.lengths is not None and x.dtype.kind in "iub"
-    if not words:
-        with np.errstate(over="ignore"):
-            x = x.reshape(len(x), -1) if x.ndim == 1 else x
-            x = x.astype(np.float32)  # float64 beyond float32 is found by Dataset
+    words = data.lengths is not None and data.x.dtype.kind in "iub"
+    x = data.x if words else plain_inputs(data.x)
+    pictures = data.x.dtype == np.uint8 and x.ndim == 4 and x.shape[3] in (1, 3)
+    inputs = Inputs.images(x.shape[1:3], x.shape[3]) if pictures else None
     try:
         data = Dataset(x, y, data.lengths)
     except DataError as error:

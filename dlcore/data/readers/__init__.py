@@ -6,7 +6,17 @@ place in it. Each states how much memory it may take, and refuses a file that an
 
 from dlcore.data.readers.idx import read_idx
 from dlcore.data.readers.images import ImageFolder, decode, read_folder
-from dlcore.data.readers.npz import read_npz
+from dlcore.data.readers.npz import plain_inputs, read_npz, read_npz_inputs
 from dlcore.data.readers.table import Table, read_csv
 
-__all__ = ["ImageFolder", "Table", "decode", "read_csv", "read_folder", "read_idx", "read_npz"]
+__all__ = [
+    "ImageFolder",
+    "Table",
+    "decode",
+    "plain_inputs",
+    "read_csv",
+    "read_folder",
+    "read_idx",
+    "read_npz",
+    "read_npz_inputs",
+]

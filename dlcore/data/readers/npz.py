@@ -18,7 +18,7 @@ from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
 
-__all__ = ["read_npz"]
+__all__ = ["plain_inputs", "read_npz", "read_npz_inputs"]
 
 _KEYS = ("x", "y", "lengths")
 _HEADER = re.compile(
@@ -53,11 +53,47 @@ def read_npz(path: str | os.PathLike[str], limit: int = 1 << 32) -> Dataset:
 
     Source: NumPy, "NEP 1: A simple file format for NumPy arrays", 2007.
     """
+    arrays = _read(path, limit, ("x", "y"))
+    try:
+        return Dataset(arrays["x"], arrays["y"], arrays.get("lengths"))
+    except DataError as error:
+        raise DataError(f"{shown(path)}: {error}") from None
+
+
+def read_npz_inputs(path: str | os.PathLike[str], shape: tuple[int, ...], limit: int = 1 << 32) -> np.ndarray:
+    """The inputs alone of an NPZ file, its array ``x``, as a model takes them that was trained on such a file.
+
+    shape : of one example, without N
+
+    Returns x (N, ...) float32. Raises DataError as :func:`read_npz` does, and where examples have another shape.
+    """
+    name = shown(path)
+    found = _read(path, limit, ("x",))["x"]
+    try:
+        x = Dataset(plain_inputs(np.atleast_1d(found)), np.zeros(np.shape(found)[:1] or 1)).x
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    if x.shape[1:] != shape:
+        raise DataError(f"{name}: x has examples of shape {x.shape[1:]}, but the model was trained on {shape}")
+    return x
+
+
+def plain_inputs(x: np.ndarray) -> np.ndarray:
+    """uint8 images (N, H, W) or (N, H, W, C) as float32 in [0, 1] with an axis C; other numbers as float32."""
+    if x.dtype == np.uint8 and x.ndim in (3, 4):
+        x = x.reshape(*x.shape[:3], -1).astype(np.float32)  # (N, H, W) -> (N, H, W, 1)
+        x /= 255
+        return x
+    with np.errstate(over="ignore"):
+        return x.reshape(len(x), -1).astype(np.float32) if x.ndim == 1 else x.astype(np.float32)
+
+
+def _read(path: str | os.PathLike[str], limit: int, needed: tuple[str, ...]) -> Mapping[str, np.ndarray]:
     name = shown(path)
     with opened(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                arrays = _arrays(archive, bytes_of(file), name, limit)
+                return _arrays(archive, bytes_of(file), name, limit, needed)
         except _DAMAGES as error:
             if isinstance(error, DataError):
                 raise
@@ -65,13 +101,11 @@ def read_npz(path: str | os.PathLike[str], limit: int = 1 << 32) -> Dataset:
             raise DataError(
                 f"{name}: the NPZ file is damaged, or none at all ({reason:.120}); write it again"
             ) from None
-    try:
-        return Dataset(arrays["x"], arrays["y"], arrays.get("lengths"))
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from None
 
 
-def _arrays(archive: zipfile.ZipFile, size: int, name: str, limit: int) -> Mapping[str, np.ndarray]:
+def _arrays(
+    archive: zipfile.ZipFile, size: int, name: str, limit: int, needed: tuple[str, ...]
+) -> Mapping[str, np.ndarray]:
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         key = member.filename.removesuffix(".npy")
@@ -83,11 +117,12 @@ def _arrays(archive: zipfile.ZipFile, size: int, name: str, limit: int) -> Mappi
         if key in members:
             raise DataError(f"{name}: the key {key!r} is there twice; write the file again")
         members[key] = member
-    for key in ("x", "y"):
+    for key in needed:
         if key not in members:
             found = ", ".join(members) or "none"
             raise DataError(
-                f"{name}: the key {key!r} is missing, the file has {found}; save x and y, one row per example"
+                f"{name}: the key {key!r} is missing, the file has {found}; save {' and '.join(needed)}, one row per "
+                "example"
             )
     arrays = {}
     for key in members:
