@@ -51,7 +51,8 @@ def about_data(data: Splits) -> str:
 def about_model(settings: Config, trainer: Trainer) -> str:
     """The model, its settings, and its size."""
     model = settings.model
-    parts = [model.model or "", *_named(channels=model.channels, hidden=model.hidden, activation=model.activation)]
+    name = Path(model.model or "").name  # of one's own: the file's, without its folder
+    parts = [name, *_named(channels=model.channels, hidden=model.hidden, activation=model.activation)]
     return f"model: {', '.join([*parts, *_named(dropout=model.dropout)])}; {trainer.model.count():,} parameters"
 
 
@@ -113,7 +114,8 @@ def table(rows: list[list[str]], left: int = 0) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     sides = ["<" if i < left else ">" for i in range(len(widths))]
     return [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)) for row in rows
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import replace
@@ -85,8 +86,8 @@ def train(
     if resume == "auto":
         run = _unfinished(settings)
         settings = settings if run is None else _continued(run, given)
-    if run is not None and run.status == "finished" and len(run.records()) >= (settings.train.epochs or 0):
-        log(f"{run.folder} is finished, after {len(run.records())} epochs; more --epochs would go on with it")
+    if run is not None and (why := _finished(run, settings)):
+        log(f"{run.folder} is finished: {why}")
         return 0
     log(summary.about_data(data))
 
@@ -122,6 +123,16 @@ def _continued(run: Run, given: dict[str, Any]) -> Config:
                 "start a new run"
             )
     return before.override({name: value for name, value in given.items() if name in MAY_CHANGE})
+
+
+def _finished(run: Run, settings: Config) -> str:
+    """Why there is nothing to go on with; empty where there is."""
+    result, epochs = run.result, settings.train.epochs or 0
+    if result is None or run.status == "running":
+        return ""
+    if result.get("stopped_epoch") is not None:
+        return f"it was stopped early, after {result['epochs']} epochs"
+    return f"{result['epochs']} epochs; more --epochs would go on" if result["epochs"] >= epochs else ""
 
 
 def _same_path(before: Any, now: Any) -> bool:
@@ -175,11 +186,11 @@ def _train(settings: Config, data: Splits, device: Device, run: Run, start: Path
         *log.bar(), lines, folders.MetricsFile(folder / "metrics.jsonl"), *trainer.callbacks, checkpoint,
     ]  # fmt: skip
     _fit(trainer, data, settings, start if start.is_file() else "auto", run)
-    timing = {"training": sum(record["seconds"] for record in trainer.history)}
+    timing = {"training": math.fsum(record["seconds"] for record in trainer.history)}
     if rival is not None:
         rival.callbacks = log.bar(f"{settings.run.baseline} baseline")
         rival.fit(data.train, epochs=len(trainer.history), batch_size=settings.train.batch_size or 1)
-        timing["baseline"] = sum(record["seconds"] for record in rival.history)
+        timing["baseline"] = math.fsum(record["seconds"] for record in rival.history)
 
     results = summary.results(settings, data, trainer, rival)
     log(summary.about_test(trainer, results))
@@ -191,6 +202,7 @@ def _train(settings: Config, data: Splits, device: Device, run: Run, start: Path
         "test": results,
         "epochs": len(trainer.history),
         "best_epoch": trainer.history.best_epoch,
+        "stopped_epoch": trainer.history.stopped_epoch,
         "parameters": trainer.model.count(),
         "timing": timing,
     }
@@ -256,4 +268,4 @@ def _fit(trainer: Trainer, data: Splits, settings: Config, start: str | Path, ru
         if isinstance(error, Interrupted):
             raise Interrupted(error.cause, f"by {error.cause} {where}; the run is saved, go on by {go_on}") from None
         kept = f"{trainer.saved} is kept, go on by {go_on}" if trainer.saved else "nothing was saved yet"
-        raise KeyboardInterrupt(f"at once {where}; {kept}") from None
+        raise KeyboardInterrupt(f"{'at once ' * trainer.abandoned}{where}; {kept}") from None

@@ -42,14 +42,15 @@ class Lock:
     _held: dict[Path, tuple[int, int]] = {}  # noqa: RUF012  folder -> file descriptor and how often it was taken
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).resolve()
+        self.folder = Path(folder)
+        self._key = self.folder.resolve()  # one folder may have several names
 
     def acquire(self) -> Lock:
         """Raises ConfigError where another process holds it, CheckpointError where the folder cannot be written."""
-        descriptor, times = self._held.get(self.folder, (-1, 0))
+        descriptor, times = self._held.get(self._key, (-1, 0))
         if not times:
             descriptor = self._open()
-        self._held[self.folder] = (descriptor, times + 1)
+        self._held[self._key] = (descriptor, times + 1)
         return self
 
     def _open(self) -> int:
@@ -75,9 +76,9 @@ class Lock:
         return descriptor
 
     def release(self) -> None:
-        descriptor, times = self._held.pop(self.folder, (-1, 0))
+        descriptor, times = self._held.pop(self._key, (-1, 0))
         if times > 1:
-            self._held[self.folder] = (descriptor, times - 1)
+            self._held[self._key] = (descriptor, times - 1)
         elif times:
             os.close(descriptor)
 

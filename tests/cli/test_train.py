@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -58,7 +59,7 @@ def test_a_run_prints_what_a_user_wants_to_know_in_order(capsys: pytest.CaptureF
         r"cnn             0.\d{4}  0.\d{4}",
         r"mlp baseline    0.\d{4}  0.\d{4}",
         r"checkpoint: runs.digits-cnn-001.model.safetensors",
-        r"report: runs.digits-cnn-001.report.txt",
+        r"report: runs.digits-cnn-001.report.html",
     ]
     assert len(lines) == len(expected)
     for line, pattern in zip(lines, expected, strict=True):
@@ -84,19 +85,25 @@ def test_the_folder_holds_settings_records_weights_and_a_report(capsys: pytest.C
     lines = output_of(capsys, *CARS, "--epochs", "3", "--hidden", "8", "--name", "first")
     folder = Path("runs/first")
     assert sorted(path.name for path in folder.iterdir()) == [
-        "config.toml", "metrics.jsonl", "model.safetensors", "report.txt",
+        ".lock", "checkpoints", "config.toml", "curves.png", "metrics.jsonl", "model.json", "model.safetensors",
+        "report.html", "result.json", "timing.jsonl",
     ]  # fmt: skip
 
     settings = c.load(folder / "config.toml")
     assert (settings.train.epochs, settings.model.hidden, settings.optimizer.lr) == (3, (8,), 0.015)
     assert [record["epoch"] for record in records(folder)] == [0, 1, 2]
-    assert records(folder)[0].keys() >= {"loss", "r2", "dev_loss", "dev_r2", "lr", "seconds", "examples_per_second"}
+    assert list(records(folder)[0]) == ["epoch", "loss", "r2", "dev_loss", "dev_r2", "lr"]
+    timing = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]
+    assert list(timing[2]) == ["epoch", "seconds", "examples_per_second"]
 
-    report = (folder / "report.txt").read_text(encoding="utf-8")
-    for line in [line for line in lines[:-1] if not line.startswith("epoch")]:
-        assert line in report
-    for part in (f"dlcore {dl.__version__}", f"numpy: {np.__version__}", "examples_per_second", 'data = "cars"'):
+    report = html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+    said = [line.partition(": ")[2] for line in lines if re.match("device|data|model|training", line)]
+    for part in (*said, dl.__version__, np.__version__, 'data = "cars"', "linear baseline"):
         assert part in report
+    result = json.loads((folder / "result.json").read_text())
+    assert [f"{result['test']['mlp'][name]:,.4f}" for name in ("r2", "loss")] == [
+        line.split()[1:] for line in lines if line.startswith("mlp ")
+    ][0]
 
 
 def test_the_checkpoint_holds_the_weights_that_were_tested(capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,8 +208,8 @@ def test_ctrl_c_in_training_says_where_the_weights_are(
     monkeypatch.setattr(PlainLines, "on_epoch", interrupt)
     assert main([*CARS, "--name", "cut"]) == 130
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("dlcore: interrupted in epoch 1; the weights so far are in ")
-    assert Path("runs/cut/model.safetensors").exists()
+    assert line == "dlcore: interrupted in epoch 1, after step 15; nothing was saved yet"
+    assert Path("runs/cut/model.safetensors").exists()  # what there is, though nobody can go on from it
 
 
 # The folder of a run -------------------------------------------------------------------------------------------------
@@ -253,7 +260,7 @@ def test_figures_that_json_lacks_are_null(tmp_path: Path) -> None:
     history.append({"epoch": 0, "loss": float("nan"), "dev_loss": float("inf"), "seconds": 1.5})
     trainer: Any = type("Trainer", (), {"history": history})()
     MetricsFile(tmp_path / "metrics.jsonl").on_epoch(trainer, {})
-    assert records(tmp_path) == [{"epoch": 0, "loss": None, "dev_loss": None, "seconds": 1.5}]
+    assert records(tmp_path) == [{"epoch": 0, "loss": None, "dev_loss": None}]
 
 
 # A model of one's own ------------------------------------------------------------------------------------------------
