@@ -9,9 +9,10 @@
 
 from dlcore.data.batches import batches
 from dlcore.data.dataset import Dataset, Splits
+from dlcore.data.fetch import fetch
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import read_idx
 from dlcore.data.sources import load, names
 from dlcore.data.split import split
 
-__all__ = ["Dataset", "Normalizer", "Splits", "batches", "load", "names", "read_idx", "split"]
+__all__ = ["Dataset", "Normalizer", "Splits", "batches", "fetch", "load", "names", "read_idx", "split"]

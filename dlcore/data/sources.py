@@ -16,7 +16,7 @@ from dlcore.data.readers import read_idx
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["load", "names"]
+__all__ = ["cache", "load", "names"]
 
 _FILES = Path(__file__).parent / "files"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -147,12 +147,16 @@ def _fashion_folder(path: str | os.PathLike[str] | None) -> tuple[Path, str]:
                     f"({', '.join(_FASHION_FILES)}); point {origin} at their folder, or leave it out"
                 )
             return folder, f"{origin}: {folder}"
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for place in (Path(cache, "dlcore"), _DEBIAN):
+    for place in (cache(), _DEBIAN):
         folder = _complete(place)
         if folder is not None:
             return folder, str(folder)
     return _FASHION_SUBSET
+
+
+def cache() -> Path:
+    """The folder of what was downloaded, in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dlcore")
 
 
 def _complete(place: Path) -> Path | None:
