@@ -55,6 +55,10 @@ app.command(
     name="doctor",
     help="Show versions, devices and data: what this machine offers, and what to do about what it does not.",
 )
+data = App(name="data", help="List the data sets, and download the one that is too large for the package.")
+data.command("dlcore.cli.data:show", name="list", help="List the data sets, and where they are found.")
+data.command("dlcore.cli.data:fetch", name="fetch", help="Download the full Fashion-MNIST: 30.9 MB.")
+app.command(data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@
 
 from dlcore.data.batches import batches
 from dlcore.data.dataset import Dataset, Splits
+from dlcore.data.fetch import fetch
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.own import open_path
@@ -27,6 +28,7 @@ __all__ = [
     "Stream",
     "Table",
     "batches",
+    "fetch",
     "load",
     "names",
     "open_path",

@@ -18,7 +18,7 @@ from dlcore.data.readers import read_idx
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["has_fashion", "load", "names"]
+__all__ = ["cache", "has_fashion", "load", "names"]
 
 _FILES = Path(__file__).parent / "files"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -151,8 +151,7 @@ def _fashion_folder(path: str | os.PathLike[str] | None) -> tuple[Path, str]:
                     f"({', '.join(_FASHION_FILES)}); point {origin} at their folder, or leave it out"
                 )
             return folder, f"{origin}: {folder}"
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for place in (Path(cache, "dlcore"), _DEBIAN):
+    for place in (cache(), _DEBIAN):
         folder = _complete(place)
         if folder is not None:
             return folder, str(folder)
@@ -162,6 +161,11 @@ def _fashion_folder(path: str | os.PathLike[str] | None) -> tuple[Path, str]:
 def has_fashion(place: str | os.PathLike[str]) -> bool:
     """Whether a folder is meant as ``path`` of :func:`load`: it has one of Fashion-MNIST's four files, if not all."""
     return any(Path(place, folder, file).is_file() for folder in ("", "fashion-mnist") for file in _FASHION_FILES)
+
+
+def cache() -> Path:
+    """The folder of what was downloaded, in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dlcore")
 
 
 def _complete(place: Path) -> Path | None:
