@@ -229,7 +229,7 @@ def test_pyplot_is_not_imported_and_matplotlib_only_for_a_figure(tmp_path: Path)
     program = f"""
 import sys
 import dlcore as dl
-assert dl.report
+report = dl.report.Report(title="a")
 assert "matplotlib" not in sys.modules
 dl.report.draw_curves({str(tmp_path / "curves.png")!r}, [{{"epoch": 0, "loss": 1.0}}])
 assert "matplotlib.figure" in sys.modules
