@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ class Examination:
 def examine(
     trainer: Trainer,
     data: Any,
-    classes: Sequence[str] | None,
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None,
     *,
     worst: int = 12,
     normalizer: Normalizer | None = None,
@@ -68,7 +68,8 @@ def examine(
 
     trainer : with one output; of several (Heads) nothing is said
     data : Dataset, or anything with a length and ``rows(index)``; it is read in chunks of at most 64 MB
-    classes : names in the order of the labels; None where the targets are numbers
+    classes : names in the order of the labels; None where the targets are numbers; a dict goes with
+        several outputs
     worst : how many mistakes to keep: among wrong predictions those with the highest probability, in a regression the
         largest squared errors; of equal ones the earlier comes first
     normalizer : what was applied to x, taken back in the pictures
@@ -90,10 +91,12 @@ def examine(
     if not isinstance(source, Source):
         raise DataError("examine: an iterator came, but examples are fetched by position; pass a set with a length")
     judge = _judge(trainer, classes)
+    if judge is None:
+        return Examination(len(source))
     confusion: np.ndarray | None = None
     found: list[tuple[float, Mistake]] = []  # badness, mistake
     for start, x, y in _chunks(source):
-        judged = None if judge is None or isinstance(y, dict) else judge(np.asarray(y), np.asarray(trainer.predict(x)))
+        judged = None if isinstance(y, dict) else judge(np.asarray(y), np.asarray(trainer.predict(x)))
         if judged is None:
             return Examination(len(source))
         if judged.classes:
@@ -133,11 +136,9 @@ class _Judged:
         ]
 
 
-def _judge(
-    trainer: Trainer, classes: Sequence[str] | None
-) -> Callable[[np.ndarray, np.ndarray], _Judged | None] | None:
+def _judge(trainer: Trainer, classes: Any) -> Callable[[np.ndarray, np.ndarray], _Judged | None] | None:
     """What compares targets with outputs, by the loss; None where there is nothing to compare."""
-    if "" not in trainer.objectives or isinstance(classes, dict):
+    if "" not in trainer.objectives or isinstance(classes, Mapping):
         return None
     loss = trainer.objectives[""].loss
     loss = loss.func if isinstance(loss, functools.partial) else loss

@@ -37,7 +37,7 @@ class Report:
     best_epoch, stopped_epoch : from 0, where early stopping acted
     results : by model, its figures on the test set; the run's own model first, then what it is compared with
     examination : of the development set, by :func:`dlcore.report.examine`
-    classes : names in the order of the labels
+    classes : names in the order of the labels; a dict of them where there are several outputs
     timing : seconds by what took them; a name that ends in "/s" is a rate
     """
 
@@ -51,7 +51,7 @@ class Report:
     stopped_epoch: int | None = None
     results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     examination: Examination | None = None
-    classes: Sequence[str] | None = None
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     timing: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,12 +83,13 @@ def page(report: Report) -> str:
     history = list(report.history)
     best = best_of(history) if report.best_epoch is None else report.best_epoch
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-    found = report.examination
+    found, classes = report.examination, report.classes
+    names = None if isinstance(classes, Mapping) else classes
     body = [
         _headline(report, history, best),
         _results(report.results),
         _curves(report, history, best),
-        *([] if found is None else [confusion_section(found, report.classes), mistakes_section(found, report.classes)]),
+        *([] if found is None else [confusion_section(found, names), mistakes_section(found, names)]),
         _run(report.lines),
         _epochs(history, best),
         _timing(report.timing),

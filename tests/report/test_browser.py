@@ -158,3 +158,13 @@ def test_what_a_page_would_load_is_noticed_and_the_policy_forbids_it(report: Pat
     assert said.count("Content Security Policy") >= 2  # the picture and the script
     assert len(re.findall(r'"ran"', said)) == 1
     assert all(page["needed"] > PHONE for page in found.pages)
+
+
+def test_a_missing_browser_fails_in_ci_and_is_skipped_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="package chromium"):
+        browser()
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="install Debian's package chromium"):
+        browser()

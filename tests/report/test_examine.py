@@ -129,7 +129,7 @@ def test_of_several_outputs_nothing_is_said() -> None:
     model = dl.nn.Heads({"kind": dl.nn.Dense(3), "sex": dl.nn.Dense(1)})
     trainer = dl.Trainer(model, loss={"kind": "cross_entropy", "sex": "binary_cross_entropy"}, device="cpu")
     data = Dataset(np.zeros((5, 2)), {"kind": np.zeros(5, int), "sex": np.zeros(5)})
-    found = examine(trainer, data, None)
+    found = examine(trainer, data, {"kind": CLASSES, "sex": ("f", "m")})
     assert (found.examples, found.confusion, found.mistakes) == (5, None, ())
 
 
@@ -250,7 +250,7 @@ def test_a_trained_model_is_examined_as_it_is_evaluated() -> None:
     model = dl.nn.Sequential(dl.nn.Flatten(), dl.nn.Dense(32), dl.nn.ReLU(), dl.nn.Dropout(0.5), dl.nn.Dense(10))
     trainer = dl.Trainer(model, metrics=["accuracy"], device="cpu", seed=0)
     trainer.fit(data.train, epochs=2)
-    found = examine(trainer, data.dev, data.classes, normalizer=data.normalizer)  # type: ignore[arg-type]
+    found = examine(trainer, data.dev, data.classes, normalizer=data.normalizer)
     assert found.confusion is not None
     assert found.confusion.trace() / len(data.dev) == pytest.approx(trainer.evaluate(data.dev)["accuracy"])
     assert len(found.mistakes) == 12

@@ -309,6 +309,10 @@ def test_classes_without_names_are_numbers() -> None:
     assert "Example 7: 0, taken for 1" in text
 
 
+def test_classes_of_several_outputs_are_let_through() -> None:
+    Reader(page(full(classes={"kind": ("a", "b")}, examination=Examination(10))))
+
+
 def test_a_mistake_is_shown_with_its_pixels() -> None:
     (first, _) = re.findall(r'src="data:image/png;base64,([^"]+)"', page(full()))
     with Image.open(io.BytesIO(base64.b64decode(first))) as image:
