@@ -16,7 +16,7 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, functional, losses, metrics, nn, optim, testing, train
+    from dlcore import data, functional, losses, metrics, nn, optim, report, testing, train
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -55,6 +55,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "report",
     "save_weights",
     "seed",
     "testing",
@@ -62,7 +63,7 @@ __all__ = [
     "where",
 ]
 
-_MODULES = {"data", "functional", "losses", "metrics", "nn", "optim", "testing", "train"}
+_MODULES = {"data", "functional", "losses", "metrics", "nn", "optim", "report", "testing", "train"}
 _HOME = {
     "Device": "backends.device",
     "device": "backends.device",
