@@ -74,19 +74,8 @@ class Recorded:
         return self
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        args: tuple[Any, ...] = ()
-        kwargs: dict[str, Any] = {}
-        parameters = inspect.signature(type(self).__init__).parameters
-        for name, value in self.config.items():
-            if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-                args += tuple(value)
-            elif parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                kwargs.update(value)
-            elif parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY:
-                args += (value,)
-            else:
-                kwargs[name] = value
-        return args, kwargs
+        bound = inspect.BoundArguments(inspect.signature(type(self).__init__), {"self": self, **self.config})  # type: ignore[arg-type]
+        return bound.args[1:], bound.kwargs
 
     def __repr__(self) -> str:
         parameters = inspect.signature(type(self).__init__).parameters

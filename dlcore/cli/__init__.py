@@ -49,7 +49,9 @@ app.command(
     name="predict",
     help="Say what a run's model makes of images, of a table, or of arrays in an NPZ file.",
 )
-app.command("dlcore.cli.runs:app", name="runs", help="List the runs in a folder.")
+runs = App(name="runs", help="List the runs in a folder.")
+runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
+app.command(runs)
 app.command(
     "dlcore.cli.doctor:doctor",
     name="doctor",

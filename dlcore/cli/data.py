@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from dlcore.cli.flags import COMMAND, DEBUG
+from dlcore.cli.summary import table
 from dlcore.errors import ConfigError, DataError
 
 __all__ = ["fetch", "show"]
@@ -31,14 +32,8 @@ def show(
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return 0
-    table = [_COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(_COLUMNS))]
-    for row in table:
-        aligned = (
-            cell.rjust(width) if column == "examples" else cell.ljust(width)
-            for column, cell, width in zip(_COLUMNS, row, widths, strict=True)
-        )
-        print("  ".join(aligned).rstrip())
+    left = {i for i, column in enumerate(_COLUMNS) if column != "examples"}
+    print("\n".join(table([_COLUMNS, *map(_cells, rows)], left)))
     return 0
 
 
@@ -57,7 +52,7 @@ def _rows() -> Iterator[dict[str, Any]]:
             "name": name,
             "task": data.task,
             "examples": len(data.train) + len(data.dev) + len(data.test),
-            "shape": list(data.train.x.shape[1:]),
+            "shape": list(data.train.shape),
             "licence": data.licence,
             "where": "in the package",
             "found": True,

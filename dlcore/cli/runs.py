@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
 from dlcore.cli.summary import table
@@ -15,13 +15,10 @@ from dlcore.errors import ConfigError
 if TYPE_CHECKING:
     from dlcore.train.run import Run
 
-__all__ = ["app", "list_runs"]
-
-app = App(name="runs", help="List the runs in a folder.")
+__all__ = ["show"]
 
 
-@app.command(name="list")
-def list_runs(
+def show(
     *,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, a list of objects")] = False,
@@ -37,7 +34,13 @@ def list_runs(
         print(f"no runs in {runs}; dlcore train makes one")
     else:
         columns = ("run", "status", "data", "model", "epochs", "development", "test", "began")
-        print("\n".join(table([list(columns), *([_cell(entry[column]) for column in columns] for entry in found)], 8)))
+        print(
+            "\n".join(
+                table(
+                    [list(columns), *([_cell(entry[column]) for column in columns] for entry in found)], left=range(8)
+                )
+            )
+        )
     return 0
 
 

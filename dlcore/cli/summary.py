@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,13 +107,13 @@ def table_of(results: dict[str, dict[str, float]], title: str) -> list[str]:
     measures = [*measures[1:], measures[0]]  # the loss last: the metric is what people ask for
     rows = [[title, *measures]]
     rows += [[name, *(f"{values[measure]:,.4f}" for measure in measures)] for name, values in results.items()]
-    return table(rows, left=1)
+    return table(rows, left={0})
 
 
-def table(rows: list[list[str]], left: int = 0) -> list[str]:
-    """Lines with aligned columns, the first ``left`` of them flush left."""
+def table(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
+    """Lines with aligned columns, those whose numbers are ``left`` flush left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    sides = ["<" if i < left else ">" for i in range(len(widths))]
+    sides = ["<" if i in left else ">" for i in range(len(widths))]
     return [
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
         for row in rows
@@ -138,7 +139,7 @@ def report(
     classes = None if data.classes is None else list(data.classes)
     return Report(
         title=name,
-        lines=[line for line in lines if not line.startswith(("epoch ", "test ", "report: "))],
+        lines=[line for line in lines if line.startswith(("device: ", "data: ", "model: ", "training: "))],
         settings=dump(settings),
         environment=_environment(),
         summary=trainer.model.summary(),

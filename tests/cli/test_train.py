@@ -101,9 +101,9 @@ def test_the_folder_holds_settings_records_weights_and_a_report(capsys: pytest.C
     for part in (*said, dl.__version__, np.__version__, 'data = "cars"', "linear baseline"):
         assert part in report
     result = json.loads((folder / "result.json").read_text())
-    assert [f"{result['test']['mlp'][name]:,.4f}" for name in ("r2", "loss")] == [
+    assert [f"{result['test']['mlp'][name]:,.4f}" for name in ("r2", "loss")] == next(
         line.split()[1:] for line in lines if line.startswith("mlp ")
-    ][0]
+    )
 
 
 def test_the_checkpoint_holds_the_weights_that_were_tested(capsys: pytest.CaptureFixture[str]) -> None:
