@@ -31,7 +31,7 @@ def test_the_examples_in_docstrings_give_what_they_show(name: str) -> None:
 def test_the_python_in_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(block, names)
     accuracy, loss = capsys.readouterr().out.splitlines()
@@ -85,8 +85,8 @@ def _exists(name: str) -> bool:
 def test_the_commands_in_readme_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     from dlcore.cli import app
 
-    commands = re.findall(r"`dlcore ((?:train|doctor)[^`]*)`", README)
-    assert len(commands) >= 6
+    commands = re.findall(r"`dlcore ((?:train|evaluate|predict|runs|data|doctor)[^`]*)`", README)
+    assert len(commands) >= 12
     for command in commands:
         _, bound, _ = app.parse_args(command.replace("file.py:build", "model.py:build").split())
         assert bound is not None
