@@ -64,8 +64,8 @@ def decode(path: str | os.PathLike[str], size: tuple[int, int], channels: int, *
     bits, and colour becomes grey by 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). A JPEG of more than four times the size
     is decoded at a half, a quarter or an eighth of its own.
 
-    A picture takes up to 12 bytes a pixel while it is decoded, a JPEG as a rule far fewer; of pictures above 16 million
-    pixels one is decoded at a time.
+    A picture takes up to 8 bytes a pixel while it is decoded, a WEBP 16 and a JPEG as a rule far fewer; of pictures
+    above 16 million pixels one is decoded at a time.
 
     Raises DataError, naming the file, where it is missing, no picture, damaged, cut short, or has too many pixels.
 
