@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dlcore.errors import DataError
 __all__ = ["LIMIT", "MISSING", "Rows", "name_of", "number", "table_rows", "too_large"]
 
 LIMIT = 1 << 30  # bytes of a file
+_LARGEST = 3.4028234663852886e38  # of float32
 _LINE = 1 << 24  # characters of a line: its cells take up to twenty times as much
 MISSING = frozenset({"", "NA", "NaN", "nan", "null", "?"})
 
@@ -140,9 +140,9 @@ def _first_not_utf8(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def too_large(value: float) -> bool:
-    """Whether ``value`` has no place in float32.
+    """Whether ``value`` has no place in float32, NaN included.
 
     >>> too_large(1e39), too_large(-3e38)
     (True, False)
     """
-    return math.isinf(value) or abs(value) > 3.4028234663852886e38
+    return not abs(value) <= _LARGEST
