@@ -52,7 +52,7 @@ def test_a_table_is_read_by_names_in_any_order_with_other_columns_beside(file: P
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("weight,colour\n1,red\n", r"there is no column 'age', which the model needs; the columns are weight, colour"),
+        ("weight,colour\n1,red\n", r"there is no column 'age'; the columns are weight, colour, but the model"),
         ("weigth,colour,age\n1,red,2\n", r"no column 'weight' \(did you mean weigth\?\)"),
         (
             "weight,colour,age\n1,red,2\n1,rad,2\n",

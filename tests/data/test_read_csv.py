@@ -151,7 +151,16 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "long field": ("a,b\n" + "z" * 200_000 + ",1\n", {}, r"line 2: field larger than field limit \(131072\)"),
     "decimal commas": ("a;b\n1,5;2\n", {}, "column a, line 2: '1,5' has a decimal comma"),
     "no such target": ("height,b\n1,2\n", {"target": "hight"}, r"no column 'hight' \(did you mean height\?\)"),
-    "no such category": ("a,b\n1,2\n", {"categorical": ["c"]}, "categorical names 'c', which is no column"),
+    "a name of two lines": (
+        '"he\nad",b\n1,2\n',
+        {"target": "he ad"},
+        r"did you mean he\\nad\?\); the columns are he\\nad, b",
+    ),
+    "no such category": (
+        "a,b\n1,2\n",
+        {"categorical": ["c"]},
+        "there is no column 'c'; the columns are a, b, but categorical names it",
+    ),
     "target as category": ("a,b\n1,2\n", {"categorical": ["b"]}, "categorical names the target b"),
     "many categories": ("a,b\n" + "".join(f"q{i},2\n" for i in range(1001)), {}, "column a has more than 1,000"),
     "many classes": ("a,b\n" + "".join(f"1,{i}\n" for i in range(1001)), {"task": "classification"}, "1,001 different"),

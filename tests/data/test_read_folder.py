@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dlcore.data import Normalizer, read_folder
@@ -252,6 +254,17 @@ def test_scaling_is_pillows_own(tmp_path: Path) -> None:
 def test_a_line_of_many_pixels_makes_no_huge_picture(tmp_path: Path) -> None:
     path = save(tmp_path / "line.png", np.full((1, 30_000), 9, np.uint8))
     assert decode(path, (64, 64), 1).tolist() == np.full((64, 64, 1), 9).tolist()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3]))
+def test_any_shape_becomes_any_other(
+    tmp_path: Path, height: int, width: int, new_height: int, new_width: int, channels: int
+) -> None:
+    path = save(tmp_path / "x.png", np.full((height, width), 77, np.uint8))
+    pixels = decode(path, (new_height, new_width), channels)
+    assert pixels.shape == (new_height, new_width, channels)
+    assert (pixels == 77).all()
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

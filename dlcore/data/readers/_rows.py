@@ -13,8 +13,9 @@ from typing import Any
 
 from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
+from dlcore.recorded import did_you_mean
 
-__all__ = ["LIMIT", "MISSING", "Rows", "name_of", "number", "table_rows", "too_large"]
+__all__ = ["LIMIT", "MISSING", "Rows", "name_of", "no_column", "number", "table_rows", "too_large"]
 
 LIMIT = 1 << 30  # bytes of a file
 _LARGEST = 3.4028234663852886e38  # of float32
@@ -41,6 +42,13 @@ def name_of(column: str) -> str:
     """A column's name or a cell as it can stand in a message."""
     text = shown(column[:61])
     return f"{text[:60]}..." if len(text) > 60 else text
+
+
+def no_column(file: str, column: str, header: list[str]) -> str:
+    """That a file has no such column, with the nearest name and the first of those that it has."""
+    names = ", ".join(map(name_of, header[:20])) + (", ..." if len(header) > 20 else "")
+    hint = shown(did_you_mean(column, header))
+    return f"{file}: there is no column {column!r:.60}{hint}; the columns are {names}"
 
 
 @contextmanager
