@@ -362,6 +362,20 @@ def test_a_hundred_megapixels_are_read(tmp_path: Path) -> None:
     assert decode(path, (2, 2), 1).tolist() == np.full((2, 2, 1), 255).tolist()
 
 
+def test_a_jpeg_that_decoding_would_not_end_is_refused(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("L", (5000, 4000), 100).save(file, "jpeg", progressive=True)
+    content = file.getvalue()
+    scan = content[content.rfind(b"\xff\xda") : -2]
+    assert len(scan) < 200
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content[:-2] + 3 * scan + content[-2:])
+    assert decode(path, (2, 2), 1).tolist() == np.full((2, 2, 1), 100).tolist()
+    path.write_bytes(content[:-2] + 5000 * scan + content[-2:])
+    with pytest.raises(DataError, match=r"x\.jpg: the JPEG has 5,006 scans"):
+        decode(path, (2, 2), 1)
+
+
 def test_folders_that_hold_no_classes_are_named(tmp_path: Path) -> None:
     def refused(words: str) -> None:
         with pytest.raises(DataError, match=words) as raised:
