@@ -12,7 +12,7 @@ import numpy as np
 
 from dlcore.data.readers import decode
 from dlcore.data.readers._file import shown
-from dlcore.data.readers._rows import MISSING, name_of, number, table_rows, too_large
+from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
 
@@ -135,11 +135,7 @@ class Inputs:
         """The column's place in the file, and what appends a cell's features."""
         name = column["name"]
         if name not in header:
-            names = ", ".join(name_of(other) for other in header[:20]) + (", ..." if len(header) > 20 else "")
-            raise DataError(
-                f"{file}: there is no column {name!r:.60}{did_you_mean(name, header)}, which the model needs; the "
-                f"columns are {names}"
-            )
+            raise DataError(f"{no_column(file, name, header)}, but the model was trained on it")
         label = f"{file}: column {name_of(name)}"
         if column["kind"] == "number":
             fill = column["fill"]
@@ -163,7 +159,7 @@ class Inputs:
             known = rows.get("" if cell in MISSING else cell)
             if known is None:
                 few = ", ".join(name_of(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
-                hint = did_you_mean(cell[:60], values)
+                hint = shown(did_you_mean(cell[:60], values))
                 raise DataError(f"{label}, line {line}: {cell!r:.60} is no known category{hint}; known are {few}")
             found.extend(known)
 

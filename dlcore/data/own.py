@@ -112,7 +112,8 @@ def _kind(path: Path) -> str:
 
 
 def _name(path: Path) -> str:
-    return shown(path.resolve().stem or "data")
+    whole = path.resolve()
+    return shown((whole.name if whole.is_dir() else whole.stem) or "data")
 
 
 # Tables --------------------------------------------------------------------------------------------------------------
@@ -276,7 +277,11 @@ def _parts(
 
 
 def _has_folders(folder: Path) -> bool:
-    return folder.is_dir() and any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+    except OSError:  # there is no such folder; that it cannot be read is said where it is
+        return False
 
 
 def _statistics(train: ImageFolder) -> Normalizer:

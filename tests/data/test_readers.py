@@ -1,6 +1,8 @@
 import contextlib
 import gzip
+import os
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -76,6 +78,10 @@ def test_gzip_is_told_by_the_content_not_by_the_name(file):
         (GZIPPED[:-8] + b"\x00" * 8, "gzip file is damaged or cut short"),
         (GZIPPED + b"tail", "gzip file is damaged or cut short"),
         (gzip.compress(BYTES + b"\x01", mtime=0), "has extra bytes"),
+        (
+            gzip.compress(b"\x00\x00\x08\x02" + b"\xff" * 8, mtime=0),
+            "announces the shape .*, 18,446,744,065,119,617,025 b",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -92,6 +98,38 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         read_idx(tmp_path / "nowhere")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         read_idx(tmp_path)
+
+
+def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_goes(file):
+    file.write_bytes(gzip.compress(BYTES + bytes(200 << 20), mtime=0))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="has extra bytes"):
+            read_idx(file)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_beyond_the_limit_is_refused_before_memory_is_taken(file):
+    file.write_bytes(gzip.compress(BYTES, mtime=0))
+    with pytest.raises(DataError, match=r"announces the shape \(2, 3\), 6 bytes, but at most 5 are read"):
+        read_idx(file, limit=5)
+    assert read_idx(file, limit=6).tolist() == VALUES
+
+
+def test_a_name_of_two_lines_gives_a_message_of_one(tmp_path):
+    path = tmp_path / "two\nlines"
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"two\\nlines: not an IDX file"):
+        read_idx(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX")
+def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="it is a pipe or a device"):
+        read_idx(tmp_path / "pipe")
 
 
 mutation = st.tuples(st.sampled_from(["set", "cut", "insert"]), st.integers(0, 60), st.integers(0, 255))

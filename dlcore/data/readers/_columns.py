@@ -28,6 +28,7 @@ class Column:
         self.numbers = array("d")
         self.codes = array("i")
         self.words: dict[str, int] | None = {}
+        self._values: list[float] = []  # of each word, NaN for text
         self.n_text = self.n_missing = 0
         self.first_text: tuple[int, str] | None = None
         self.first_missing: int | None = None
@@ -35,25 +36,41 @@ class Column:
 
     def add(self, cell: str, line: int) -> None:
         """Take the next row's cell, stripped."""
-        if cell in MISSING:
-            self.numbers.append(np.nan)
-            self.n_missing += 1
-            self.first_missing = self.first_missing or line
-            if self.words is not None:
-                self.codes.append(-1)
+        code = None if self.words is None else self.words.get(cell)
+        if code is not None:
+            value = self._values[code]
+        elif cell in MISSING:
+            self._add_missing(line)
             return
+        else:
+            value = self._new(cell, line)
+            if self.words is not None and len(self.words) < CATEGORIES:
+                code = self.words[cell] = len(self.words)
+                self._values.append(value)
+            else:
+                self.words, self.codes = None, array("i")
+        if value != value:  # NaN: text
+            self.n_text += 1
+        self.numbers.append(value)
+        if code is not None:
+            self.codes.append(code)
+
+    def _add_missing(self, line: int) -> None:
+        self.n_missing += 1
+        self.first_missing = self.first_missing or line
+        self.numbers.append(np.nan)
+        if self.words is not None:
+            self.codes.append(-1)
+
+    def _new(self, cell: str, line: int) -> float:
+        """The number in a cell that is not among the words; NaN for text."""
         value = number(cell)
         if value is None:
-            self.n_text += 1
             self.first_text = self.first_text or (line, cell)
-            value = np.nan
-        elif too_large(value):
+            return np.nan
+        if too_large(value):
             self.too_large = self.too_large or (line, cell)
-        self.numbers.append(value)
-        if self.words is not None:
-            self.codes.append(self.words.setdefault(cell, len(self.words)))
-            if len(self.words) > CATEGORIES:
-                self.words, self.codes = None, array("i")
+        return value
 
     @property
     def present(self) -> int:

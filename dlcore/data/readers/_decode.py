@@ -23,7 +23,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from dlcore.data.readers._file import bytes_of, opened, shown
+from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 
 __all__ = ["PIXELS", "SUFFIXES", "decode", "look"]
@@ -39,6 +39,7 @@ _MARKS: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"RIFF", WebPImageFile),
 )
 _LARGE = 16_000_000  # pixels; of pictures above it one is decoded at a time, by whichever thread
+_SCANS = 50  # of a progressive JPEG of so many pixels; encoders write about ten
 _ONE_LARGE = threading.Lock()
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -64,10 +65,11 @@ def decode(path: str | os.PathLike[str], size: tuple[int, int], channels: int, *
     bits, and colour becomes grey by 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). A JPEG of more than four times the size
     is decoded at a half, a quarter or an eighth of its own.
 
-    A picture takes up to 12 bytes a pixel while it is decoded, a JPEG as a rule far fewer; of pictures above 16 million
-    pixels one is decoded at a time.
+    A picture takes up to 8 bytes a pixel while it is decoded, a WEBP 16 and a JPEG as a rule far fewer; of pictures
+    above 16 million pixels one is decoded at a time.
 
-    Raises DataError, naming the file, where it is missing, no picture, damaged, cut short, or has too many pixels.
+    Raises DataError, naming the file, where it is missing, no picture, damaged, cut short, or has too many pixels; and
+    for a progressive JPEG that is written as so many scans that decoding would not end.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "grey.png"
@@ -110,6 +112,8 @@ def _picture(path: str | os.PathLike[str], pixels: int) -> Iterator[ImageFile]:
                         f"{name}: the picture has {image.width:,} × {image.height:,} pixels, but 1 to {pixels:,} are "
                         "read; scale it down, or leave it out"
                     )
+                if "progressive" in image.info:
+                    _check_scans(file, _pixels(image), name)
                 yield image
         except DataError:
             raise
@@ -129,6 +133,24 @@ def _reader(file: BinaryIO, name: str) -> ImageFile:
     raise DataError(
         f"{name}: no picture: it starts with {start[:8].hex(' ') or 'nothing'}, expected PNG, JPEG, BMP, GIF or WEBP"
     )
+
+
+def _check_scans(file: BinaryIO, pixels: int, name: str) -> None:
+    """Refuse a progressive JPEG of very many scans: each costs the time of a whole picture and may be a few bytes long.
+
+    Source: the libjpeg-turbo project, "Two Issues with the JPEG Standard".
+    """
+    place = file.tell()
+    file.seek(0)
+    scans, last = 0, b""
+    while block := file.read(BLOCK):
+        scans += (last + block).count(b"\xff\xda")  # a scan's own bytes never hold this pair
+        last = block[-1:]
+    file.seek(place)
+    if scans > _SCANS and scans * pixels > _SCANS * _LARGE:
+        raise DataError(
+            f"{name}: the JPEG has {scans:,} scans, each over the whole picture; save it anew, or leave it out"
+        )
 
 
 class _Bounded:

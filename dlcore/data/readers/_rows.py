@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -14,10 +13,12 @@ from typing import Any
 
 from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
+from dlcore.recorded import did_you_mean
 
-__all__ = ["LIMIT", "MISSING", "Rows", "name_of", "number", "table_rows", "too_large"]
+__all__ = ["LIMIT", "MISSING", "Rows", "name_of", "no_column", "number", "table_rows", "too_large"]
 
 LIMIT = 1 << 30  # bytes of a file
+_LARGEST = 3.4028234663852886e38  # of float32
 _LINE = 1 << 24  # characters of a line: its cells take up to twenty times as much
 MISSING = frozenset({"", "NA", "NaN", "nan", "null", "?"})
 
@@ -41,6 +42,13 @@ def name_of(column: str) -> str:
     """A column's name or a cell as it can stand in a message."""
     text = shown(column[:61])
     return f"{text[:60]}..." if len(text) > 60 else text
+
+
+def no_column(file: str, column: str, header: list[str]) -> str:
+    """That a file has no such column, with the nearest name and the first of those that it has."""
+    names = ", ".join(map(name_of, header[:20])) + (", ..." if len(header) > 20 else "")
+    hint = shown(did_you_mean(column, header))
+    return f"{file}: there is no column {column!r:.60}{hint}; the columns are {names}"
 
 
 @contextmanager
@@ -140,9 +148,9 @@ def _first_not_utf8(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def too_large(value: float) -> bool:
-    """Whether ``value`` has no place in float32.
+    """Whether ``value`` has no place in float32, NaN included.
 
     >>> too_large(1e39), too_large(-3e38)
     (True, False)
     """
-    return math.isinf(value) or abs(value) > 3.4028234663852886e38
+    return not abs(value) <= _LARGEST

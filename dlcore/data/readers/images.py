@@ -257,12 +257,16 @@ def _find(root: Path) -> dict[str, list[Path]]:
     name = shown(root)
     try:
         entries = sorted(entry for entry in os.listdir(root) if not entry.startswith("."))
+        classes = [entry for entry in entries if (root / entry).is_dir()]
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: the folder cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    classes = [entry for entry in entries if (root / entry).is_dir()]
     if not classes:
         loose = sum(entry.lower().endswith(SUFFIXES) for entry in entries)
-        what = f"{loose:,} pictures lie in the folder itself" if loose else "there is no folder in it"
+        what = (
+            f"{_count(loose, 'picture')} {'lies' if loose == 1 else 'lie'} in the folder itself"
+            if loose
+            else "there is no folder in it"
+        )
         raise DataError(f"{name}: {what}, but one folder of pictures per class is expected")
     found, others = {}, {}
     for entry in classes:
@@ -271,12 +275,12 @@ def _find(root: Path) -> dict[str, list[Path]]:
         count = sum(others.values())
         raise DataError(
             f"{name}: no picture in the folders {', '.join(map(shown, classes[:5]))}"
-            f"{', ...' if len(classes) > 5 else ''}, but {count:,} other files; expected {', '.join(SUFFIXES)}"
+            f"{', ...' if len(classes) > 5 else ''}, but {_count(count, 'other file')}; expected {', '.join(SUFFIXES)}"
         )
     for entry, files in found.items():
         if not files:
             raise DataError(
-                f"{shown(root / entry)}: no picture of this class, but {others[entry]:,} other files; add some "
+                f"{shown(root / entry)}: no picture of this class, but {_count(others[entry], 'other file')}; add some "
                 f"({', '.join(SUFFIXES)}), or take the folder out"
             )
     if len(classes) == 1:
@@ -286,16 +290,25 @@ def _find(root: Path) -> dict[str, list[Path]]:
 
 def _pictures_below(folder: Path) -> tuple[list[Path], int]:
     """The pictures in a folder and the folders in it, and the number of other files. Links to folders end here."""
-    pictures, others = [], 0
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
-        for file in files:
-            if file.startswith("."):
-                continue
-            if file.lower().endswith(SUFFIXES):
-                pictures.append(Path(place, file))
-            else:
-                others += 1
+    pictures: list[Path] = []
+    others = 0
+    places = [folder]
+    while places:
+        place = places.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        if not entry.is_symlink():
+                            places.append(place / entry.name)
+                    elif entry.name.lower().endswith(SUFFIXES):
+                        pictures.append(place / entry.name)
+                    else:
+                        others += 1
+        except OSError as error:
+            raise DataError(f"{shown(place)}: the folder cannot be read: {error.strerror or error}") from error
     return sorted(pictures), others
 
 
@@ -350,6 +363,10 @@ def _check_choice(name: str, value: Any, words: tuple[str | None, ...]) -> None:
 
 def _positions(index: Any) -> Any:
     return np.asarray(index) if isinstance(index, list | tuple | range) else index
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _size(path: Path) -> int:

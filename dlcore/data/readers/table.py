@@ -12,9 +12,8 @@ import numpy as np
 from dlcore.data.dataset import Dataset, Task
 from dlcore.data.readers._columns import CATEGORIES, Column
 from dlcore.data.readers._file import shown
-from dlcore.data.readers._rows import LIMIT, name_of, table_rows
+from dlcore.data.readers._rows import LIMIT, name_of, no_column, table_rows
 from dlcore.errors import ConfigError, DataError
-from dlcore.recorded import did_you_mean
 
 __all__ = ["Table", "open_table", "read_csv"]
 
@@ -249,14 +248,11 @@ class OpenTable:
 def _checked_names(file: str, header: list[str], target: str | None, categorical: Collection[str]) -> str:
     """The target's name."""
     if target is not None and target not in header:
-        few = ", ".join(name_of(name) for name in header[:20]) + (", ..." if len(header) > 20 else "")
-        raise DataError(
-            f"{file}: there is no column {target!r:.60}{did_you_mean(target, header)}; the columns are {few}"
-        )
+        raise DataError(no_column(file, target, header))
     target = header[-1] if target is None else target
     for name in categorical:
         if name not in header:
-            raise DataError(f"{file}: categorical names {name!r:.60}, which is no column{did_you_mean(name, header)}")
+            raise DataError(f"{no_column(file, name, header)}, but categorical names it")
         if name == target:
             raise DataError(f"{file}: categorical names the target {name_of(name)}; set task to classification instead")
     return target

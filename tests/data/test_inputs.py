@@ -1,0 +1,123 @@
+"""How a file becomes x, written down and read back in another place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlcore.data import Inputs, load, names, open_path, read_csv
+from dlcore.errors import DataError
+
+COLUMNS = [
+    {"name": "weight", "kind": "number", "fill": 2.5},
+    {"name": "colour", "kind": "category", "values": ["", "green", "red"]},
+    {"name": "age", "kind": "number", "fill": None},
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "new.csv"
+
+
+@pytest.mark.parametrize("inputs", [Inputs.images((28, 20), 3), Inputs.table(COLUMNS), Inputs.table(["a", "b"])])
+def test_json_brings_it_back(inputs: Inputs) -> None:
+    assert Inputs.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
+
+
+def test_an_image_is_read_as_bytes_over_255(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    inputs = Inputs.images((4, 5), 3)
+    x = inputs.read(tmp_path / "x.png")
+    assert (x.dtype, x.shape[1:]) == (np.float32, inputs.shape)
+    np.testing.assert_array_equal(x, pixels[None] / np.float32(255))
+    (tmp_path / "x.png").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"x\.png: no picture"):
+        inputs.read(tmp_path / "x.png")
+
+
+def test_a_table_is_read_by_names_in_any_order_with_other_columns_beside(file: Path) -> None:
+    file.write_text("age,fruit,colour,weight\n3,apple,red,1.5\n4,?,,NA\n")
+    x = Inputs.table(COLUMNS).read(file)
+    assert x.dtype == np.float32
+    assert x.tolist() == [[1.5, 0, 0, 1, 3], [2.5, 1, 0, 0, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("weight,colour\n1,red\n", r"there is no column 'age'; the columns are weight, colour, but the model"),
+        ("weigth,colour,age\n1,red,2\n", r"no column 'weight' \(did you mean weigth\?\)"),
+        (
+            "weight,colour,age\n1,red,2\n1,rad,2\n",
+            r"column colour, line 3: 'rad' is no known category \(did you mean red",
+        ),
+        ("weight,colour,age\n1,red,2\n1,red,\n", "column age, line 3: the cell is missing"),
+        ("weight,colour,age\nx,red,2\n", "column weight, line 2: 'x' is not a number"),
+        ("weight,colour,age\n1e39,red,2\n", "column weight, line 2: '1e39' is not finite in float32"),
+        ("weight,colour,age\n", "there is no row below the header"),
+        ("weight,colour,age\n1,2\n", "line 2 has 2 cells"),
+        ("", "the first line is empty"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_line(file: Path, text: str, words: str) -> None:
+    file.write_text(text)
+    with pytest.raises(DataError, match=words) as raised:
+        Inputs.table(COLUMNS).read(file)
+    assert str(raised.value).startswith(f"{file}: ")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_category_that_was_never_missing_may_not_be(file: Path) -> None:
+    file.write_text("colour\n\nNA\n")
+    with pytest.raises(DataError, match="line 3: 'NA' is no known category; known are red"):
+        Inputs.table([{"name": "colour", "kind": "category", "values": ["red"]}]).read(file)
+
+
+def test_the_table_that_was_learnt_from_is_read_as_in_training(file: Path) -> None:
+    file.write_text("a,b,y\n1,u,1\n,v,2\n5,,3\n" * 4)
+    table = read_csv(file, missing="mean")
+    np.testing.assert_array_equal(Inputs.table(table.columns).read(file), table.data.x)
+    data = open_path(file, missing="mean")
+    assert data.inputs is not None
+    rows = {tuple(row) for row in data.inputs.read(file).tolist()}
+    assert {tuple(row) for row in data.train.rows(slice(None))[0].tolist()} <= rows
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name != "fashion"])
+def test_the_sets_in_the_package_say_how_a_file_becomes_x(name: str) -> None:
+    data = load(name)
+    assert data.inputs is not None
+    assert data.inputs.shape == data.train.shape
+    if data.features:
+        assert [column["name"] for column in data.inputs.to_dict()["columns"]] == list(data.features)
+
+
+DAMAGED: list[Any] = [
+    None, [], "images", {}, {"kind": "sound"}, {"kind": "images"}, {"kind": "images", "size": [3], "channels": 1},
+    {"kind": "images", "size": [3, 0], "channels": 1}, {"kind": "images", "size": [3, 3.0], "channels": 1},
+    {"kind": "images", "size": [3, 3], "channels": 2}, {"kind": "images", "size": 3, "channels": 1},
+    {"kind": "images", "size": [3, 3], "channels": 1, "depth": 1}, {"kind": "table"}, {"kind": "table", "columns": []},
+    {"kind": "table", "columns": "ab"}, {"kind": "table", "columns": [{"name": "a"}]}, {1: 2},
+    {"kind": "table", "columns": [{"name": "a", "kind": "number", "fill": "x"}]},
+    {"kind": "table", "columns": [{"name": "a", "kind": "number", "fill": 1e39}]},
+    {"kind": "table", "columns": [{"name": "a", "kind": "number", "fill": float("nan")}]},
+    {"kind": "table", "columns": [{"name": 1, "kind": "number", "fill": None}]},
+    {"kind": "table", "columns": [{"name": "a", "kind": "category", "values": []}]},
+    {"kind": "table", "columns": [{"name": "a", "kind": "category", "values": [1]}]},
+    {"kind": "table", "columns": [{"name": "a", "kind": "category", "values": ["u", "u"]}]},
+    {"kind": "table", "columns": [{"name": "a", "kind": "number", "fill": None}] * 2},
+    {"kind": "table", "size": [3, 3], "columns": [{"name": "a", "kind": "number", "fill": None}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("saved", DAMAGED, ids=str)
+def test_a_damaged_description_is_refused(saved: Any) -> None:
+    with pytest.raises(DataError, match="describes neither images nor a table"):
+        Inputs.from_dict(saved)

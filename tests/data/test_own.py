@@ -1,0 +1,273 @@
+"""People's own data from a path: three parts, filled and normalised by the training part alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlcore.data import Dataset, ImageFolder, Normalizer, Splits, open_path, read_folder
+from dlcore.errors import ConfigError, DataError
+from dlcore.train import config
+
+
+def write_table(path: Path, n: int = 50) -> Path:
+    rows = "".join(f"{i},{'uv'[i % 2]},{'' if i % 10 == 3 else i * i},{'abc'[i % 5 // 2]}\n" for i in range(n))
+    path.write_text(f"id,side,square,kind\n{rows}")
+    return path
+
+
+def write_folder(root: Path, counts: dict[str, int], shape: tuple[int, int] = (4, 6)) -> Path:
+    rng = np.random.default_rng(len(str(root)))
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 256, (*shape, 3), np.uint8)).save(root / name / f"{i:03}.png")
+    return root
+
+
+def ids(data: Splits) -> list[list[int]]:
+    return [sorted(part.rows(slice(None))[0][:, 0].astype(int).tolist()) for part in (data.train, data.dev, data.test)]
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_split_60_20_20_in_proportion_of_its_classes(tmp_path: Path) -> None:
+    data = open_path(write_table(tmp_path / "things.csv"), missing="mean")
+    assert [np.bincount(part.y).tolist() for part in (data.train, data.dev, data.test)] == [
+        [12, 12, 6], [4, 4, 2], [4, 4, 2],
+    ]  # fmt: skip
+    assert sorted(place for part in ids(data) for place in part) == list(range(50))
+    assert (data.name, data.task, data.classes) == ("things", "classification", ("a", "b", "c"))
+    assert data.features == ("id", "side=u", "side=v", "square")
+    assert "things.csv, 50 rows; kind is to be predicted" in data.source
+    assert ids(open_path(tmp_path / "things.csv", missing="mean")) == ids(data)
+    assert ids(open_path(tmp_path / "things.csv", missing="mean", seed=1)) != ids(data)
+
+
+def test_gaps_and_the_normalizer_know_the_training_rows_alone(tmp_path: Path) -> None:
+    data = open_path(write_table(tmp_path / "things.csv"), missing="mean", normalize=True)
+    raw = open_path(tmp_path / "things.csv", missing="mean")
+    train = ids(raw)[0]
+    fill = np.mean([i * i for i in train if i % 10 != 3])
+    assert data.inputs is not None
+    assert data.inputs.to_dict()["columns"][2] == {"name": "square", "kind": "number", "fill": pytest.approx(fill)}
+    squares = np.array([fill if i % 10 == 3 else i * i for i in train])
+    assert data.normalizer is not None
+    assert data.normalizer.mean[3] == pytest.approx(squares.mean())
+    assert data.normalizer.std[3] == pytest.approx(squares.std())
+    x = raw.test.rows(slice(None))[0]
+    np.testing.assert_allclose(data.test.rows(slice(None))[0], (x - data.normalizer.mean) / data.normalizer.std, 1e-5)
+
+
+def test_dropped_rows_are_counted(tmp_path: Path) -> None:
+    data = open_path(write_table(tmp_path / "things.tsv"), missing="drop")
+    assert "45 rows, 5 with missing cells left out" in data.source
+    assert data.inputs is not None
+    assert data.inputs.to_dict()["columns"][2]["fill"] is None
+
+
+@pytest.mark.parametrize(("task", "shape"), [("binary", (30, 1)), ("classification", (30,))])
+def test_the_task_of_a_table_can_be_given(tmp_path: Path, task: str, shape: tuple[int, ...]) -> None:
+    data = open_path(write_table(tmp_path / "t.csv"), target="side", task=task, missing="mean")
+    assert (data.task, data.train.y.shape) == (task, shape)
+    assert data.train.y.sum() == 15
+
+
+def test_few_rows_are_too_few_for_three_parts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n2,3\n")
+    with pytest.raises(DataError, match=r"t\.csv: split: 2 rows are too few"):
+        open_path(tmp_path / "t.csv")
+
+
+# Archives ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "expected", "shape", "classes"),
+    [
+        (np.arange(20) % 3, None, "classification", (12,), ("0", "1", "2")),
+        (np.arange(20.0)[:, None] % 3, "classification", "classification", (12,), ("0", "1", "2")),
+        (np.arange(20) % 2 == 1, "binary", "binary", (12, 1), ("0", "1")),
+        (np.arange(20) / 7, None, "regression", (12, 1), None),
+        (np.arange(20), "regression", "regression", (12, 1), None),
+    ],
+)
+def test_the_targets_of_an_archive(
+    tmp_path: Path, y: np.ndarray, task: str | None, expected: str, shape: tuple[int, ...], classes: Any
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).normal(size=(20, 3)), y=y)
+    data = open_path(tmp_path / "a.npz", task=task, normalize=True)
+    assert (data.task, data.train.y.shape, data.classes) == (expected, shape, classes)
+    x = data.train.rows(slice(None))[0]
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-6)
+
+
+def test_bytes_are_images_and_whole_numbers_with_lengths_words(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 4), np.uint8)
+    np.savez(tmp_path / "images.npz", x=images, y=np.arange(20) % 2)
+    data = open_path(tmp_path / "images.npz")
+    assert data.train.shape == (5, 4, 1)
+    x = np.concatenate([part.rows(slice(None))[0] for part in (data.train, data.dev, data.test)])
+    np.testing.assert_allclose(np.sort(x.ravel()), np.sort(images.ravel() / 255), rtol=1e-6)
+    assert data.inputs is not None
+    assert data.inputs.to_dict() == {"kind": "images", "size": [5, 4], "channels": 1}
+    np.savez(tmp_path / "words.npz", x=np.ones((20, 6), int), y=np.arange(20) % 2, lengths=np.full(20, 3))
+    words = open_path(tmp_path / "words.npz", normalize=True)
+    assert words.train.dtype == np.int64
+    assert words.normalizer is None
+    assert isinstance(words.train, Dataset)
+    assert words.train.lengths is not None
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "words"),
+    [
+        (np.zeros((20, 2)), None, r"y has shape \(20, 2\), but one target per example"),
+        (np.arange(20) - 1, None, r"y\[0\] is -1, but classification takes whole numbers from 0 to 999"),
+        (np.arange(20) * 100, None, r"y\[10\] is 1000, but classification"),
+        (np.arange(20) / 2, "classification", r"y\[1\] is 0.5, but classification"),
+        (np.arange(20), "binary", r"y\[2\] is 2, but binary takes whole numbers from 0 to 1"),
+        (np.zeros(20, int), None, "y is 0 throughout"),
+        (np.full(20, 1e300), None, "y holds 20 NaN or infinite"),
+    ],
+)
+def test_targets_that_nothing_can_be_learnt_from_are_refused(
+    tmp_path: Path, y: np.ndarray, task: str | None, words: str
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((20, 3)), y=y)
+    with pytest.raises(DataError, match=words) as raised:
+        open_path(tmp_path / "a.npz", task=task)
+    assert str(raised.value).startswith(str(tmp_path / "a.npz"))
+
+
+# Folders of images ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_split_in_proportion_and_stays_lazy(tmp_path: Path) -> None:
+    data = open_path(write_folder(tmp_path / "pets", {"cat": 20, "dog": 10}))
+    assert [np.bincount(part.y).tolist() for part in (data.train, data.dev, data.test)] == [[12, 6], [4, 2], [4, 2]]
+    parts = [part for part in (data.train, data.dev, data.test) if isinstance(part, ImageFolder)]
+    assert len({path for part in parts for path in part.paths}) == 30
+    assert (data.name, data.task, data.classes) == ("pets", "classification", ("cat", "dog"))
+    assert "pets, 30 images, 4 × 6, in colour" in data.source
+    assert data.inputs is not None
+    assert data.inputs.to_dict() == {"kind": "images", "size": [4, 6], "channels": 3}
+
+
+def test_the_statistics_of_a_folder_are_those_of_its_training_arrays(tmp_path: Path) -> None:
+    data = open_path(write_folder(tmp_path / "pets", {"cat": 20, "dog": 10}), normalize=True)
+    raw = open_path(tmp_path / "pets")
+    expected = Normalizer.fit(Dataset(*raw.train.rows(slice(None))))
+    assert data.normalizer is not None
+    np.testing.assert_allclose(data.normalizer.mean, expected.mean, rtol=1e-6)
+    np.testing.assert_allclose(data.normalizer.std, expected.std, rtol=1e-6)
+    np.testing.assert_array_equal(
+        data.dev.rows(slice(None))[0], data.normalizer.transform(raw.dev.rows(slice(None))[0])
+    )
+
+
+def test_a_channel_that_never_changes_becomes_0(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.new("RGB", (2, 2), (10 * i, 7, 7)).save(tmp_path / name / f"{i}.png")
+    data = open_path(tmp_path, normalize=True)
+    assert data.normalizer is not None
+    assert data.normalizer.std.tolist()[1:] == [1, 1]
+    np.testing.assert_allclose(data.train.rows(slice(None))[0][..., 1:], 0, atol=1e-7)
+
+
+@pytest.mark.parametrize("dev", ["dev", "val", None])
+def test_given_parts_are_kept(tmp_path: Path, dev: str | None) -> None:
+    write_folder(tmp_path / "train", {"cat": 20, "dog": 10})
+    write_folder(tmp_path / "test", {"cat": 2, "dog": 3}, shape=(9, 9))
+    if dev:
+        write_folder(tmp_path / dev, {"cat": 1, "dog": 1})
+    data = open_path(tmp_path)
+    sizes = [np.bincount(part.y).tolist() for part in (data.train, data.dev, data.test)]
+    assert sizes == ([[20, 10], [1, 1], [2, 3]] if dev else [[16, 8], [4, 2], [2, 3]])
+    assert data.test.shape == (4, 6, 3)
+    np.testing.assert_array_equal(
+        data.test.rows(slice(None))[0], read_folder(tmp_path / "test", size=(4, 6)).rows(slice(None))[0]
+    )
+
+
+def test_parts_of_other_classes_or_two_dev_sets_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", {"cat": 3, "dog": 3})
+    write_folder(tmp_path / "test", {"cat": 2, "cow": 2, "dog": 2})
+    with pytest.raises(DataError, match="the class cow is in test but not in train; give both the same"):
+        open_path(tmp_path)
+    for name in ("dev", "val"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match="there are the folders dev and val"):
+        open_path(tmp_path)
+
+
+def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
+    assert open_path(write_folder(tmp_path, {"test": 5, "train": 5})).classes == ("test", "train")
+
+
+def test_splits_of_a_folder_decode_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = read_folder(write_folder(tmp_path / "pets", {"cat": 5, "dog": 5}), memory=0)
+    monkeypatch.setattr("dlcore.data.readers.images.decode", None)
+    splits = Splits(
+        train=folder[:8], dev=folder[8:9], test=folder[9:], name="pets", task="classification", classes=folder.classes
+    )
+    assert splits.inputs is None
+    with pytest.raises(DataError, match=r"train y\[5\] is 1, but 1 classes"):
+        Splits(train=folder, dev=folder, test=folder, name="pets", task="classification", classes=("cat",))
+
+
+# Paths and settings --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("x.txt", "ends in .txt"), ("x", "ends in nothing"), ("nowhere.csv", "nowhere.csv: .*No such file")],
+)
+def test_a_path_of_another_kind_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    if name != "nowhere.csv":
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=words):
+        open_path(tmp_path / name)
+
+
+SETTINGS = {
+    "missing": "drop", "categorical": ("a",), "task": "binary", "image_size": (8,), "color": "grey", "corrupt": "skip",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("kind", ["digits", "table.csv", "array.npz", "images"])
+def test_a_setting_goes_with_the_data_that_take_it(tmp_path: Path, kind: str, setting: str) -> None:
+    write_folder(tmp_path / "images", {"cat": 5, "dog": 5})
+    (tmp_path / "table.csv").write_text("a,b\n" + "1,0\n2,1\n" * 10)
+    np.savez(tmp_path / "array.npz", x=np.zeros((20, 2)), y=np.arange(20) % 2)
+    takes = {"table.csv": {"missing", "categorical", "task"}, "array.npz": {"task"}, "digits": set()}
+    data = kind if kind == "digits" else str(tmp_path / kind)
+    settings = config.Config.of(data=data, **{setting: SETTINGS[setting]}).data
+    if setting in takes.get(kind, {"image_size", "color", "corrupt"}):
+        assert len(settings.load().train) >= 6
+        return
+    with pytest.raises(ConfigError, match=rf"^{setting} goes with .*, but data is .*{kind}.*; leave {setting} out"):
+        settings.load()
+
+
+def test_settings_reach_the_readers(tmp_path: Path) -> None:
+    write_folder(tmp_path / "images", {"cat": 5, "dog": 5})
+    (tmp_path / "images" / "cat" / "000.png").write_bytes(b"x")
+    chosen = config.Config.of(data=str(tmp_path / "images"), image_size=(3, 2), color="grey", corrupt="skip").data
+    with pytest.warns(UserWarning, match=r"000\.png"):
+        data = chosen.load()
+    assert (data.train.shape, len(data.train) + len(data.dev) + len(data.test)) == ((3, 2, 1), 9)
+    assert data.normalizer is not None
+    with pytest.raises(ConfigError, match=r"image_size is .* one or two numbers"):
+        config.Config.of(data=str(tmp_path / "images"), image_size=(3, 2, 1)).data.load()
+    with pytest.raises(ConfigError, match=r"data is .* but a folder, a \.csv, a \.tsv, an \.npz or one of"):
+        config.Config.of(data=str(tmp_path / "nowhere.csv")).data.load()

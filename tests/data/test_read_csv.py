@@ -1,0 +1,246 @@
+"""Tables: what each column becomes, and what is refused with the line that it stands on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dlcore.data import read_csv
+from dlcore.data.readers._columns import Column
+from dlcore.errors import ConfigError, DataError
+
+FRUIT = "weight,colour,ripe,fruit\n120,red,1,apple\n7.5,red,0,cherry\n130,green,1,apple\n9,black,1,cherry\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "table.csv"
+
+
+def test_numbers_names_and_the_last_column_as_target(file: Path) -> None:
+    file.write_text(FRUIT)
+    table = read_csv(file)
+    assert table.features == ("weight", "colour=black", "colour=green", "colour=red", "ripe")
+    assert table.data.x.tolist() == [[120, 0, 0, 1, 1], [7.5, 0, 0, 1, 0], [130, 0, 1, 0, 1], [9, 1, 0, 0, 1]]
+    assert (table.task, table.classes, table.target) == ("classification", ("apple", "cherry"), "fruit")
+    assert table.data.y.tolist() == [0, 1, 0, 1]
+    assert (table.data.x.dtype, table.data.y.dtype) == (np.float32, np.int64)
+    assert table.columns == [
+        {"name": "weight", "kind": "number", "fill": None},
+        {"name": "colour", "kind": "category", "values": ["black", "green", "red"]},
+        {"name": "ripe", "kind": "number", "fill": None},
+    ]
+
+
+def test_a_target_of_numbers_is_a_regression(file: Path) -> None:
+    file.write_text(FRUIT)
+    table = read_csv(file, "weight")
+    assert (table.task, table.classes) == ("regression", None)
+    assert table.data.y.tolist() == [[120], [7.5], [130], [9]]
+    assert table.data.y.dtype == np.float32
+
+
+def test_numbers_become_classes_in_the_order_of_their_values(file: Path) -> None:
+    file.write_text("a,y\n1,10\n2,9\n3,-1\n4,10.0\n")
+    table = read_csv(file, task="classification")
+    assert table.classes == ("-1", "9", "10")
+    assert table.data.y.tolist() == [2, 1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("target", "classes", "y"), [("ripe", ("0", "1"), [1, 0, 1, 1]), ("fruit", None, [0, 1, 0, 1])]
+)
+def test_a_binary_target_is_a_column_of_0_and_1(file: Path, target: str, classes: Any, y: list[int]) -> None:
+    file.write_text(FRUIT)
+    table = read_csv(file, target, task="binary")
+    assert table.data.y.tolist() == [[value] for value in y]
+    assert table.data.y.dtype == np.float32
+    assert table.classes == (classes or ("apple", "cherry"))
+
+
+def test_numbers_can_be_named_as_categories(file: Path) -> None:
+    file.write_text("zip,y\n10,1\n9,2\n10,3\n")
+    table = read_csv(file, categorical=["zip"])
+    assert table.features == ("zip=9", "zip=10")
+    assert table.data.x.tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "NaN", "nan", "null", "?", "  "])
+def test_missing_cells_are_refused_dropped_or_filled(file: Path, cell: str) -> None:
+    file.write_text(f"a,b,y\n1,u,1\n{cell},u,2\n5,{cell},3\n3,v,4\n")
+    with pytest.raises(
+        DataError, match=r"column a, line 3: the cell is missing, the first of 2 missing cells.*drop or"
+    ):
+        read_csv(file)
+    dropped = read_csv(file, missing="drop")
+    assert (dropped.data.x.tolist(), dropped.dropped) == ([[1, 1, 0], [3, 0, 1]], 2)
+    filled = read_csv(file, missing="mean")
+    assert filled.features == ("a", "b=", "b=u", "b=v")
+    assert filled.data.x.tolist() == [[1, 0, 1, 0], [3, 0, 1, 0], [5, 1, 0, 0], [3, 0, 0, 1]]
+    assert filled.columns[0] == {"name": "a", "kind": "number", "fill": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "x"),
+    [
+        ("\ufeffa,y\n1,2\n", [[1]]),
+        ("a;y\n1;2\n", [[1]]),
+        ("a\ty\n1\t2\n", [[1]]),
+        ("a,y\r\n1,2\r\n", [[1]]),
+        ("a,y\r1,2\r", [[1]]),
+        ("a,y\n1,2", [[1]]),
+        (" a , y \n 1 , 2 \n\n", [[1]]),
+        ('"a","y"\n"1","2"\n', [[1]]),
+        ("a,y\n+.5e1,2\n", [[5]]),
+        ("0,1\n4,2\n", [[4]]),
+    ],
+)
+def test_the_forms_that_tables_have(file: Path, text: str, x: list[list[float]]) -> None:
+    file.write_bytes(text.encode())
+    table = read_csv(file)
+    assert table.data.x.tolist() == x
+    assert table.data.y.tolist() == [[2]]
+
+
+def test_quoted_cells_hold_delimiters_and_line_ends(file: Path) -> None:
+    file.write_text('a,y\n"x, or\nso",1\n"say ""z""",2\n"x, or\nso",abc\n')
+    assert read_csv(file, "y", task="classification").features == ('a=say "z"', "a=x, or\nso")
+
+
+BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
+    "empty": ("", {}, "the first line is empty"),
+    "empty line first": ("\na,b\n1,2\n", {}, "the first line is empty"),
+    "no rows": ("a,b\n", {}, "no row below the header"),
+    "one column": ("b\n1\n", {}, "the only column is the target b"),
+    "no header": ("5.1,3\n4,2\n", {}, "line 1 holds only numbers, 5.1 first"),
+    "name twice": ("a,b,a\n1,2,3\n", {}, "line 1: columns 1 and 3 are both named a"),
+    "name empty": ("a,,c\n1,2,3\n", {}, "line 1: column 2 of 3 has no name"),
+    "row too long": ("a,b\n1,2\n1,2,3\n", {}, "line 3 has 3 cells, but the header has 2; quote"),
+    "row too short": ("a,b\n1,2\n\n1\n", {}, "line 4 has 1 cell, but the header has 2; fill"),
+    "row after a long cell": ('a,b\n"1\n",2\n1\n', {}, "line 4 has 1 cell"),
+    "text among numbers": (
+        "a,y\n" + "".join(f"{i},1\n" for i in range(15)) + "abc,1\n" + "".join(f"{i},1\n" for i in range(15)),
+        {},
+        "column a, line 17: 'abc' is not a number, as 30 of 31 cells are; mend the cell, or name a in categorical",
+    ),
+    "text in the target": ("a,y\n" + "1,2\n" * 20 + "1,x\n", {}, "column y, line 22: 'x' is not a number.*task"),
+    "text to regress on": (
+        "a,y\n1,u\n2,v\n",
+        {"task": "regression"},
+        "column y, line 2: 'u' is not a number, as a reg",
+    ),
+    "infinity": ("a,y\n1,2\n-inf,2\n", {}, "column a, line 3: '-inf' is not finite"),
+    "overflow": ("a,y\n1,2\n1e999,2\n", {}, "column a, line 3: '1e999' is not finite in float32"),
+    "beyond float32": ("a,y\n1,2\n2,1e39\n", {}, "column y, line 3: '1e39' is not finite in float32"),
+    "latin-1": (b"a,b\n1,\xe9t\xe9\n", {}, "byte 6 is 0xe9, which is not UTF-8"),
+    "utf-16": ("a,b\n1,2\n".encode("utf-16"), {}, "byte 0 is 0xff, which is not UTF-8"),
+    "utf-8 cut": (b"a,b\n1,\xe2\x82", {}, "byte 6 is 0xe2, which is not UTF-8"),
+    "latin-1 far down": (b"a,b\n" + b"1,2\n" * 400_000 + b"\xff", {}, "byte 1,600,004 is 0xff"),
+    "nul": ("a,b\n1,2\n1,\0\n", {}, "line 3 holds a NUL byte"),
+    "quote left open": ('a,b\n1,"2\n3,4\n', {}, "line 3: unexpected end of data"),
+    "quote inside": ('a,b\n1,"2"3\n', {}, "line 2: ',' expected after"),
+    "long field": ("a,b\n" + "z" * 200_000 + ",1\n", {}, r"line 2: field larger than field limit \(131072\)"),
+    "decimal commas": ("a;b\n1,5;2\n", {}, "column a, line 2: '1,5' has a decimal comma"),
+    "no such target": ("height,b\n1,2\n", {"target": "hight"}, r"no column 'hight' \(did you mean height\?\)"),
+    "a name of two lines": (
+        '"he\nad",b\n1,2\n',
+        {"target": "he ad"},
+        r"did you mean he\\nad\?\); the columns are he\\nad, b",
+    ),
+    "no such category": (
+        "a,b\n1,2\n",
+        {"categorical": ["c"]},
+        "there is no column 'c'; the columns are a, b, but categorical names it",
+    ),
+    "target as category": ("a,b\n1,2\n", {"categorical": ["b"]}, "categorical names the target b"),
+    "many categories": ("a,b\n" + "".join(f"q{i},2\n" for i in range(1001)), {}, "column a has more than 1,000"),
+    "many classes": ("a,b\n" + "".join(f"1,{i}\n" for i in range(1001)), {"task": "classification"}, "1,001 different"),
+    "one class": ("a,b\n1,u\n2,u\n", {}, "column b has the values u, but at least two"),
+    "three for binary": ("a,b\n1,u\n2,v\n3,w\n", {"task": "binary"}, "column b has the values u, v, w, but two"),
+    "halves as classes": ("a,b\n1,1\n2,1.5\n", {"task": "classification"}, "column b holds 1.5, but classes"),
+    "target missing": ("a,b\n1,1\n2,\n", {"missing": "mean"}, "column b, line 3: the target is missing, the only one"),
+    "nothing left": ("a,b\n,1\n,2\n", {"missing": "drop"}, "column a is missing in 2 rows, and no row is left"),
+    "no mean": ("a,b\n,1\n,2\n", {"missing": "mean"}, "column a holds no number at all"),
+    "too large": ("a,b\n1,1\n2,2\n", {"limit": 10}, "the file has 12 bytes, but at most 10 are read"),
+    "too wide": ("a,b\n" + "".join(f"q{i},2\n" for i in range(500)), {"limit": 4000}, "column a alone makes 500"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_is_said_in_one_line_with_its_place(file: Path, name: str) -> None:
+    content, options, words = BAD[name]
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=words) as raised:
+        read_csv(file, **options)
+    assert str(raised.value).startswith(f"{file}: ")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["missing", "task"])
+def test_an_unknown_word_is_a_setting(file: Path, option: str) -> None:
+    file.write_text(FRUIT)
+    options: dict[str, Any] = {option: "fill"}
+    with pytest.raises(ConfigError, match=f"{option} is 'fill' but one of"):
+        read_csv(file, **options)
+
+
+def test_an_endless_line_is_refused_in_bounded_memory(file: Path) -> None:
+    file.write_bytes(b"a," * (20 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="line 1 is longer than 16,777,216 characters"):
+            read_csv(file)
+        assert tracemalloc.get_traced_memory()[1] < 128 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_column_of_unique_numbers_takes_no_word_for_each() -> None:
+    column = Column("id", "file")
+    for i in range(5000):
+        column.add(str(i), i + 2)
+    assert column.words is None
+    assert len(column.codes) == 0
+    assert column.values().tolist() == list(range(5000))
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False, width=32).map(repr) | st.integers(-999, 999).map(str)
+words = st.text("abcxyz äß,;\"'\n\t", min_size=1, max_size=8).map(str.strip).filter(lambda word: word != "")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    data=st.data(), n=st.integers(1, 12), kinds=st.lists(st.sampled_from(["number", "word"]), min_size=1, max_size=4)
+)
+def test_a_table_that_is_written_is_read_back(file: Path, data: st.DataObject, n: int, kinds: list[str]) -> None:
+    cells = [
+        data.draw(st.lists(numbers if kind == "number" else words, min_size=n, max_size=n), label=kind)
+        for kind in kinds
+    ]
+    names = [f"column {i}" for i in range(len(kinds))]
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow([*names, "y"])
+    writer.writerows([*row, str(i)] for i, row in enumerate(zip(*cells, strict=True)))
+    file.write_bytes(text.getvalue().encode())
+
+    table = read_csv(file)
+
+    assert table.data.y[:, 0].tolist() == list(range(n))
+    expected = []
+    for kind, column in zip(kinds, cells, strict=True):
+        if kind == "number":
+            expected.append([float(np.float32(float(cell))) for cell in column])
+        else:
+            expected += [[float(cell == value) for cell in column] for value in sorted(set(column))]
+    assert table.data.x.T.tolist() == expected
+    assert all(math.isfinite(value) for column in expected for value in column)
