@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from dlcore.data.dataset import Dataset, Splits, Task
+from dlcore.data.dataset import Dataset, Splits, Task, check_labels
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import read_idx
@@ -125,6 +125,8 @@ def _fashion(name: str, folder: Path, place: str, seed: int) -> Splits:
                 f"{folder}: the {part} files hold images {x.shape} of {x.dtype} and labels {y.shape}, "
                 "expected (N, 28, 28) of uint8 and (N,)"
             )
+    for file, y in ((_FASHION_FILES[1], labels), (_FASHION_FILES[3], test_labels)):
+        check_labels(y, len(_FASHION_CLASSES), f"{folder / file}: label")
     dev = min(max(len(labels) // 10, 1), 5000) / len(labels)
     train_rows, dev_rows = split_rows(len(labels), (1 - dev, dev), seed, labels)
     return Splits(
