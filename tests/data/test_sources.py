@@ -211,7 +211,10 @@ def test_an_empty_variable_counts_as_unset(monkeypatch):
     [
         ({"train-labels-idx1-ubyte.gz": np.arange(39) % 10}, r"images \(40, 28, 28\) of uint8 and labels \(39,\)"),
         ({"t10k-images-idx3-ubyte.gz": np.zeros((10, 28, 27))}, r"t10k files hold images \(10, 28, 27\)"),
-        ({"t10k-labels-idx1-ubyte.gz": np.arange(10) + 1}, r"test y\[9\] is 10, but 10 classes have the labels 0 to 9"),
+        (
+            {"t10k-labels-idx1-ubyte.gz": np.arange(10) + 1},
+            r"t10k-labels-idx1-ubyte\.gz: label\[9\] is 10, but 10 classes have the labels 0 to 9",
+        ),
     ],
 )
 def test_files_that_do_not_fit_together_are_refused(tmp_path, changed, words):
