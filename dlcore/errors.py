@@ -13,7 +13,19 @@ __all__ = [
     "GraphError",
     "ShapeError",
     "TrainingError",
+    "in_one_line",
 ]
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an exception says, without line breaks, of bounded length, never empty; our own errors without their type.
+
+    >>> in_one_line(ValueError("two\\n  lines"))
+    'ValueError: two lines'
+    """
+    text = " ".join(str(error).split())
+    text = f"{text[:400]} ..." if len(text) > 404 else text
+    return text if isinstance(error, DlcoreError) else f"{type(error).__name__}: {text}".strip(": ")
 
 
 class DataError(DlcoreError, ValueError):

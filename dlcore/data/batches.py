@@ -99,7 +99,7 @@ def ahead(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
             yield value
     finally:
         given_up.set()
-        thread.join()
+        thread.join(1.0)  # it may wait for an iterator that never gives anything; then it is left behind
 
 
 def batches(

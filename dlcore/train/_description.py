@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from dlcore import nn
-from dlcore.errors import CheckpointError, ConfigError
+from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.nn import init as initializers
 from dlcore.nn.init import Initializer
 from dlcore.recorded import did_you_mean
 
-__all__ = ["FORMAT", "describe", "in_one_line", "rebuild", "written"]
+__all__ = ["FORMAT", "describe", "rebuild", "written"]
 
 FORMAT = 1
 """Of the tree and of ``model.json``; a reader refuses a larger number."""
@@ -75,13 +75,6 @@ def rebuild(description: Any) -> nn.Module:
 def written(value: Any) -> Any:
     """One value as the tree holds it; a ConfigError where it cannot be written down."""
     return _Describing().value(value, "value", _Place("", "value"), 0)
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an exception says, without line breaks, of bounded length, never empty."""
-    text = " ".join(str(error).split())
-    text = f"{text[:400]} ..." if len(text) > 404 else text
-    return text if isinstance(error, ConfigError | CheckpointError) else f"{type(error).__name__}: {text}".strip(": ")
 
 
 class _Place:

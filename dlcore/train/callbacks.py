@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import ConfigError
-from dlcore.recorded import Recorded
+from dlcore.recorded import Recorded, number
 from dlcore.train import rebuild, snapshot
 from dlcore.train.checkpoint import remove_leftovers, save_weights
 from dlcore.train.lock import Lock
@@ -36,7 +37,7 @@ class Callback(Recorded):
         """Before the first epoch; the model is built and on its device."""
 
     def on_epoch_start(self, trainer: Trainer) -> None:
-        """Before the first step of ``trainer.epoch``."""
+        """Before the first step of ``trainer.epoch``; not again where a run goes on in the middle of it."""
 
     def on_step(self, trainer: Trainer) -> None:
         """After each step; ``trainer.step`` counts them over the run. Reading a loss here waits for the device."""
@@ -125,12 +126,15 @@ class Checkpoint(Callback):
     keep : states that are kept, the newest ones, besides the one after the best epoch
     monitor : what makes an epoch the best, "dev_loss" where it is measured, else "loss", by default
 
-    While training goes on, Ctrl-C, SIGTERM and SIGHUP save the run and end it with Interrupted; a second signal ends it
-    at once. Another process that trains into the same folder is refused. In a list it comes last: what it saves is then
-    the state after all others have acted.
+    While training goes on, Ctrl-C, SIGTERM and SIGHUP save the run and end it with Interrupted; a second Ctrl-C ends it
+    at once. Another process that trains into the same folder is refused, and so is a folder that holds another run.
+    Wherever it stands in the list, it is run after the others: what it saves is the state after all have acted.
     """
 
     saves_runs = True
+
+    lock: Lock | None = None
+    """The folder's lock, where whoever made the folder holds it already."""
 
     def __init__(
         self,
@@ -140,13 +144,12 @@ class Checkpoint(Callback):
         keep: int = 2,
         monitor: str | None = None,
     ) -> None:
-        for name, value in (("every_steps", every_steps), ("every_minutes", every_minutes), ("keep", keep)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-                raise ConfigError(f"Checkpoint: {name} is {value!r} but a number greater than 0 is expected")
         self.folder = Path(folder).expanduser()
-        self.every_steps = every_steps
-        self.every_minutes = every_minutes
-        self.keep = int(keep)
+        self.every_steps = None if every_steps is None else _whole("every_steps", every_steps)
+        self.every_minutes = (
+            None if every_minutes is None else number("Checkpoint", "every_minutes", every_minutes, 0, math.inf)
+        )
+        self.keep = _whole("keep", keep)
         self.monitor = monitor
         self.best: float | None = None
         self.best_step = -1
@@ -163,23 +166,44 @@ class Checkpoint(Callback):
                 f"Checkpoint: {self._watched!r} is not recorded; choose from {', '.join(trainer.records)}"
             )
         self._sign = 1.0 if trainer.larger_is_better(self._watched) else -1.0
-        self.best, self.best_step = None, -1
-        self._lock = Lock(self.folder).acquire()
+        self._first_step = trainer.step
+        self._held = self.lock or Lock(self.folder).acquire()
         try:
-            there = snapshot.paths(self.folder)
-            if there and (not trainer.step or max(there) > trainer.step) and trainer.saved not in there.values():
-                raise ConfigError(
-                    f"Checkpoint: {self.folder} holds the checkpoints of another run, up to step {max(there)}; go on "
-                    "with it by fit(resume='auto'), or choose another folder"
-                )
-            for folder in (self.folder, self.folder / snapshot.FOLDER):
-                remove_leftovers(folder)
-            if not (self.folder / "model.json").exists():
-                rebuild.save_model(self.folder / "model.json", trainer.model)
+            self._take_over(trainer)
         except BaseException:
-            self._lock.release()
+            self._let_go()
             raise
         self._saved_at = time.monotonic()
+
+    def _take_over(self, trainer: Trainer) -> None:
+        """Make sure that the folder is this run's, and tidy it."""
+        there = snapshot.paths(self.folder)
+        last = None if trainer.saved is None else trainer.saved.resolve()
+        if not there:
+            self.best, self.best_step = None, -1
+        elif last not in {path.resolve() for path in there.values()}:
+            raise ConfigError(
+                f"Checkpoint: {self.folder} holds the checkpoints of another run, up to step {max(there)}; go on with "
+                "it by fit(resume='auto'), or choose another folder"
+            )
+        description = self.folder / "model.json"
+        if description.exists() and not rebuild.is_of(description, trainer.model):
+            raise ConfigError(f"Checkpoint: {description} is of another model; choose another folder")
+        remove_leftovers(self.folder / snapshot.FOLDER, ["step-*.safetensors"])
+        remove_leftovers(self.folder, ["*.json", "*.jsonl", "config.toml", "model.*", "curves.png", "report.html"])
+        for step, path in there.items():
+            if step > trainer.step:  # damaged, or of a way that is not gone again
+                aside = path.with_suffix(".aside")
+                path.replace(aside)
+                warnings.warn(
+                    f"{path} is put aside as {aside.name}: the run goes on from step {trainer.step}", stacklevel=2
+                )
+        if not description.exists():
+            rebuild.save_model(description, trainer.model)
+
+    def _let_go(self) -> None:
+        if self.lock is None:
+            self._held.release()
 
     def on_step(self, trainer: Trainer) -> None:
         by_steps = self.every_steps is not None and trainer.step % self.every_steps == 0
@@ -197,11 +221,14 @@ class Checkpoint(Callback):
         self.save(trainer)
 
     def on_end(self, trainer: Trainer) -> None:
+        trained = trainer.step > self._first_step or trainer.resumed is not None
         try:
-            if not trainer.abandoned and trainer.healthy():
-                save_weights(trainer.model, self.path)
+            if trained and not trainer.abandoned and trainer.healthy():
+                self._held.check()
+                about = {"step": str(trainer.step), "complete": "yes" if trainer.complete else "no"}
+                save_weights(trainer.model, self.path, about)
         finally:
-            self._lock.release()
+            self._let_go()
 
     def save(self, trainer: Trainer, epoch_done: bool = False) -> Path:
         """Write the state now, and remove what is not kept any more.
@@ -209,14 +236,14 @@ class Checkpoint(Callback):
         Raises TrainingError where something is not finite, CheckpointError where the file cannot be written: what was
         saved before stays.
         """
+        self._held.check()
         path = self.folder / snapshot.FOLDER / f"step-{trainer.step:08}.safetensors"
         trainer.saved = snapshot.write(path, snapshot.take(trainer, epoch_done))
         self._saved_at = time.monotonic()
-        there = snapshot.paths(self.folder)
-        past = [step for step in there if step <= trainer.step]
-        for step, old in there.items():
-            if step not in past[-self.keep :] and step != self.best_step:
-                old.unlink(missing_ok=True)
+        past = {step: old for step, old in snapshot.paths(self.folder).items() if step <= trainer.step}
+        for step in [*past][: -self.keep]:
+            if step != self.best_step:
+                past[step].unlink(missing_ok=True)
         return path
 
     def state_dict(self) -> dict[str, Any]:
@@ -224,3 +251,9 @@ class Checkpoint(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, self.best_step = state["best"], state["best_step"]
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ConfigError(f"Checkpoint: {name} is {value!r} but a whole number of at least 1 is expected")
+    return int(value)

@@ -6,21 +6,23 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dlcore.errors import CheckpointError
+from dlcore.errors import CheckpointError, in_one_line
 from dlcore.nn.module import Module
 
 __all__ = [
+    "DamagedError",
     "load_weights",
     "read_arrays",
     "read_weights",
     "remove_leftovers",
     "save_weights",
+    "set_weights",
     "write_arrays",
     "write_atomically",
 ]
@@ -33,6 +35,10 @@ METADATA = "dlcore"
 
 MODEL = "model/"
 """Before the names of the model's own arrays in a snapshot."""
+
+
+class DamagedError(CheckpointError):
+    """A file whose content is not what was written."""
 
 
 def save_weights(model: Module, path: str | Path, metadata: dict[str, str] | None = None) -> Path:
@@ -50,7 +56,15 @@ def load_weights(model: Module, path: str | Path) -> None:
     A checkpoint of a run serves too: its weights are taken. Raises CheckpointError where the file is missing or
     damaged, or does not fit; the model is then unchanged.
     """
-    model.load_state_dict(read_weights(path))
+    set_weights(model, read_weights(path), path)
+
+
+def set_weights(model: Module, arrays: Mapping[str, Any], path: str | Path) -> None:
+    """``model.load_state_dict``, whose error names the file."""
+    try:
+        model.load_state_dict(dict(arrays))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
@@ -75,7 +89,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of a safetensors file by name, and its metadata if we wrote it; a checksum that is there is compared.
 
-    Raises CheckpointError where the file is missing, unreadable or damaged.
+    Raises DamagedError where the file is damaged, another CheckpointError where it is missing or cannot be read.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -83,23 +97,24 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     path = Path(path)
     try:
         content = path.read_bytes()
-        arrays = load(content)
-        size = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
-        metadata = dict(json.loads(metadata.get(METADATA, "{}")))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; check the path, or train and save first") from None
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
         ) from None
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: not a readable safetensors file ({_one_line(error)}); use another copy"
+    try:
+        arrays = load(content)
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+        metadata = dict(json.loads(metadata.get(METADATA, "{}")))
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(
+            f"{path}: not a readable safetensors file ({in_one_line(error)}); use another copy"
         ) from None
     checksum = metadata.pop("checksum", None)
     if checksum is not None and checksum != _checksum(arrays, metadata):
-        raise CheckpointError(f"{path}: damaged: its content does not match its checksum; use another copy")
+        raise DamagedError(f"{path}: damaged: its content does not match its checksum; use another copy")
     return arrays, metadata
 
 
@@ -109,10 +124,6 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> 
         digest.update(repr((name, array.dtype.str, array.shape)).encode())
         digest.update(np.ravel(array).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def write_atomically(path: Path, content: Callable[[], bytes | str]) -> Path:
@@ -139,10 +150,12 @@ def write_atomically(path: Path, content: Callable[[], bytes | str]) -> Path:
     return path
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of a process that was killed while it wrote; call it with the folder's lock held."""
-    for file in folder.glob(".*.tmp"):
-        file.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a process left that was killed while it wrote files of these names; hold the folder's lock."""
+    for name in names:
+        for file in folder.glob(f".{name}.*.tmp"):
+            if file.is_file():
+                file.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -6,7 +6,9 @@ import json
 import os
 import socket
 import sys
+import time
 import warnings
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,15 +24,16 @@ __all__ = ["Lock", "holder"]
 NAME = ".lock"
 """The file in the folder; it stays there, and says who holds the lock or held it last."""
 
+PATIENCE = 1.0
+"""Seconds for which a lock is asked for again: somebody may just be looking whether it is held."""
+
 _BEYOND = 1 << 20
 """The byte that is locked where bytes are: beyond the text, so that others can read that."""
 
 
 class Lock:
-    """The right to write into a folder: taken by :meth:`acquire`, given back by :meth:`release`, or by any end of the
-    process, kill -9 included.
-
-    A process may take the same folder's lock several times: a run holds it, and so does its Checkpoint.
+    """The right to write into a folder, for one owner: taken by :meth:`acquire`, given back by :meth:`release`, or by
+    any end of the process, kill -9 included. A forked child does not have it.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -39,48 +42,69 @@ class Lock:
     True
     """
 
-    _held: dict[Path, tuple[int, int]] = {}  # noqa: RUF012  folder -> file descriptor and how often it was taken
+    _all: weakref.WeakSet[Lock] = weakref.WeakSet()  # noqa: RUF012  what a forked child lets go of
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._key = self.folder.resolve()  # one folder may have several names
+        self._descriptor: int | None = None
+        self._all.add(self)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / NAME
 
     def acquire(self) -> Lock:
-        """Raises ConfigError where another process holds it, CheckpointError where the folder cannot be written."""
-        descriptor, times = self._held.get(self._key, (-1, 0))
-        if not times:
-            descriptor = self._open()
-        self._held[self._key] = (descriptor, times + 1)
-        return self
-
-    def _open(self) -> int:
-        path = self.folder / NAME
+        """Raises ConfigError where somebody else holds it, CheckpointError where the folder cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+            raise self._unwritable(error) from None
         try:
-            _take(descriptor)
-        except (BlockingIOError, PermissionError):
+            self._take(descriptor)
+            _say_who(descriptor)
+        except OSError as error:
             os.close(descriptor)
-            raise ConfigError(
-                f"{self.folder} is in use by {holder(self.folder) or 'another process'}; wait for it, or choose "
-                "another name"
-            ) from None
-        except OSError as error:  # some network file systems have no locks
-            warnings.warn(f"{path}: cannot be locked ({error.strerror}); run one process at a time here", stacklevel=3)
-        who = {"process": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps(who).encode())
-        return descriptor
+            raise self._unwritable(error) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return self
+
+    def _take(self, descriptor: int) -> None:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return _lock(descriptor)
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() > until:
+                    raise ConfigError(
+                        f"{self.folder} is in use by {holder(self.folder) or 'another process'}; wait for it, or "
+                        "choose another name"
+                    ) from None
+                time.sleep(0.02)
+            except OSError as error:  # some network file systems have no locks
+                return warnings.warn(
+                    f"{self.path}: cannot be locked ({error.strerror}); run one process at a time here", stacklevel=4
+                )
+
+    def _unwritable(self, error: OSError) -> CheckpointError:
+        return CheckpointError(f"{self.path}: cannot be written ({error.strerror}); choose another folder")
+
+    def check(self) -> None:
+        """Raise CheckpointError where the folder has been removed or replaced while the lock was held."""
+        try:
+            there = self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), os.stat(self.path))
+        except OSError:
+            there = False
+        if not there:
+            raise CheckpointError(f"{self.folder}: the folder was removed or replaced while it was in use; train anew")
 
     def release(self) -> None:
-        descriptor, times = self._held.pop(self._key, (-1, 0))
-        if times > 1:
-            self._held[self._key] = (descriptor, times - 1)
-        elif times:
-            os.close(descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def __enter__(self) -> Lock:
         return self.acquire()
@@ -92,30 +116,45 @@ class Lock:
 def holder(folder: str | Path) -> str | None:
     """Who holds a folder's lock, in words; None where nobody does."""
     path = Path(folder) / NAME
-    if path.parent.resolve() not in Lock._held:
-        try:
-            descriptor = os.open(path, os.O_RDWR)
-        except OSError:  # no lock was ever taken, or it is not for us to take
-            return None
-        try:
-            _take(descriptor)
-            return None
-        except OSError:
-            pass
-        finally:
-            os.close(descriptor)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # no lock was ever taken, or it is not for us to see
+        return None
+    try:
+        _lock(descriptor, shared=True)
+        return None
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
     try:
         who = json.loads(path.read_text(encoding="utf-8"))
         return f"process {who['process']} on {who['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 
 
-def _take(descriptor: int) -> None:
+def _say_who(descriptor: int) -> None:
+    who = {"process": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, json.dumps(who).encode())
+
+
+def _lock(descriptor: int, shared: bool = False) -> None:
     """Lock an open file, or raise OSError at once."""
     if sys.platform == "win32":
         os.lseek(descriptor, _BEYOND, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def _let_go() -> None:
+    """In a forked child: close what it has of the parent's locks, which stay the parent's."""
+    for lock in list(Lock._all):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

@@ -21,11 +21,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from backends.device import Device, resolve
-from dlcore.errors import CheckpointError, ConfigError, DeviceError
+from dlcore.errors import CheckpointError, ConfigError, DeviceError, in_one_line
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
 from dlcore.train import models
-from dlcore.train._description import FORMAT, describe, in_one_line, rebuild, written
+from dlcore.train._description import FORMAT, describe, rebuild, written
 from dlcore.train.checkpoint import write_atomically
 from dlcore.version import __version__
 
@@ -113,6 +113,11 @@ def load_model(folder: str | Path, *, device: Device | str = "cpu") -> tuple[Mod
     except Exception as error:  # whatever a damaged description, or one's own code, comes to
         raise CheckpointError(f"{path}: {in_one_line(error)}") from error
     return model, content["about"]
+
+
+def is_of(path: Path, model: Module) -> bool:
+    """Whether a ``model.json`` is of a model with these parameters. Raises CheckpointError where it cannot be read."""
+    return _read(path, rebuildable=False)["parameters"] == _shapes(model.named_parameters())
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
@@ -251,8 +256,8 @@ _EXPECTED: dict[str, tuple[type, ...]] = {
 }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The content of a model.json, of which the outer layout is right."""
+def _read(path: Path, rebuildable: bool = True) -> dict[str, Any]:
+    """The content of a model.json, of which the outer layout is right; one without a model is refused if asked."""
     try:
         if path.stat().st_size > _LARGEST:
             raise CheckpointError(f"{path}: {path.stat().st_size:,} bytes are no model.json; use another copy")
@@ -275,7 +280,7 @@ def _read(path: Path) -> dict[str, Any]:
             came = f"{key} is {content[key]!r:.60}" if key in content else f"{key} is missing"
             raise CheckpointError(f"{path}: damaged: {came}; use another copy")
     _check_shapes(path, content)
-    if content["model"] is None:
+    if content["model"] is None and rebuildable:
         why = content.get("why") or "it holds no model"
         raise CheckpointError(f"{path}: the model cannot be rebuilt: {' '.join(str(why).split())}")
     return content

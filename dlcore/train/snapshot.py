@@ -2,9 +2,9 @@
 
 A snapshot holds the weights and running statistics, the optimiser's state, how far the epoch has come with its sums and
 predictions, the history, and the state of every callback, such as the best weights so far. Random numbers need none:
-they are named by seed, layer and step. What a fit is given again (data, settings) is compared, not stored.
+they are named by seed, layer and step. What a fit is given again (model, data, settings) is compared, not stored.
 
-In a file the arrays stand by name, and all else is JSON in the metadata, where {"array": name} stands for an array.
+In a file the arrays stand by name, and all else is JSON in the metadata, where {"\\0array": name} stands for an array.
 """
 
 from __future__ import annotations
@@ -21,21 +21,43 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends import transfer
-from dlcore.errors import CheckpointError, ConfigError
-from dlcore.train.checkpoint import SNAPSHOT, read_arrays, write_arrays
+from dlcore.errors import CheckpointError, ConfigError, in_one_line
+from dlcore.nn.module import Module
+from dlcore.train.checkpoint import MODEL, SNAPSHOT, DamagedError, read_arrays, set_weights, write_arrays
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
     from dlcore.train.callbacks import Callback
     from dlcore.train.trainer import Trainer
 
-__all__ = ["FOLDER", "Snapshot", "find", "newest", "paths", "put_back", "put_back_callbacks", "read", "take", "write"]
+__all__ = [
+    "FOLDER",
+    "Snapshot",
+    "check",
+    "find",
+    "newest",
+    "paths",
+    "put_back",
+    "put_back_callbacks",
+    "read",
+    "take",
+    "write",
+]
 
 FORMAT = 1
 """Counts up when a reader of before could not read what is written."""
 
 FOLDER = "checkpoints"
 """In a run's folder."""
+
+_ARRAY = "\0array"
+
+_LAYOUT: dict[str, Any] = {
+    "model": dict, "optimizer": dict, "segments": dict, "fit": int, "epoch": int, "start": int, "step": int,
+    "clock": int, "lr": float | int, "lr_of_last_step": float | int, "stopping": bool, "history": dict,
+    "progress": dict | None, "callbacks": list, "settings": dict, "layers": dict, "may_differ": dict,
+}  # fmt: skip
+"""What a snapshot's tree holds at least."""
 
 
 class LaterFormatError(CheckpointError):
@@ -72,8 +94,9 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "segments": {s.path: [s.active, s.lr_scale] for s in trainer.model.built().segments},
+        "fit": trainer.fits,
         "epoch": trainer.epoch + epoch_done,
-        "start": trainer.start,
+        "start": trainer.first_epoch,
         "step": trainer.step,
         "clock": trainer.model.clock.step,
         "lr": trainer.lr,
@@ -94,76 +117,118 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
             "measured": progress.measured.state_dict(),
         },
         "callbacks": [
-            {"type": type(callback).__name__, "state": held}
-            for callback in trainer.callbacks
-            if (held := callback.state_dict())
+            {"type": type(callback).__name__, "state": callback.state_dict()} for callback in trainer.callbacks
         ],
         "settings": _settings(trainer),
-        "schedule": repr(trainer.schedule),
-        "environment": _environment(trainer),
+        "layers": _layers(trainer.model),
+        "may_differ": _may_differ(trainer),
     }
-    _check_finite(trainer, state)
+    for part in ("model", "optimizer"):
+        if odd := first_not_finite(state[part]):
+            raise trainer.divergence(f"{odd} of the {part} is not finite", trainer.step)
     return state
+
+
+def first_not_finite(arrays: dict[str, Any]) -> str | None:
+    """The name of the first array that holds NaN or an infinity."""
+    for name, value in arrays.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+            return name
+    return None
 
 
 def _settings(trainer: Trainer) -> dict[str, Any]:
     """What must be the same for a run to be the same, in words; the learning rate stands apart."""
     rule = trainer.optimizer
     return {
-        "optimizer": f"{type(rule).__name__} { ({k: v for k, v in rule.config.items() if k != 'lr'})!r}",
-        "loss": ", ".join(f"{name} {_name(o.loss)}".strip() for name, o in trainer.objectives.items()),
+        "optimizer": f"{type(rule).__name__} {_words({k: v for k, v in rule.config.items() if k != 'lr'})}",
+        "loss": ", ".join(f"{o.weight:g} {_name(o.loss)} {name}".strip() for name, o in trainer.objectives.items()),
         "metrics": ", ".join(trainer.objectives.names()),
-        "penalty": repr(trainer.penalty),
-        "clip": repr(trainer.clip),
+        "penalty": _words(trainer.penalty),
+        "clip": _words(trainer.clip),
         "seed": trainer.seed,
         "batch_size": trainer.batch_size,
         "drop_last": trainer.drop_last,
-        "training data": trainer.fingerprint,
+        "precision": str(trainer.model.built().dtype).rpartition(".")[2],
+        "training data": trainer.fingerprints.get("train"),
+        "development data": trainer.fingerprints.get("dev"),
     }
+
+
+def _layers(model: Module) -> dict[str, str]:
+    """Every layer in words, by path."""
+    return {path: f"{type(module).__name__} {_words(_without_modules(module.config))}" for path, module in
+            model.named_modules()}  # fmt: skip
+
+
+def _without_modules(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_modules(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_modules(item) for item in value]
+    return "a layer" if isinstance(value, Module) else value
+
+
+def _words(value: Any) -> str:
+    """``repr`` without the addresses in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _name(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _environment(trainer: Trainer) -> dict[str, str]:
-    """What the bits may depend on besides."""
+def _may_differ(trainer: Trainer) -> dict[str, str]:
+    """What the bits depend on besides; another one is said, not refused."""
     return {
+        "schedule": _words(trainer.schedule),
         "device": str(trainer.device),
         "threads": str(trainer.threads),
         "dlcore": __version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
+    } | {
+        f"callback {type(callback).__name__}": _words(callback.config)
+        for callback in trainer.callbacks
+        if callback.state_dict() and not callback.saves_runs
     }
-
-
-def _check_finite(trainer: Trainer, state: dict[str, Any]) -> None:
-    for part in ("model", "optimizer"):
-        for name, value in state[part].items():
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise trainer.divergence(f"{name} of the {part} is not finite", trainer.step)
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
 def write(path: Path, state: dict[str, Any]) -> Path:
-    """Write what :func:`take` gave: complete, or not at all. Raises CheckpointError where it cannot be written."""
+    """Write what :func:`take` gave: complete, or not at all.
+
+    Raises CheckpointError where it cannot be written, ConfigError for a callback's state that no file can hold.
+    """
     arrays: dict[str, np.ndarray] = {}
 
-    def without_arrays(value: Any, name: str) -> Any:
-        if isinstance(value, np.ndarray):
-            arrays[name] = value
-            return {"array": name}
-        if isinstance(value, dict):
-            return {key: without_arrays(item, f"{name}/{key}" if name else key) for key, item in value.items()}
+    def plain(value: Any, where: str) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+            name = where if where.startswith(MODEL) else str(len(arrays))
+            arrays[name] = value.astype(value.dtype.newbyteorder("="), copy=False)
+            return {_ARRAY: name}
+        if isinstance(value, dict) and all(isinstance(key, str) and key != _ARRAY for key in value):
+            return {key: plain(item, f"{where}/{key}" if where else key) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [without_arrays(item, f"{name}/{i}") for i, item in enumerate(value)]
-        return value.item() if isinstance(value, np.generic) else value
+            return [plain(item, f"{where}/{i}{_kind(item)}") for i, item in enumerate(value)]
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise ConfigError(
+            f"a checkpoint cannot hold {where}, {value!r:.60}; a state_dict is made of dicts by name, lists, numbers, "
+            "text, None and arrays of numbers"
+        )
 
-    text = json.dumps(without_arrays(state, ""))
+    text = json.dumps(plain(state, ""))
     return write_arrays(path, arrays, {"format": SNAPSHOT, "version": str(FORMAT), "state": text})
+
+
+def _kind(item: Any) -> str:
+    return f" ({item['type']})" if isinstance(item, dict) and "type" in item else ""
 
 
 def read(path: Path) -> Snapshot:
@@ -181,15 +246,19 @@ def read(path: Path) -> Snapshot:
 
     def with_arrays(value: Any) -> Any:
         if isinstance(value, dict):
-            if value.keys() == {"array"} and isinstance(value["array"], str):
-                return arrays[value["array"]]
+            if value.keys() == {_ARRAY}:
+                return arrays[value[_ARRAY]]
             return {key: with_arrays(item) for key, item in value.items()}
         return [with_arrays(item) for item in value] if isinstance(value, list) else value
 
     try:
-        return Snapshot(with_arrays(json.loads(metadata["state"])), path)
-    except (KeyError, ValueError, TypeError, RecursionError):
-        raise CheckpointError(f"{path}: damaged: its state cannot be read; use another checkpoint") from None
+        state = with_arrays(json.loads(metadata["state"]))
+        for name, kind in _LAYOUT.items():
+            if not isinstance(state[name], kind):
+                raise TypeError(f"{name} is {state[name]!r:.40}")
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path}: damaged: its state cannot be read ({in_one_line(error)}); use another") from None
+    return Snapshot(state, path)
 
 
 def paths(folder: Path) -> dict[int, Path]:
@@ -198,7 +267,7 @@ def paths(folder: Path) -> dict[int, Path]:
     with_step = re.compile(r"step-([0-9]{8,})\.safetensors")
     if (folder / FOLDER).is_dir():
         for path in (folder / FOLDER).iterdir():
-            if match := with_step.fullmatch(path.name):
+            if (match := with_step.fullmatch(path.name)) and path.is_file():
                 found[int(match[1])] = path
     return dict(sorted(found.items()))
 
@@ -206,15 +275,14 @@ def paths(folder: Path) -> dict[int, Path]:
 def newest(folder: Path) -> Snapshot | None:
     """The newest good checkpoint of a run's folder; None where there is none at all.
 
-    A damaged one is passed over with a warning. Raises CheckpointError where every one is damaged.
+    A damaged one is passed over with a warning. Raises CheckpointError where every one is damaged, and where one cannot
+    be read for another reason: it may be good.
     """
     there = list(paths(folder).values())
     for path in reversed(there):
         try:
             return read(path)
-        except LaterFormatError:
-            raise
-        except CheckpointError as error:
+        except DamagedError as error:
             if path == there[0]:
                 raise CheckpointError(f"{folder}: no checkpoint can be read; of the last: {error}") from None
             warnings.warn(f"{error}; falling back to the checkpoint before", stacklevel=2)
@@ -227,7 +295,7 @@ def find(resume: str | Path, callbacks: Iterable[Callback] = ()) -> Snapshot | N
     None where "auto" finds nothing yet. Raises CheckpointError and ConfigError.
     """
     if resume == "auto":
-        folders = [Path(callback.config["folder"]) for callback in callbacks if callback.saves_runs]
+        folders = [callback.folder for callback in callbacks if callback.saves_runs]  # type: ignore[attr-defined]
         if not folders:
             raise ConfigError("resume: 'auto' needs a Checkpoint among the callbacks, in whose folder to look")
         return newest(folders[0])
@@ -245,72 +313,99 @@ def find(resume: str | Path, callbacks: Iterable[Callback] = ()) -> Snapshot | N
 # Putting back --------------------------------------------------------------------------------------------------------
 
 
+def check(trainer: Trainer, snapshot: Snapshot) -> None:
+    """Raise ConfigError where the model, the data or a setting is not that of the snapshot's run.
+
+    What may change the bits without making it another run, such as another NumPy, is a warning.
+    """
+    state, path = snapshot.plain, snapshot.path
+    layers = _layers(trainer.model)
+    for place in [*layers, *state["layers"]]:
+        before, now = state["layers"].get(place, "not there"), layers.get(place, "not there")
+        if before != now:
+            raise ConfigError(
+                f"resume: layer {place!r} was {before} in {path} but is {now}; give the same model, or start a new run"
+            )
+    for name, now in _settings(trainer).items():
+        before = state["settings"].get(name)
+        if before != now:
+            what = (
+                f"the {name} of {path} were others" if "data" in name else f"{name} was {before} in {path} but is {now}"
+            )
+            raise ConfigError(f"resume: {what}; give the same, or start a new run")
+    for name, now in _may_differ(trainer).items():
+        before = state["may_differ"].get(name, now)
+        if before != now:
+            warnings.warn(
+                f"resume: {name} was {before} and is {now}; the run goes on, but not to the same bits", stacklevel=4
+            )
+    given = trainer.optimizer.config.get("lr")
+    if state.get("lr_given") != given:
+        warnings.warn(
+            f"resume: the learning rate was {state.get('lr_given')} and is {given} from here on", stacklevel=4
+        )
+
+
 def put_back(trainer: Trainer, snapshot: Snapshot) -> None:
     """Bring a trainer, whose model is built and attached, to where a snapshot was taken.
 
-    Raises ConfigError where a setting or the data differ, CheckpointError where the weights do not fit. What may change
-    the bits, such as another NumPy, is a warning.
+    Raises CheckpointError, naming the file, where it does not fit.
     """
+    state = snapshot.plain
     try:
-        _put_back(trainer, snapshot)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise CheckpointError(
-            f"{snapshot.path}: its state lacks something or is of another kind ({type(error).__name__}: {error}); "
-            "use another checkpoint"
-        ) from None
-
-
-def _put_back(trainer: Trainer, snapshot: Snapshot) -> None:
-    state, path = snapshot.plain, snapshot.path
-    for name, now in _settings(trainer).items():
-        before = state["settings"].get(name)
-        if before != now and None not in (before, now):
-            raise ConfigError(f"resume: {name} was {before} in {path} but is {now}; give the same, or start a new run")
-    was = {**state["environment"], "schedule": state["schedule"]}
-    now = {**_environment(trainer), "schedule": repr(trainer.schedule)}
-    for name in was.keys() & now.keys():
-        if was[name] != now[name]:
-            warnings.warn(
-                f"resume: {name} was {was[name]} and is {now[name]}; the run goes on, but not to the same bits",
-                stacklevel=4,
+        set_weights(trainer.model, state["model"], snapshot.path)
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        trainer.optimizer.lr = state["lr_of_last_step"]
+        if state.get("lr_given") == trainer.optimizer.config.get("lr"):
+            trainer.lr = state["lr"]
+        vector = trainer.model.built()
+        for path, (active, scale) in state["segments"].items():
+            vector.set_active(path, active)
+            vector.scale_lr(path, scale)
+        vector.zero_grad()
+        trainer.model.clock.step = state["clock"]
+        trainer.epoch, trainer.first_epoch, trainer.step = state["epoch"], state["start"], state["step"]
+        trainer.fits, trainer.stopping = state["fit"], state["stopping"]
+        history = state["history"]
+        trainer.history.records = list(history["records"])
+        trainer.history.best_epoch, trainer.history.stopped_epoch = history["best_epoch"], history["stopped_epoch"]
+        if progress := state["progress"]:
+            device = trainer.device
+            trainer.progress.batches = int(progress["batches"])
+            trainer.progress.sums = [float(value) for value in progress["sums"]]
+            trainer.progress.seconds = float(progress["seconds"])
+            trainer.progress.measured.load_state_dict(
+                progress["measured"], lambda array: transfer.to_device(array, device)
             )
-    given = trainer.optimizer.config.get("lr")
-    if state["lr_given"] == given:
-        trainer.lr = state["lr"]
-    else:
-        warnings.warn(f"resume: the learning rate was {state['lr_given']} and is {given} from here on", stacklevel=4)
-    trainer.optimizer.lr = state["lr_of_last_step"]
-    trainer.model.load_state_dict(state["model"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    vector = trainer.model.built()
-    for segment_path, (active, scale) in state["segments"].items():
-        vector.set_active(segment_path, active)
-        vector.scale_lr(segment_path, scale)
-    vector.zero_grad()
-    trainer.model.clock.step = state["clock"]
-    trainer.epoch, trainer.start, trainer.step = state["epoch"], state["start"], state["step"]
-    trainer.stopping = state["stopping"]
-    history = state["history"]
-    trainer.history.records = list(history["records"])
-    trainer.history.best_epoch, trainer.history.stopped_epoch = history["best_epoch"], history["stopped_epoch"]
-    if progress := state["progress"]:
-        trainer.progress.batches = progress["batches"]
-        trainer.progress.sums = list(progress["sums"])
-        trainer.progress.seconds = progress["seconds"]
-        device = trainer.device
-        trainer.progress.measured.load_state_dict(progress["measured"], lambda array: transfer.to_device(array, device))
-    trainer.saved = path
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, CheckpointError) as error:
+        text = in_one_line(error)
+        named = text if str(snapshot.path) in text else f"{snapshot.path}: it does not fit: {text}"
+        raise CheckpointError(named) from None
+    trainer.resumed = trainer.saved = snapshot.path
 
 
 def put_back_callbacks(trainer: Trainer, snapshot: Snapshot) -> None:
-    """Give each callback its state, after ``on_start``: the first of a type gets the first state of that type."""
+    """Give each callback its state, after ``on_start``: the nth of a type gets the state of the nth of that type.
+
+    Raises ConfigError where one with a state is not among the callbacks, CheckpointError where a state does not fit.
+    """
     waiting = list(trainer.callbacks)
     for held in snapshot.plain["callbacks"]:
-        match = next((c for c in waiting if type(c).__name__ == held["type"]), None)
-        if match is None:
-            raise ConfigError(
-                f"resume: {snapshot.path} holds the state of {held['type']}, which is not among the callbacks; add it, "
-                "or start a new run"
-            )
-        waiting.remove(match)
-        match.load_state_dict(held["state"])
+        try:
+            kind, state = held["type"], held["state"]
+            match = next((c for c in waiting if type(c).__name__ == kind), None)
+            if match is not None:
+                waiting.remove(match)
+                if state:
+                    match.load_state_dict(state)
+            elif state:
+                raise ConfigError(
+                    f"resume: {snapshot.path} holds the state of {kind}, which is not among the callbacks; add it, or "
+                    "start a new run"
+                )
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, CheckpointError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise CheckpointError(
+                f"{snapshot.path}: the state of a callback, {held!r:.60}, does not fit: {in_one_line(error)}"
+            ) from None

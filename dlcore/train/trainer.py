@@ -110,20 +110,26 @@ class Trainer:
         self.threads = None if threads is None else _whole("threads", threads, 1)
         self.history = History()
         self.epoch = 0
-        self.start = 0
-        """The epoch in which the fit that is running, or was interrupted, began."""
+        self.fits = 0
+        """Fits that have begun."""
+        self.first_epoch = 0
+        """The epoch in which the last of them began."""
         self.epochs = 0
         self.step = 0
         self.steps_per_epoch = 0
         self.batch_size = 0
         self.drop_last = False
-        self.fingerprint: str | None = None
-        """Of the training set."""
+        self.fingerprints: dict[str, str | None] = {}
+        """Of the training and the development set."""
         self.progress = Progress(self.objectives)
         self.records: list[str] = []
         """The names of the figures in this fit's records that can be monitored."""
         self.saved: Path | None = None
         """The last good checkpoint of this run."""
+        self.resumed: Path | None = None
+        """The checkpoint from which this fit goes on."""
+        self.complete = False
+        """Whether the last fit came to its end."""
         self.interrupted = ""
         """What asked for the run to be saved and ended, such as "SIGTERM"."""
         self.abandoned = False
@@ -132,6 +138,7 @@ class Trainer:
         """The base learning rate, on which the schedule works."""
         self.stopping = False
         self._diverged = False
+        self._fitting = False
         self._ring: list[tuple[Any, Any, int]] = []
 
     # --- the public verbs
@@ -161,31 +168,49 @@ class Trainer:
         saved then.
         """
         _whole("epochs", epochs, 0)
+        if self._fitting:
+            raise ConfigError(
+                "fit: it was called inside a fit of the same trainer; call trainer.stop() and fit again after"
+            )
         self.batch_size = _whole("batch_size", batch_size, 1)
         sets = {name: as_source(data, name) for name, data in (("train", train), ("dev", dev)) if data is not None}
-        train, dev = as_source(sets["train"], "train"), sets.get("dev")
+        if "train" not in sets:
+            raise DataError("train: None came but a Dataset is expected; make one by dl.data.Dataset(x, y)")
         found = None if resume is None else snapshot.find(resume, self.callbacks)
-        self._prepare(train)
+        if found is not None and resume == "auto" and found.plain["fit"] <= self.fits:
+            found = None  # of a fit that this trainer has done already
+        self._prepare(sets["train"])
         for name, data in sets.items():
             self._check(data, name)
         self.drop_last = drop_last
-        self.fingerprint = fingerprint(train)
-        self.steps_per_epoch = self._steps(train)
+        self.fingerprints = {name: fingerprint(data) for name, data in sets.items()}
+        self.steps_per_epoch = self._steps(sets["train"])
         self.records = self._recorded(dev)
         self.progress = Progress(self.objectives)
-        self.stopping = self.abandoned = self._diverged = False
+        self.stopping = self.abandoned = self.complete = self._diverged = False
         self.interrupted = ""
         self._ring.clear()
-        with self._place(), deferred(self):
+        with self._place(), self._once(), deferred(self):
             self._attach()
-            self.start = self.epoch
+            self.fits += 1
+            self.first_epoch, self.resumed = self.epoch, None
+            later = found is not None and resume == "auto" and found.plain["fit"] > self.fits
             if found is not None:
+                if not later:
+                    snapshot.check(self, found)
+                this = self.fits
                 snapshot.put_back(self, found)
-            self.epochs = self.start + epochs
+                if later:  # this fit was done before the interruption; the one that was interrupted comes after it
+                    self.fits, self.resumed = this, None
+                    return self.history
+            self.epochs = self.first_epoch + epochs
+            if self.stopping and self.epoch < self.epochs:
+                warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
             with self._notified():
-                if found is not None:
+                if found is not None:  # again: what on_start has changed, the run has changed since
+                    snapshot.put_back(self, found)
                     snapshot.put_back_callbacks(self, found)
-                self._epochs(train, dev)
+                self._epochs(sets["train"], sets.get("dev"))
         return self.history
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
@@ -196,13 +221,14 @@ class Trainer:
         self._check(source, "data")
         return self._measure(source, batch_size)
 
-    def _measure(self, data: Source | Stream, batch_size: int = 256) -> dict[str, float]:
-        """The loss, each head's over its own known labels, and the metrics."""
+    def _measure(self, data: Source | Stream, batch_size: int = 256, pause: bool = False) -> dict[str, float]:
+        """The loss, each head's over its own known labels, and the metrics; with ``pause``, a fit may end here."""
         measured = Measured(self.objectives)
         sums, counts = dict.fromkeys(self.objectives, 0.0), dict.fromkeys(self.objectives, 0)
         with self._place():
             for x, y, *_ in batches(data, batch_size, shuffle=False):
-                self._pause()
+                if pause:
+                    self._pause()
                 outputs = self._forward(self._upload(x))
                 rows = self.objectives.rows(y)
                 for name, value in self.objectives.losses(outputs, each(self._upload, y)).items():
@@ -256,9 +282,10 @@ class Trainer:
     # --- the epochs
 
     def _epochs(self, train: Source | Stream, dev: Source | Stream | None) -> None:
-        while self.epoch < self.epochs and not self.stopping:
+        while self.epoch < self.epochs and (self.progress.batches or not self.stopping):
             self._pause()
-            self._notify("on_epoch_start")
+            if not self.progress.batches:
+                self._notify("on_epoch_start")
             record = self._epoch(train, dev)
             self.history.append(record)
             self._notify("on_epoch", record)
@@ -291,7 +318,7 @@ class Trainer:
             record["penalty"] = penalty / rows
         record |= progress.measured.metrics()
         if dev is not None:
-            record |= {f"dev_{name}": value for name, value in self._measure(dev).items()}
+            record |= {f"dev_{name}": value for name, value in self._measure(dev, pause=True).items()}
         return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
 
     def _one_step(self, x: np.ndarray, y: Any, check_labels: bool) -> None:
@@ -322,10 +349,11 @@ class Trainer:
             raise Interrupted(self.interrupted)
 
     def healthy(self) -> bool:
-        """Whether every loss of this fit and every weight is finite, and so worth saving; waits for the device."""
+        """Whether every loss of this fit, weight and running statistic is finite, and so worth saving; waits for the
+        device."""
         with suppress(TrainingError):
             self.read_losses()
-        return not self._diverged and bool(np.isfinite(transfer.to_host(self.model.built().theta)).all())
+        return not self._diverged and snapshot.first_not_finite(self.model.state_dict()) is None
 
     def read_losses(self) -> None:
         """Bring the losses since the last read to the host, check them, and sum them up: one wait for the device."""
@@ -445,15 +473,24 @@ class Trainer:
         return transfer.to_device(host, self.device)
 
     @contextmanager
+    def _once(self) -> Iterator[None]:
+        self._fitting = True
+        try:
+            yield
+        finally:
+            self._fitting = False
+
+    @contextmanager
     def _notified(self) -> Iterator[None]:
         """The callbacks' ``on_start`` before and, of all that have started, ``on_end`` after, whatever happens."""
         started: list[Callback] = []
         problem: BaseException | None = None
         try:
-            for callback in self.callbacks:
+            for callback in self._ordered():
                 callback.on_start(self)
                 started.append(callback)
             yield
+            self.complete = True
         except Interrupted as interruption:
             problem = interruption
             self._notify("on_interrupt")
@@ -465,12 +502,19 @@ class Trainer:
                     callback.on_end(self)
                 except BaseException as error:  # the first problem is the one to tell of
                     problem = problem or error
-            self.interrupted = ""
+            cause, self.interrupted = self.interrupted, ""
+            self.fits -= not self.complete  # it goes on when fit is called again
         if problem is not None:
             raise problem
+        if cause:  # while the callbacks were ending
+            raise Interrupted(cause)
+
+    def _ordered(self) -> list[Callback]:
+        """The callbacks in the order of the list, but those last that save what the others have done."""
+        return sorted(self.callbacks, key=lambda callback: callback.saves_runs)
 
     def _notify(self, event: str, *args: Any) -> None:
-        for callback in self.callbacks:
+        for callback in self._ordered():
             getattr(callback, event)(self, *args)
 
 
