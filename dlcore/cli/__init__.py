@@ -42,7 +42,7 @@ app.command(
 app.command(
     "dlcore.cli.evaluate:evaluate",
     name="evaluate",
-    help="Measure a run's model again: its loss and metrics on the test set, or on other data.",
+    help="Measure a run's model again: its loss and metrics on the test set, or on another part of its data.",
 )
 app.command(
     "dlcore.cli.predict:predict",
@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "×" is no reason to stop
     try:
-        with _one_line_warnings():
+        from dlcore.train.interrupt import raised
+
+        with _one_line_warnings(), raised():
             code = app(words)
             sys.stdout.flush()  # a closed pipe shows here, not when Python exits
             return int(code or 0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+import warnings
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -23,7 +23,6 @@ def evaluate(
     /,
     *,
     part: Annotated[Literal["test", "dev", "train"], Parameter(help="which part of the data")] = "test",
-    data: Annotated[str | None, Parameter(help="other data than the run's: a name, a folder or a file")] = None,
     device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto [default: as the run]")] = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, with every digit")] = False,
@@ -40,9 +39,9 @@ def evaluate(
     found = Run.find(run, runs)
     settings = found.settings
     place = resolve(settings.train.device if device is None else device)
-    model, _, which = found.model(place)
-    splits = (settings if data is None else settings.override({"data": data})).data.load()
-    _check(splits, model.input_shape, found)
+    model, about, which = found.model(place)
+    splits = settings.data.load()
+    _check(splits, model.input_shape, about, part)
     trainer = settings.trainer(splits, place, model=model)
     figures = trainer.evaluate(getattr(splits, part))
     if json_:
@@ -53,13 +52,18 @@ def evaluate(
     print(f"data: {splits.source}")
     print(f"      {len(getattr(splits, part)):,} {unit(splits)}, the {part} set")
     print("\n".join(table_of({model_name(settings): figures}, part)))
-    sys.stdout.flush()
     return 0
 
 
-def _check(splits: Splits, shape: tuple[int, ...], run: object) -> None:
+def _check(splits: Splits, shape: tuple[int, ...], about: dict[str, Any], part: str) -> None:
+    """Say where the data are not those of the training any more."""
+    from dlcore.data.source import as_source, fingerprint
+
     if splits.train.shape != shape:
         raise DataError(
-            f"{splits.name}: examples have shape {splits.train.shape}, but the model was trained on {shape}; give data "
-            "of the same kind"
+            f"{splits.name}: examples have shape {splits.train.shape}, but the model was trained on {shape}; the data "
+            "have changed since"
         )
+    for name, before in (about.get("fingerprints") or {}).items():
+        if name in (part, "train") and fingerprint(as_source(getattr(splits, name))) != before:
+            warnings.warn(f"{splits.name}: the {name} set is not the one of the training any more", stacklevel=2)

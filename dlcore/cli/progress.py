@@ -31,9 +31,9 @@ class PlainLines(Callback):
         self._widths: dict[str, int] = {"lr": len("0.000123")}
 
     def on_start(self, trainer: Trainer) -> None:
-        if trainer.saved is not None:
+        if trainer.resumed is not None:
             done = f"{trainer.epoch} of {trainer.epochs} epochs"
-            self.say(f"resumed: from {trainer.saved}, after step {trainer.step:,}, with {done} done")
+            self.say(f"resumed: from {trainer.resumed}, after step {trainer.step:,}, with {done} done")
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         last = str(trainer.epochs)
@@ -70,6 +70,7 @@ class ProgressBar(Callback):
         self._progress = Progress(*columns, TimeRemainingColumn(), console=self.console, transient=True)
         self._task = self._progress.add_task("", total=None)
         self._progress.start()
+        self.on_epoch_start(trainer)  # which does not come where a run goes on in the middle of an epoch
 
     def on_epoch_start(self, trainer: Trainer) -> None:
         text = f"{self.label} epoch {trainer.epoch + 1}/{trainer.epochs}".strip()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import warnings
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
-from dlcore.cli.summary import table
+from dlcore.cli.summary import model_name, table
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ def show(
     """List the runs in a folder, the oldest first: how far each has come, and how good it is."""
     from dlcore.train.run import Run
 
+    if Path(runs).exists() and not Path(runs).is_dir():
+        raise ConfigError(f"runs is {runs!r}, a file, but the folder of all runs is expected")
     found = [_about(run) for run in Run.all(runs)]
     if json_:
         print(json.dumps(found, indent=2))
@@ -34,39 +38,36 @@ def show(
         print(f"no runs in {runs}; dlcore train makes one")
     else:
         columns = ("run", "status", "data", "model", "epochs", "development", "test", "began")
-        print(
-            "\n".join(
-                table(
-                    [list(columns), *([_cell(entry[column]) for column in columns] for entry in found)], left=range(8)
-                )
-            )
-        )
+        rows = [[_cell(entry[column]) for column in columns] for entry in found]
+        print("\n".join(table([columns, *rows], left=range(len(columns)))))
     return 0
 
 
 def _about(run: Run) -> dict[str, Any]:
-    from dlcore.cli.summary import model_name
-
-    result = run.result or {}
+    result, records = run.result or {}, run.records()
     began = datetime.fromtimestamp((run.folder / "config.toml").stat().st_mtime).isoformat(" ", "minutes")
     about: dict[str, Any] = {"run": run.name, "status": run.status, "began": began, "folder": str(run.folder)}
-    records = run.records()
     try:
         settings = run.settings
         metric = (settings.train.metrics or ("loss",))[0]
         about |= {"data": settings.data.data, "model": model_name(settings)}
         epochs: Any = f"{len(records)} of {settings.train.epochs}"
     except ConfigError as error:
+        warnings.warn(str(error), stacklevel=2)
         metric, epochs = "loss", len(records)
-        about |= {"data": None, "model": None, "error": str(error)}
+        about |= {"data": None, "model": None}
     best = result.get("best_epoch")
-    kept = records[-1 if best is None else best].get(f"dev_{metric}") if records else None
+    kept = records[best if isinstance(best, int) and best < len(records) else -1] if records else {}
     test = next(iter(result.get("test", {}).values()), {})
     return about | {
         "epochs": epochs,
-        "development": None if kept is None else {metric: kept},
-        "test": {metric: test[metric]} if metric in test else None,
+        "development": _figure(metric, kept.get(f"dev_{metric}")),
+        "test": _figure(metric, test.get(metric)),
     }
+
+
+def _figure(name: str, value: Any) -> dict[str, Any] | None:
+    return None if value is None else {name: value}
 
 
 def _cell(value: Any) -> str:

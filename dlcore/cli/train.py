@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,20 +15,20 @@ from cyclopts import Parameter
 from dlcore.cli import summary
 from dlcore.cli.flags import COMMAND, DEBUG, settings_as_flags
 from dlcore.errors import ConfigError
-from dlcore.train.config import Config, ModelConfig, RunConfig, dump, load, outputs_of
+from dlcore.train.config import Config, ModelConfig, RunConfig, load
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from backends.device import Device
     from dlcore.data import Splits
-    from dlcore.train import Trainer
     from dlcore.train.callbacks import Callback
+    from dlcore.train.lock import Lock
     from dlcore.train.run import Run
 
 __all__ = ["train"]
 
-MAY_CHANGE = ("epochs", "lr", "device", "threads", "baseline", "checkpoint_steps", "checkpoint_minutes", "runs", "name")
+MAY_CHANGE = ("epochs", "lr", "device", "threads", "baseline", "checkpoint_steps", "checkpoint_minutes")
 """Settings of a run that may be given anew when it goes on."""
 
 HOW_IT_RUNS = ("device", "threads", "baseline", "checkpoint_steps", "checkpoint_minutes", "runs", "name")
@@ -63,20 +63,19 @@ def train(
     The run's folder, runs/NAME, holds config.toml, metrics.jsonl, model.json, model.safetensors, checkpoints,
     curves.png and report.html. Ctrl-C and SIGTERM save the run; --resume goes on with it, to the same end.
     """
+    if resume is not None and overwrite:
+        raise ConfigError("--resume and --overwrite came together; a run either goes on, or is replaced")
+    if resume not in (None, "auto") and config is not None:
+        raise ConfigError("--resume and --config came together; a run goes on with its own settings")
     settings = (Config() if config is None else load(config)).override(given)
     if overwrite and settings.run.name is None:
         raise ConfigError("--overwrite needs the --name of the run whose place is taken")
-    if resume is not None and overwrite:
-        raise ConfigError("--resume and --overwrite came together; a run either goes on, or is replaced")
 
     from backends.device import describe, resolve
     from dlcore.train import run as folders
 
-    run, start = None, None
-    if resume not in (None, "auto"):
-        if config is not None:
-            raise ConfigError("--resume and --config came together; a run goes on with its own settings")
-        run, start = _named(str(resume), settings)
+    run, checkpoint = (None, None) if resume in (None, "auto") else _named(str(resume), settings)
+    if run is not None:
         settings = _continued(run, given)
     log = _Log()
     device = resolve(settings.train.device)
@@ -84,23 +83,27 @@ def train(
     data = settings.data.load()
     settings = settings.resolve(data).anchored()
     if resume == "auto":
-        run = _unfinished(settings)
-        settings = settings if run is None else _continued(run, given)
+        run = _same(settings)
+        if run is None:
+            log("resume: no run of this name or these settings is there, a new one begins")
+        else:
+            settings = _continued(run, given)
     if run is not None and (why := _finished(run, settings)):
         log(f"{run.folder} is finished: {why}")
         return 0
     log(summary.about_data(data))
+    job = _Job(settings, data, device, log, None if run is None else run.folder)
 
-    stem = f"{data.name}-{summary.model_name(settings)}"
     if run is None:
+        stem = f"{data.name}-{summary.model_name(settings)}"
         lock = folders.create(settings.run.runs, stem, settings.run.name, overwrite)
-        run = folders.Run(lock.folder)
     else:
         lock = folders.Lock(run.folder).acquire()
     try:
-        return _train(settings, data, device, run, start or run.folder, log)
+        job.train(folders.Run(lock.folder), lock, checkpoint)
     finally:
         lock.release()
+    return 0
 
 
 def _named(resume: str, settings: Config) -> tuple[Run, Path | None]:
@@ -108,20 +111,27 @@ def _named(resume: str, settings: Config) -> tuple[Run, Path | None]:
     from dlcore.train.run import Run
 
     path = Path(resume).expanduser()
-    if path.is_file():
-        return Run.find(path.parent.parent), path
-    return Run.find(resume, settings.run.runs), None
+    if not path.is_file():
+        return Run.find(resume, settings.run.runs), None
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"--resume: {path} is no checkpoint; give one from a run's checkpoints, or the run's folder")
+    return Run.find(path.resolve().parent.parent), path
 
 
 def _continued(run: Run, given: dict[str, Any]) -> Config:
     """The settings of a run, with those that were given anew."""
     before = run.settings
+    given = {name: value for name, value in given.items() if name != "runs"}
+    if given.get("name") == run.name:
+        del given["name"]
     for name, value in given.items():
         if name not in MAY_CHANGE and before.flat()[name] != value and not _same_path(before.flat()[name], value):
             raise ConfigError(
                 f"--resume: {name} is {before.flat()[name]} in {run.folder} but {value} was given; leave it out, or "
                 "start a new run"
             )
+    if (given.get("epochs") or math.inf) < len(run.records()):
+        raise ConfigError(f"--resume: {run.folder} has done {len(run.records())} epochs; give as many, or more")
     return before.override({name: value for name, value in given.items() if name in MAY_CHANGE})
 
 
@@ -139,75 +149,121 @@ def _same_path(before: Any, now: Any) -> bool:
     return isinstance(now, str) and isinstance(before, str) and str(Path(now).expanduser().absolute()) == before
 
 
-def _unfinished(settings: Config) -> Run | None:
-    """The run of the name that is asked for; without one, the newest interrupted run of the same settings."""
+def _same(settings: Config) -> Run | None:
+    """The run of the name that is asked for; without one, the newest of the same settings, an unfinished one first."""
     from dlcore.train.run import Run
 
     if settings.run.name is not None:
         run = Run(Path(settings.run.runs).expanduser() / settings.run.name)
         return run if (run.folder / "config.toml").exists() else None
     asked = {name: value for name, value in settings.flat().items() if name not in HOW_IT_RUNS}
-    for run in reversed(Run.all(settings.run.runs)):
+    found = []
+    for run in Run.all(settings.run.runs):
         try:
             held = run.settings.flat()
         except ConfigError:  # a run of another version, or one whose file somebody has edited
             continue
-        if run.status == "interrupted" and asked == {name: held[name] for name in asked}:
-            return run
-    return None
+        if run.status != "running" and asked == {name: held[name] for name in asked}:
+            found.append(run)
+    return max(found, key=lambda run: (run.status == "interrupted", found.index(run)), default=None)
 
 
-def _train(settings: Config, data: Splits, device: Device, run: Run, start: Path, log: _Log) -> int:
-    """Train in the folder of ``run``, whose lock is held, from ``start`` on where there is a checkpoint."""
-    from dlcore import report
-    from dlcore.cli.progress import PlainLines
-    from dlcore.train import Checkpoint, rebuild, snapshot
-    from dlcore.train import run as folders
-    from dlcore.train.checkpoint import write_atomically
+class _Job:
+    """What is to be trained: made, and so checked, before anything is written.
 
-    folder, began = run.folder, time.perf_counter()
-    (folder / "result.json").unlink(missing_ok=True)
-    goes_on = start.is_file() or bool(snapshot.paths(folder))
-    model = rebuild.load_model(folder, device=device)[0] if goes_on else None
-    trainer = settings.trainer(data, device, model=model)
-    rival = None if settings.run.baseline == "none" else _baseline(settings).trainer(data, device)
-    log(summary.about_model(settings, trainer))
-    log(summary.about_training(settings, data))
-    write_atomically(folder / "config.toml", lambda: dump(settings))
-    if model is None:
-        own = settings.model.model if ".py:" in (settings.model.model or "") else None
-        known = folders.about(settings, data)
-        rebuild.save_model(folder / "model.json", trainer.model, reference=own, outputs=outputs_of(data), about=known)
-    checkpoint = Checkpoint(
-        folder, every_steps=settings.run.checkpoint_steps or None, every_minutes=settings.run.checkpoint_minutes or None
-    )
-    lines = PlainLines(log, summary.unit(data))
-    trainer.callbacks = [
-        *log.bar(), lines, folders.MetricsFile(folder / "metrics.jsonl"), *trainer.callbacks, checkpoint,
-    ]  # fmt: skip
-    _fit(trainer, data, settings, start if start.is_file() else "auto", run)
-    timing = {"training": math.fsum(record["seconds"] for record in trainer.history)}
-    if rival is not None:
-        rival.callbacks = log.bar(f"{settings.run.baseline} baseline")
-        rival.fit(data.train, epochs=len(trainer.history), batch_size=settings.train.batch_size or 1)
-        timing["baseline"] = math.fsum(record["seconds"] for record in rival.history)
+    folder : of the run that goes on, whose model is built again as it was; None for a new run
+    """
 
-    results = summary.results(settings, data, trainer, rival)
-    log(summary.about_test(trainer, results))
-    log(f"checkpoint: {checkpoint.path}")
-    timing["this command"] = time.perf_counter() - began
-    page = report.write(folder, summary.report(run.name, log.lines, settings, trainer, data, results, timing))
-    log(f"report: {page}")
-    result = {
-        "test": results,
-        "epochs": len(trainer.history),
-        "best_epoch": trainer.history.best_epoch,
-        "stopped_epoch": trainer.history.stopped_epoch,
-        "parameters": trainer.model.count(),
-        "timing": timing,
-    }
-    write_atomically(folder / "result.json", lambda: json.dumps(result, indent=2) + "\n")
-    return 0
+    def __init__(self, settings: Config, data: Splits, device: Device, log: _Log, folder: Path | None) -> None:
+        from dlcore.train import rebuild, snapshot
+
+        self.settings, self.data, self.log = settings, data, log
+        known = folder is not None and bool(snapshot.paths(folder))
+        model = rebuild.load_model(folder, device=device)[0] if folder is not None and known else None
+        self.trainer = settings.trainer(data, device, model=model)
+        self.rival = None if settings.run.baseline == "none" else _baseline(settings).trainer(data, device)
+        log(summary.about_model(settings, self.trainer))
+        log(summary.about_training(settings, data))
+
+    def train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
+        """Train in the folder of ``run``, from ``checkpoint``, or from the newest there where that is None."""
+        from dlcore.train import run as folders
+        from dlcore.train import snapshot
+
+        try:
+            self._train(run, lock, checkpoint)
+        except KeyboardInterrupt as error:
+            raise self._told(error, run) from None
+        finally:
+            if snapshot.paths(run.folder):
+                folders.forget(run.folder)
+            else:  # nothing was trained: what was there before is there again, or nothing
+                if not self.trainer.step:
+                    folders.empty(run.folder)
+                folders.bring_back(run.folder)
+
+    def _train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
+        from dlcore.cli.progress import PlainLines
+        from dlcore.train import Checkpoint
+        from dlcore.train.run import Begin, MetricsFile
+
+        settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
+        saving = Checkpoint(
+            run.folder,
+            every_steps=settings.run.checkpoint_steps or None,
+            every_minutes=settings.run.checkpoint_minutes or None,
+        )
+        saving.lock = lock
+        trainer.callbacks = [
+            *log.bar(), PlainLines(log, summary.unit(data)), Begin(run.folder, settings, data),
+            MetricsFile(run.folder / "metrics.jsonl"), *trainer.callbacks, saving,
+        ]  # fmt: skip
+        size = settings.train.batch_size or 1
+        trainer.fit(data.train, data.dev, settings.train.epochs or 1, size, resume=checkpoint or "auto")
+        if self.rival is not None:
+            self.rival.callbacks = log.bar(f"{settings.run.baseline} baseline")
+            self.rival.fit(data.train, epochs=len(trainer.history), batch_size=size)
+        self._report(run, saving.path)
+
+    def _report(self, run: Run, weights: Path) -> None:
+        from dlcore import report
+        from dlcore.train.checkpoint import write_atomically
+
+        settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
+        results = summary.results(settings, data, trainer, self.rival)
+        log(summary.about_test(trainer, results))
+        log(f"checkpoint: {weights}")
+        timing = {
+            name: math.fsum(record["seconds"] for record in one.history)
+            for name, one in (("training", trainer), ("baseline", self.rival))
+            if one is not None
+        }
+        page = report.write(run.folder, summary.report(run.name, log.lines, settings, trainer, data, results, timing))
+        log(f"report: {page}")
+        result = {
+            "test": results,
+            "epochs": len(trainer.history),
+            "best_epoch": trainer.history.best_epoch,
+            "stopped_epoch": trainer.history.stopped_epoch,
+            "parameters": trainer.model.count(),
+            "timing": timing,
+        }
+        write_atomically(run.folder / "result.json", lambda: json.dumps(result, indent=2) + "\n")
+
+    def _told(self, error: KeyboardInterrupt, run: Run) -> KeyboardInterrupt:
+        """The same interruption, with words on where it was and how to go on."""
+        from dlcore.train import Interrupted
+
+        trainer = self.trainer
+        where = f"in epoch {trainer.epoch + 1}, after step {trainer.step:,}"
+        if trainer.complete:
+            where = "after the last epoch"
+        go_on = f"go on by dlcore train --resume {run.folder}"
+        saved = f"the run is saved, {go_on}" if trainer.saved else "nothing was saved yet"
+        if isinstance(error, Interrupted):
+            return Interrupted(error.cause, f"by {error.cause} {where}; {saved}")
+        kept = f"{trainer.saved} is kept, {go_on}" if trainer.saved else "nothing was saved yet"
+        return KeyboardInterrupt(f"{'at once ' * trainer.abandoned}{where}; {kept}")
 
 
 class _Log:
@@ -219,10 +275,14 @@ class _Log:
 
     def __call__(self, text: str) -> None:
         self.lines.append(text)
-        if self.console is None:
-            print(text, flush=True)
-        else:
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        try:
+            if self.console is None:
+                print(text, flush=True)
+            else:
+                self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        except OSError:  # nobody listens any more, a closed pipe or terminal: that is no reason to stop training
+            self.console = None
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  until the process ends
 
     def bar(self, label: str = "") -> list[Callback]:
         """A progress bar where somebody sees it."""
@@ -249,23 +309,3 @@ def _baseline(settings: Config) -> Config:
         train=replace(settings.train, patience=0),
         run=RunConfig(baseline="none"),
     )
-
-
-def _fit(trainer: Trainer, data: Splits, settings: Config, start: str | Path, run: Run) -> None:
-    from dlcore.train import Interrupted
-
-    try:
-        trainer.fit(
-            data.train,
-            data.dev,
-            epochs=settings.train.epochs or 1,
-            batch_size=settings.train.batch_size or 1,
-            resume=start,
-        )
-    except KeyboardInterrupt as error:
-        where = f"in epoch {trainer.epoch + 1}, after step {trainer.step:,}"
-        go_on = f"dlcore train --resume {run.folder}"
-        if isinstance(error, Interrupted):
-            raise Interrupted(error.cause, f"by {error.cause} {where}; the run is saved, go on by {go_on}") from None
-        kept = f"{trainer.saved} is kept, go on by {go_on}" if trainer.saved else "nothing was saved yet"
-        raise KeyboardInterrupt(f"{'at once ' * trainer.abandoned}{where}; {kept}") from None

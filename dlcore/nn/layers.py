@@ -37,7 +37,7 @@ class Dense(Module):
 
     def __init__(self, units: int, bias: bool = True, init: str | Initializer = "he_normal") -> None:
         self.units = _positive("Dense", "units", units)
-        self.bias = bias
+        self.bias = _flag("Dense", "bias", bias)
         self.init = named(init)
 
     def setup(self, x: Tensor) -> None:
@@ -81,7 +81,7 @@ class Conv2D(Module):
             self.stride = pair("Conv2D", "stride", stride)
             self.dilation = pair("Conv2D", "dilation", dilation)
             self.padding = padding_of("Conv2D", padding, self.kernel_size, self.dilation)
-        self.bias = bias
+        self.bias = _flag("Conv2D", "bias", bias)
         self.init = named(init)
 
     def setup(self, x: Tensor) -> None:
@@ -175,6 +175,14 @@ class Dropout(Module):
         if not self.training or not self.rate:
             return x
         return F.dropout(x, self.rate, key=self.draw("dropout"), first_row=self.clock.first_row)
+
+
+def _flag(layer: str, name: str, value: bool) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(
+            f"{layer}: {name} is {value!r} but True or False is expected; the size of the input is learnt from the data"
+        )
+    return bool(value)
 
 
 def _positive(layer: str, name: str, value: int) -> int:

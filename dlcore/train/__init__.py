@@ -54,3 +54,7 @@ def __getattr__(name: str) -> Any:
     if name in ("config", "models", "rebuild", "run"):
         return importlib.import_module(f"dlcore.train.{name}")
     raise AttributeError(f"module 'dlcore.train' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

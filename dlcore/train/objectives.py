@@ -26,6 +26,8 @@ class Objective:
     """
 
     def __init__(self, name: str, loss: Any, metrics: Sequence[Any], weight: float) -> None:
+        if isinstance(metrics, str):
+            raise ConfigError(f"metrics is {metrics!r} but a list is expected: metrics=[{metrics!r}]")
         self.name = name
         self.prefix = f"{name}_" if name else ""
         self.loss = losses.named(loss)
@@ -78,7 +80,7 @@ class Objectives(dict[str, Objective]):
         if not isinstance(loss, Mapping):
             if weights or isinstance(metrics, Mapping):
                 raise ConfigError("loss: one loss came with loss_weights or metrics by head; pass a dict of losses")
-            self[""] = Objective("", loss, list(metrics), 1.0)
+            self[""] = Objective("", loss, metrics, 1.0)
             return
         if metrics and not isinstance(metrics, Mapping):
             raise ConfigError("metrics: a list came with losses by head; pass a dict of lists by head")
@@ -89,7 +91,7 @@ class Objectives(dict[str, Objective]):
                 f"loss: {', '.join(sorted(foreign)) or 'no head'} has no loss; heads with a loss are {', '.join(loss)}"
             )
         for name, one in loss.items():
-            self[name] = Objective(name, one, list(metrics.get(name, ())), weights.get(name, 1.0))
+            self[name] = Objective(name, one, metrics.get(name, ()), weights.get(name, 1.0))
 
     def loss(self, outputs: Any, y: Any) -> Tensor:
         """The weighted sum of the losses."""

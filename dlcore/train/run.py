@@ -15,7 +15,7 @@ from dlcore.errors import CheckpointError, ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train import config, snapshot
 from dlcore.train.callbacks import Callback
-from dlcore.train.checkpoint import read_weights, write_atomically
+from dlcore.train.checkpoint import read_arrays, set_weights, write_atomically
 from dlcore.train.lock import Lock, holder
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dlcore.nn import Module
     from dlcore.train.trainer import Trainer
 
-__all__ = ["MetricsFile", "Run", "about", "create"]
+__all__ = ["Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget"]
 
 TIMING = ("seconds", "examples_per_second")
 """Figures that differ each time; they stand in a file of their own."""
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.resolve().name
 
     @functools.cached_property
     def settings(self) -> config.Config:
@@ -83,12 +83,15 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The figures of a finished run."""
+        """The figures of a finished run; None where there are none, or none that can be read."""
         try:
             found = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        match found:
+            case {"test": dict(test), "epochs": int(_)} if all(map(_is_record, test.values())):
+                return found
+        return None
 
     @property
     def status(self) -> str:
@@ -104,13 +107,14 @@ class Run:
     def weights(self) -> tuple[dict[str, Any], str]:
         """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint."""
         final = self.folder / "model.safetensors"
-        if final.exists() and self.result is not None:
-            return read_weights(final), "the weights at the end"
+        latest = max(snapshot.paths(self.folder), default=-1)
+        if final.exists():
+            arrays, metadata = read_arrays(final)
+            if metadata.get("complete") == "yes" and int(metadata.get("step", -1)) >= latest:
+                return arrays, "the weights at the end"
         found = snapshot.newest(self.folder)
         if found is not None:
             return found.plain["model"], f"the weights of step {found.step:,}, for the run is not finished"
-        if final.exists():  # a run of one's own script, without result.json
-            return read_weights(final), "the weights at the end"
         raise CheckpointError(f"{self.folder}: there are no weights yet; train first, or resume the run")
 
     def model(self, device: Any) -> tuple[Module, dict[str, Any], str]:
@@ -119,12 +123,14 @@ class Run:
 
         model, known = rebuild.load_model(self.folder, device=device)
         arrays, words = self.weights()
-        model.load_state_dict(arrays)
+        set_weights(model, arrays, self.folder)
         return model, known, words
 
 
 def about(settings: config.Config, data: Splits) -> dict[str, Any]:
     """What those who use a model must know besides: how its inputs are made, and what its outputs mean."""
+    from dlcore.data.source import as_source, fingerprint
+
     return {
         "data": data.name,
         "task": data.task,
@@ -132,16 +138,18 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
         "classes": None if data.classes is None else list(data.classes),
         "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
         "inputs": None if data.inputs is None else data.inputs.to_dict(),
+        "fingerprints": {part: fingerprint(as_source(getattr(data, part))) for part in ("train", "dev", "test")},
     }
 
 
 def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool = False) -> Lock:
     """Make a folder that no other run has: ``runs/name``, or without a name ``runs/stem-001``, counting up.
 
-    overwrite : take the place of an earlier run of that name, whose files are removed; other files stay
+    overwrite : take the place of an earlier run of that name: its files are put into the folder ``.before``, until
+        :func:`forget` removes them or :func:`bring_back` undoes it; other files stay
 
-    Returns the folder's lock, held. Raises ConfigError where a folder of that name is in use, CheckpointError where
-    none can be made.
+    Returns the folder's lock, held. Raises ConfigError where a folder of that name is in use or is no run,
+    CheckpointError where none can be made.
 
     >>> import tempfile
     >>> runs = tempfile.mkdtemp()
@@ -158,10 +166,10 @@ def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool
             if name is not None and {entry.name for entry in folder.iterdir()} - {".lock"}:
                 if not overwrite:
                     raise ConfigError(
-                        f"name is {name!r}, but {folder} is in use; choose another, go on with it by --resume, or "
-                        "overwrite it"
+                        f"name is {name!r}, but {folder} is there already; choose another, go on with it by --resume, "
+                        "or --overwrite it"
                     )
-                _remove_files(folder)
+                _put_aside(folder)
         except BaseException:
             lock.release()
             raise
@@ -173,11 +181,49 @@ def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool
     return lock
 
 
-def _remove_files(folder: Path) -> None:
+_BEFORE = ".before"
+
+
+def _put_aside(folder: Path) -> None:
+    """Move a run's files into ``.before``. Raises ConfigError where the folder holds something else than a run."""
+    try:
+        json.loads((folder / "model.json").read_text(encoding="utf-8"))["dlcore"]
+        config.load(folder / "config.toml")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigError(f"{folder} is not overwritten: it holds no run; choose another name, or empty it") from None
+    aside = folder / _BEFORE
+    forget(folder)
+    (aside / snapshot.FOLDER).mkdir(parents=True)
+    for file in Run.FILES:
+        if (folder / file).exists():
+            (folder / file).rename(aside / file)
+    for path in snapshot.paths(folder).values():
+        path.rename(aside / snapshot.FOLDER / path.name)
+
+
+def bring_back(folder: Path) -> None:
+    """Undo an overwriting that came to nothing."""
+    aside = folder / _BEFORE
+    if aside.is_dir():
+        for path in [*aside.iterdir(), *(aside / snapshot.FOLDER).iterdir()]:
+            if path.is_file():
+                path.replace(folder / path.relative_to(aside))
+        forget(folder)
+
+
+def empty(folder: Path) -> None:
+    """Remove the files of a run in which nothing was trained, and its folder where it holds nothing else."""
     for file in Run.FILES:
         (folder / file).unlink(missing_ok=True)
-    if (folder / snapshot.FOLDER).is_dir():
-        shutil.rmtree(folder / snapshot.FOLDER)
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
+    if there <= {".lock", snapshot.FOLDER} and not snapshot.paths(folder):
+        shutil.rmtree(folder)
+
+
+def forget(folder: Path) -> None:
+    """Remove what an overwriting put aside."""
+    if (folder / _BEFORE).is_dir():
+        shutil.rmtree(folder / _BEFORE)
 
 
 def _numbered(runs: Path, stem: str) -> Path:
@@ -191,6 +237,38 @@ def _numbered(runs: Path, stem: str) -> Path:
         except FileExistsError:  # another run was faster
             continue
         return folder
+
+
+class Begin(Callback):
+    """Write what a run is as soon as it is sure to begin: config.toml and model.json; a former result is void.
+
+    settings : as the run was asked for
+    data : what it learns from
+    """
+
+    def __init__(self, folder: str | Path, settings: config.Config, data: Splits) -> None:
+        self.folder = Path(folder)
+        self.settings = settings
+        self.data = data
+
+    def on_start(self, trainer: Trainer) -> None:
+        settings, file = self.settings, self.folder / "config.toml"
+        nameless = config.Config.of(**{**settings.flat(), "name": None})  # so that --config repeats it elsewhere
+        (self.folder / "result.json").unlink(missing_ok=True)
+        if not file.exists() or config.load(file) != nameless:
+            write_atomically(file, lambda: config.dump(nameless))
+        if trainer.resumed is None:
+            from dlcore.train import rebuild
+
+            own = settings.model.model if ".py:" in (settings.model.model or "") else None
+            known = about(settings, self.data)
+            rebuild.save_model(
+                self.folder / "model.json",
+                trainer.model,
+                reference=own,
+                outputs=config.outputs_of(self.data),
+                about=known,
+            )
 
 
 class MetricsFile(Callback):
@@ -227,7 +305,12 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict):
+        if _is_record(record):
             yield record
+
+
+def _is_record(value: Any) -> bool:
+    """Figures by name."""
+    return isinstance(value, dict) and all(v is None or isinstance(v, int | float) for v in value.values())

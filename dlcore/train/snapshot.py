@@ -53,7 +53,7 @@ FOLDER = "checkpoints"
 _ARRAY = "\0array"
 
 _LAYOUT: dict[str, Any] = {
-    "model": dict, "optimizer": dict, "segments": dict, "fit": int, "epoch": int, "start": int, "step": int,
+    "model": dict, "optimizer": dict, "segments": dict, "fit": int, "epoch": int, "start": int, "epochs": int, "step": int,
     "clock": int, "lr": float | int, "lr_of_last_step": float | int, "stopping": bool, "history": dict,
     "progress": dict | None, "callbacks": list, "settings": dict, "layers": dict, "may_differ": dict,
 }  # fmt: skip
@@ -97,6 +97,7 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
         "fit": trainer.fits,
         "epoch": trainer.epoch + epoch_done,
         "start": trainer.first_epoch,
+        "epochs": trainer.epochs,
         "step": trainer.step,
         "clock": trainer.model.clock.step,
         "lr": trainer.lr,
@@ -294,6 +295,8 @@ def find(resume: str | Path, callbacks: Iterable[Callback] = ()) -> Snapshot | N
 
     None where "auto" finds nothing yet. Raises CheckpointError and ConfigError.
     """
+    if not isinstance(resume, str | Path):
+        raise ConfigError(f"resume is {resume!r} but a path, or 'auto', is expected")
     if resume == "auto":
         folders = [callback.folder for callback in callbacks if callback.saves_runs]  # type: ignore[attr-defined]
         if not folders:

@@ -98,6 +98,8 @@ class Trainer:
         _object("schedule", schedule, Schedule | None, "such as dl.optim.InverseTime(0.1)")
         _object("penalty", penalty, Penalty | None, "such as dl.optim.L2(1e-4)")
         _object("clip", clip, Clip | None, "such as dl.optim.clip_by_norm(1.0)")
+        for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
+            _object("callbacks", callback, Callback, "or rather a list of them, such as [dl.train.EarlyStopping()]")
         self.model = model
         self.optimizer = optimizer
         self.objectives = Objectives(loss, metrics, loss_weights)
@@ -204,7 +206,7 @@ class Trainer:
                     self.fits, self.resumed = this, None
                     return self.history
             self.epochs = self.first_epoch + epochs
-            if self.stopping and self.epoch < self.epochs:
+            if found is not None and self.stopping and self.epochs > found.plain["epochs"]:
                 warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
             with self._notified():
                 if found is not None:  # again: what on_start has changed, the run has changed since
@@ -494,6 +496,9 @@ class Trainer:
         except Interrupted as interruption:
             problem = interruption
             self._notify("on_interrupt")
+            if self.saved is not None:
+                text = f"by {interruption.cause}; the run is saved in {self.saved}, go on by fit(..., resume='auto')"
+                problem = Interrupted(interruption.cause, text)
         except BaseException as error:
             problem = error
         finally:

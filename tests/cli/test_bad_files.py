@@ -163,9 +163,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(capsys: pytes
     damaged.write_bytes(damaged.read_bytes()[:-7])
     assert main(["train", "--resume", "a"]) == 0
     captured = capsys.readouterr()
-    (line,) = captured.err.splitlines()
-    assert str(damaged) in line
-    assert "falling back to the checkpoint before" in line
+    fallen, aside = captured.err.splitlines()
+    assert str(damaged) in fallen
+    assert "falling back to the checkpoint before" in fallen
+    assert "is put aside as step-00000030.aside" in aside
     assert "with 1 of 2 epochs done" in captured.out
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from PIL import Image
 import dlcore as dl
 from dlcore.cli import main
 from dlcore.train.config import Config
-from dlcore.train.lock import Lock
+from dlcore.train.lock import Lock, holder
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = """
@@ -131,9 +133,11 @@ def test_auto_finds_the_interrupted_run_of_the_same_settings(capsys: pytest.Capt
     lines = said(capsys, *words, "--threads", "1")
     assert any(line.startswith("resumed: from runs/cars-mlp-001/checkpoints/step-00000045") for line in lines)
     assert not any(line.startswith("epoch") for line in lines)
-    said(capsys, *words)  # it is finished now: another begins
-    said(capsys, *words, "--seed", "1")
-    assert len(list(Path("runs").iterdir())) == 3
+    assert "runs/cars-mlp-001 is finished: 3 epochs" in said(capsys, *words)[-1]  # a loop that restarts it may end
+    assert "resume: no run of this name or these settings is there, a new one begins" in said(
+        capsys, *words, "--seed", "1"
+    )
+    assert len(list(Path("runs").iterdir())) == 2
 
 
 def test_a_run_that_is_finished_says_so_and_goes_on_for_more_epochs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,10 +196,117 @@ def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(
     assert json.loads("\n".join(said(capsys, "runs", "list", "--json")))[0]["status"] == "finished"
 
 
-def test_one_process_may_hold_a_lock_twice(tmp_path: Path) -> None:
-    with Lock(tmp_path), Lock(tmp_path / "." / "x" / ".."):
-        pass
-    Lock(tmp_path).acquire().release()
+def test_a_lock_has_one_owner_and_no_forked_child_keeps_it(tmp_path: Path) -> None:
+    with Lock(tmp_path) as lock:
+        with pytest.raises(dl.ConfigError, match=f"in use by process {os.getpid()}"):
+            Lock(tmp_path / "x" / "..").acquire()
+        lock.check()
+        child = subprocess.Popen(["sleep", "60"])  # what it inherits does not hold the lock
+    try:
+        Lock(tmp_path).acquire().release()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_looking_at_a_lock_never_gets_in_the_way_of_taking_it(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            holder(tmp_path)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(300):
+            Lock(tmp_path).acquire().release()
+    finally:
+        stop.set()
+        looking.join()
+
+
+def test_a_folder_that_was_removed_under_a_run_is_noticed(tmp_path: Path) -> None:
+    with Lock(tmp_path / "run") as lock:
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(dl.CheckpointError, match="removed or replaced"):
+            lock.check()
+
+
+def test_overwriting_leaves_what_is_no_run_and_what_nothing_took_the_place_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("train", "--data", "cars", "--device", "cpu", "--baseline", "none", "--epochs", "1", "--name", "a")
+    Path("runs/a/checkpoints").mkdir(parents=True)
+    for name in ("model.py", "config.toml", "checkpoints/precious"):
+        Path("runs/a", name).write_text("mine")
+    assert "it holds no run" in refused(capsys, *words, "--overwrite", code=2)
+    assert [Path("runs/a", name).read_text() for name in ("model.py", "checkpoints/precious")] == ["mine", "mine"]
+    shutil.rmtree("runs/a")
+
+    said(capsys, *words)
+    before = {path: path.read_bytes() for path in Path("runs/a").rglob("*") if path.is_file() and path.name != ".lock"}
+    for more in (["--lr", "1e30"], ["--model", "nofile.py:build"], ["--data", "digits", "--batch-size", "359"]):
+        assert main([*words, *more, "--overwrite"]) > 0
+        there = {path: path.read_bytes() for path in Path("runs/a").rglob("*") if path.is_file()}
+        assert {path: there[path] for path in before} == before, more
+    said(capsys, *words, "--seed", "1", "--overwrite")
+    assert not Path("runs/a/.before").exists()
+    assert Path("runs/a/model.safetensors").read_bytes() != before[Path("runs/a/model.safetensors")]
+
+
+def test_a_resume_that_fails_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.csv").write_text("a,b\n" + "".join(f"{i},{2 * i}\n" for i in range(40)))
+    said(capsys, "train", "--data", "mine.csv", "--device", "cpu", "--baseline", "none", "--epochs", "1", "--name", "a")
+    Path("mine.csv").write_text("a,b\n" + "".join(f"{i},{3 * i}\n" for i in range(40)))
+    before = {path: path.read_bytes() for path in Path("runs/a").rglob("*") if path.is_file() and path.name != ".lock"}
+    for words, code in ((["--epochs", "3"], 2), (["--epochs", "3", "--lr", "1e30"], 2), (["--name", "b"], 2)):
+        refused(capsys, "train", "--resume", "a", *words, code=code)
+        assert {path: path.read_bytes() for path in before} == before
+    assert main(["evaluate", "a"]) == 0
+    assert "the test set is not the one of the training any more" in capsys.readouterr().err
+
+
+def test_fewer_epochs_than_are_done_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "train", "--data", "cars", "--device", "cpu", "--baseline", "none", "--epochs", "3", "--name", "a")
+    assert "has done 3 epochs" in refused(capsys, "train", "--resume", "a", "--epochs", "2", code=2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_nobody_listening_is_no_reason_to_stop(tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "dlcore",
+        "train",
+        "--data",
+        "cars",
+        "--baseline",
+        "none",
+        "--epochs",
+        "9",
+        "--name",
+        "a",
+    ]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, bufsize=0)
+    assert process.stdout is not None
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert dl.train.run.Run("runs/a").status == "finished"
+
+
+def test_an_early_stopped_run_that_goes_on_in_its_baseline_stays_early_stopped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("train", "--data", "cars", "--device", "cpu", "--lr", "0", "--patience", "2", "--name", "a")
+    said(capsys, *words)
+    result = json.loads(Path("runs/a/result.json").read_text())
+    Path("runs/a/result.json").unlink()  # as where it was killed while the baseline was trained
+    said(capsys, "train", "--resume", "a")
+    again = json.loads(Path("runs/a/result.json").read_text())
+    assert (again["stopped_epoch"], again["test"]) == (2, result["test"])
+    assert "it was stopped early, after 3 epochs" in said(capsys, "train", "--resume", "a", "--epochs", "9")[-1]
 
 
 def test_a_loss_that_diverges_names_the_last_good_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,9 +402,11 @@ def test_tables_are_predicted_row_by_row_and_a_faulty_file_is_named(capsys: pyte
     assert captured.out.splitlines() == expected
 
 
-def test_an_interrupted_run_is_measured_by_its_newest_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_is_not_finished_is_measured_by_its_newest_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, "train", "--data", "cars", "--epochs", "2", "--baseline", "none", "--device", "cpu", "--name", "a")
     Path("runs/a/result.json").unlink()
+    assert "the weights at the end" in "\n".join(said(capsys, "evaluate", "a"))  # those that are there are complete
+    Path("runs/a/model.safetensors").unlink()
     assert "the weights of step 30, for the run is not finished" in "\n".join(said(capsys, "evaluate", "a"))
 
 
@@ -301,7 +414,7 @@ def test_an_interrupted_run_is_measured_by_its_newest_checkpoint(capsys: pytest.
     ("words", "code", "message"),
     [
         (["evaluate", "nowhere"], 1, "nowhere: no run is there"),
-        (["evaluate", "a", "--data", "digits"], 1, "examples have shape (8, 8, 1), but the model was trained on (6,)"),
+        (["evaluate", "a", "--part", "tset"], 2, "tset"),
         (["predict", "a"], 2, "give files, or --npz FILE"),
         (["predict", "a", "x.csv", "--npz", "x.npz"], 2, "give files, or --npz FILE"),
         (["predict", "a", "x.csv", "--top", "0"], 2, "--top is 0"),
@@ -334,15 +447,22 @@ def test_a_damaged_file_of_a_run_is_named(name: str, capsys: pytest.CaptureFixtu
 # The list ------------------------------------------------------------------------------------------------------------
 
 
-def test_runs_are_listed_the_oldest_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_listed_the_oldest_first_whatever_their_files_hold(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "runs", "list") == ["no runs in runs; dlcore train makes one"]
+    words = ("train", "--data", "cars", "--epochs", "1", "--baseline", "none", "--device", "cpu")
     for name in ("b", "a"):
-        said(
-            capsys, "train", "--data", "cars", "--epochs", "1", "--baseline", "none", "--device", "cpu", "--name", name
-        )
+        said(capsys, *words, "--name", name)
     Path("runs/a/config.toml").write_text("[train]\nepochs = 'many'\n")
-    Path("runs/b/result.json").write_text("{")
-    header, first, second = said(capsys, "runs", "list")
-    assert header.split() == ["run", "status", "data", "model", "epochs", "development", "test", "began"]
-    assert first.split()[:7] == ["b", "interrupted", "cars", "mlp", "1", "of", "1"]
-    assert second.split()[:2] == ["a", "finished"]
+    for odd in ("{", "{}", "[]", '{"test": [], "epochs": 1}', '{"test": {"mlp": {"r2": "x"}}, "epochs": 1}'):
+        Path("runs/b/result.json").write_text(odd)
+        assert main(["runs", "list"]) == 0
+        captured = capsys.readouterr()
+        header, first, second = captured.out.splitlines()
+        assert header.split() == ["run", "status", "data", "model", "epochs", "development", "test", "began"]
+        assert first.split()[:7] == ["b", "interrupted", "cars", "mlp", "1", "of", "1"]
+        assert second.split()[:2] == ["a", "finished"]
+        assert "runs/a/config.toml: [train] epochs is 'many'" in captured.err
+    Path("runs/b/metrics.jsonl").write_text('{"epoch": 0, "dev_r2": "x"}\n[]\nnull\n')
+    assert main(["runs", "list"]) == 0
+    capsys.readouterr()
+    assert "a file, but the folder" in refused(capsys, "runs", "list", "--runs", "runs/a/config.toml", code=2)

@@ -229,7 +229,7 @@ def test_a_name_in_use_is_refused_unless_overwriting(capsys: pytest.CaptureFixtu
     Path("runs/a/notes.txt").write_text("mine")
     assert main([*words, "--epochs", "1"]) == 2
     captured = capsys.readouterr()
-    assert "is in use" in captured.err
+    assert "is there already" in captured.err
     assert "epoch 1/" not in captured.out
     assert len(records(Path("runs/a"))) == 2
     output_of(capsys, *words, "--epochs", "1", "--overwrite")
