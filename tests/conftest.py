@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 from arrays import KINDS, Backend, backend
+from hypothesis import HealthCheck, settings
 
 from backends.device import Device, resolve
 from backends.errors import DeviceError
 from backends.kernel import Kernel
 
 pytest_plugins = ["full_report", "pytester"]
+
+# A busy machine is no failure: no example has a deadline. What must end has a limit of its own.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, level)) for name, level in KINDS.items()])

@@ -53,8 +53,8 @@ FOLDER = "checkpoints"
 _ARRAY = "\0array"
 
 _LAYOUT: dict[str, Any] = {
-    "model": dict, "optimizer": dict, "segments": dict, "fit": int, "epoch": int, "start": int, "epochs": int, "step": int,
-    "clock": int, "lr": float | int, "lr_of_last_step": float | int, "stopping": bool, "history": dict,
+    "model": dict, "optimizer": dict, "segments": dict, "fit": int, "epoch": int, "start": int, "epochs": int,
+    "step": int, "clock": int, "lr": float | int, "lr_of_last_step": float | int, "stopping": bool, "history": dict,
     "progress": dict | None, "callbacks": list, "settings": dict, "layers": dict, "may_differ": dict,
 }  # fmt: skip
 """What a snapshot's tree holds at least."""
