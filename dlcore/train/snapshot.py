@@ -89,7 +89,6 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
     Raises TrainingError where a loss, a weight or the optimiser's state is not finite: nobody should go on from there.
     """
     trainer.read_losses()
-    progress = trainer.progress
     state = {
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
@@ -109,14 +108,7 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
             "best_epoch": trainer.history.best_epoch,
             "stopped_epoch": trainer.history.stopped_epoch,
         },
-        "progress": None
-        if epoch_done or not progress.batches
-        else {
-            "batches": progress.batches,
-            "sums": progress.sums,
-            "seconds": progress.seconds,
-            "measured": progress.measured.state_dict(),
-        },
+        "progress": None if epoch_done else trainer.progress.state_dict(),
         "callbacks": [
             {"type": type(callback).__name__, "state": callback.state_dict()} for callback in trainer.callbacks
         ],
@@ -372,14 +364,8 @@ def put_back(trainer: Trainer, snapshot: Snapshot) -> None:
         history = state["history"]
         trainer.history.records = list(history["records"])
         trainer.history.best_epoch, trainer.history.stopped_epoch = history["best_epoch"], history["stopped_epoch"]
-        if progress := state["progress"]:
-            device = trainer.device
-            trainer.progress.batches = int(progress["batches"])
-            trainer.progress.sums = [float(value) for value in progress["sums"]]
-            trainer.progress.seconds = float(progress["seconds"])
-            trainer.progress.measured.load_state_dict(
-                progress["measured"], lambda array: transfer.to_device(array, device)
-            )
+        device = trainer.device
+        trainer.progress.load_state_dict(state["progress"], lambda array: transfer.to_device(array, device))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, CheckpointError) as error:
         text = in_one_line(error)
         named = text if str(snapshot.path) in text else f"{snapshot.path}: it does not fit: {text}"

@@ -13,7 +13,6 @@ import numpy as np
 
 from backends import transfer
 from backends.device import Device, resolve
-from backends.namespace import namespace_of
 from backends.threads import blas_threads
 from dlcore.data import Dataset, Source, Stream, batches
 from dlcore.data.source import as_source, fingerprint
@@ -29,26 +28,12 @@ from dlcore.train.callbacks import Callback
 from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.objectives import Measured, Objectives, each
+from dlcore.train.progress import Progress
 
 __all__ = ["Trainer"]
 
 READ_EVERY = 50
 """Steps between two reads of the losses: a read waits for the device."""
-
-
-class Progress:
-    """How far the epoch that is running has come.
-
-    batches : trained on
-    sums : of loss · rows, of penalty · rows, and of rows, over the losses that have been read
-    seconds : spent, before an interruption included
-    """
-
-    def __init__(self, objectives: Objectives) -> None:
-        self.batches = 0
-        self.sums = [0.0, 0.0, 0.0]
-        self.seconds = 0.0
-        self.measured = Measured(objectives)
 
 
 class Trainer:
@@ -141,7 +126,6 @@ class Trainer:
         self.stopping = False
         self._diverged = False
         self._fitting = False
-        self._ring: list[tuple[Any, Any, int]] = []
 
     # --- the public verbs
 
@@ -191,7 +175,6 @@ class Trainer:
         self.progress = Progress(self.objectives)
         self.stopping = self.abandoned = self.complete = self._diverged = False
         self.interrupted = ""
-        self._ring.clear()
         with self._place(), self._once(), deferred(self):
             self._attach()
             self.fits += 1
@@ -305,7 +288,7 @@ class Trainer:
             train, self.batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch, start=progress.batches
         ):
             self._one_step(x, y, labels_unknown)
-            if len(self._ring) >= READ_EVERY:
+            if progress.waiting >= READ_EVERY:
                 self.read_losses()
             progress.seconds = time.perf_counter() - start
             self._notify("on_step")
@@ -341,8 +324,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
-        self.progress.batches += 1
-        self._ring.append((loss.data, None if penalty is None else penalty.data, rows))
+        self.progress.add(loss.data, None if penalty is None else penalty.data, rows)
         self.progress.measured.add(outputs, y)
 
     def _pause(self) -> None:
@@ -358,26 +340,11 @@ class Trainer:
         return not self._diverged and snapshot.first_not_finite(self.model.state_dict()) is None
 
     def read_losses(self) -> None:
-        """Bring the losses since the last read to the host, check them, and sum them up: one wait for the device."""
-        if not self._ring:
-            return
-        xp = namespace_of(self._ring[0][0])
-        columns = [[loss for loss, _, _ in self._ring]]
-        if self.penalty is not None:
-            columns.append([penalty for _, penalty, _ in self._ring])
-        host = transfer.to_host(xp.stack([xp.stack([xp.asarray(v) for v in column]) for column in columns]))
-        values = host.astype(np.float64)
-        counts = [rows for _, _, rows in self._ring]
-        first = self.step - len(self._ring) + 1
-        self._ring.clear()
-        bad = np.flatnonzero(~np.isfinite(values[0]))
-        if bad.size:
-            raise self.divergence(f"the loss is {values[0][bad[0]]}", first + int(bad[0]))
-        penalties = values[1].tolist() if self.penalty is not None else [0.0] * len(counts)
-        # One addition a step, so that the sum does not depend on when the losses were read.
-        for loss, penalty, rows in zip(values[0].tolist(), penalties, counts, strict=True):
-            for i, value in enumerate((loss * rows, penalty * rows, rows)):
-                self.progress.sums[i] += value
+        """Bring the losses since the last read to the host; raise TrainingError where one is not finite."""
+        bad = self.progress.read()
+        if bad is not None:
+            ago, loss = bad
+            raise self.divergence(f"the loss is {loss}", self.step - ago)
 
     def divergence(self, what: str, step: int) -> TrainingError:
         """The error that says what is not finite, where, and from what one can go on; nothing more is saved."""
