@@ -179,15 +179,12 @@ class Trainer:
             self._attach()
             self.fits += 1
             self.first_epoch, self.resumed = self.epoch, None
-            later = found is not None and resume == "auto" and found.plain["fit"] > self.fits
+            if found is not None and resume == "auto" and found.plain["fit"] > self.fits:
+                self._pass_over(found)
+                return self.history
             if found is not None:
-                if not later:
-                    snapshot.check(self, found)
-                this = self.fits
+                snapshot.check(self, found)
                 snapshot.put_back(self, found)
-                if later:  # this fit was done before the interruption; the one that was interrupted comes after it
-                    self.fits, self.resumed = this, None
-                    return self.history
             self.epochs = self.first_epoch + epochs
             if found is not None and self.stopping and self.epochs > found.plain["epochs"]:
                 warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
@@ -197,6 +194,12 @@ class Trainer:
                     snapshot.put_back_callbacks(self, found)
                 self._epochs(sets["train"], sets.get("dev"))
         return self.history
+
+    def _pass_over(self, found: snapshot.Snapshot) -> None:
+        """Leave out a fit that was done before the interruption: the one that was interrupted comes after it."""
+        this = self.fits
+        snapshot.put_back(self, found)
+        self.fits, self.resumed = this, None
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
