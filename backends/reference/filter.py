@@ -1,0 +1,204 @@
+"""Filters of images: correlation of every channel with one kernel, beyond the border in five ways (notes 4.2 and 6.1).
+
+``border`` says which pixel stands beyond the edge; the names of ``numpy.pad`` are in brackets.
+
+=========  ==================  ==========================
+border     numpy.pad           a b c d, two pixels each side
+=========  ==================  ==========================
+zero       constant            0 0 | a b c d | 0 0
+reflect    reflect             c b | a b c d | c b
+symmetric  symmetric           b a | a b c d | d c
+nearest    edge                a a | a b c d | d d
+wrap       wrap                c d | a b c d | a b
+=========  ==================  ==========================
+
+Where more pixels are asked for than the image has, the pattern goes on, as it does in ``numpy.pad``.
+
+The places are worked out on the host from the shape, and each line of the border is copied by itself: no index array
+goes to the device, and the adjoint adds the lines back one after the other, in one fixed order on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from backends.kernel import kernel
+from backends.standard import device_of, output_size, tap
+
+__all__ = ["BORDERS", "correlate2d", "correlate_separable", "polar"]
+
+BORDERS = ("zero", "reflect", "symmetric", "nearest", "wrap")
+
+_ONE = (1, 1)
+
+
+@kernel
+def correlate2d(xp, x, h, *, padding, border, stride, needed):
+    """y[n, i, j, c] = sum over u, v of h[u, v] x[n, i·s + u - top, j·s + v - left, c].
+
+    x (N, H, W, C), of h's dtype or integers, which are summed in h's dtype; h (kh, kw). ``padding`` is ((top, bottom),
+    (left, right)) pixels beyond the image, which ``border`` fills; ``stride`` is (vertical, horizontal).
+    """
+    wide = _extend(xp, _extend(xp, _like(xp, x, h), 1, padding[0], border), 2, padding[1], border)
+    return _slide(xp, wide, h, stride), (wide if needed[1] else None, h, x.shape, wide.shape)
+
+
+@correlate2d.backward
+def _(xp, dy, saved, *, padding, border, stride, needed):
+    wide, h, shape, extended = saved
+    dx = dh = None
+    if needed[0]:
+        dx = _slide_adjoint(xp, dy, h, extended, stride)
+        dx = _fold(xp, _fold(xp, dx, 2, padding[1], shape[2], border), 1, padding[0], shape[1], border)
+    if needed[1]:
+        dh = _kernel_gradient(xp, dy, wide, h.shape, stride)
+    return dx, dh
+
+
+@kernel
+def correlate_separable(xp, x, column, row, *, padding, border, stride, needed):
+    """:func:`correlate2d` with the kernel column (kh,) times row (kw,), as two passes of kh and kw taps."""
+    tall = _extend(xp, _like(xp, x, column), 1, padding[0], border)
+    half = _slide(xp, tall, column[:, None], (stride[0], 1))
+    wide = _extend(xp, half, 2, padding[1], border)
+    y = _slide(xp, wide, row[None, :], (1, stride[1]))
+    kept = tall if needed[1] else None, wide if needed[2] else None
+    return y, (*kept, column, row, x.shape, tall.shape, wide.shape)
+
+
+@correlate_separable.backward
+def _(xp, dy, saved, *, padding, border, stride, needed):
+    tall, wide, column, row, shape, tall_shape, wide_shape = saved
+    dx = dcolumn = drow = None
+    if needed[2]:
+        drow = _kernel_gradient(xp, dy, wide, (1, row.shape[0]), (1, stride[1]))[0, :]
+    if needed[0] or needed[1]:
+        dhalf = _slide_adjoint(xp, dy, row[None, :], wide_shape, (1, stride[1]))
+        dhalf = _fold(xp, dhalf, 2, padding[1], shape[2], border)
+        if needed[1]:
+            dcolumn = _kernel_gradient(xp, dhalf, tall, (column.shape[0], 1), (stride[0], 1))[:, 0]
+        if needed[0]:
+            dx = _slide_adjoint(xp, dhalf, column[:, None], tall_shape, (stride[0], 1))
+            dx = _fold(xp, dx, 1, padding[0], shape[1], border)
+    return dx, dcolumn, drow
+
+
+@kernel
+def polar(xp, x, y, *, needed):
+    """The length sqrt(x² + y²) of each vector (x, y), and its angle atan2(y, x) in [-pi, pi].
+
+    Where both are 0 there is no derivative; 0 stands for it.
+    """
+    length = xp.hypot(x, y)
+    return (length, xp.atan2(y, x)), (x, y, length)
+
+
+@polar.backward
+def _(xp, dy, saved, *, needed):
+    x, y, length = saved
+    dlength, dangle = dy
+    away = xp.where(length > 0, length, xp.ones_like(length))
+    dx = dy = xp.zeros_like(length)
+    if dlength is not None:
+        dx, dy = dlength * (x / away), dlength * (y / away)
+    if dangle is not None:
+        turn = dangle / away
+        dx, dy = dx - turn * (y / away), dy + turn * (x / away)
+    return dx if needed[0] else None, dy if needed[1] else None
+
+
+# --- sliding a kernel over an extended image
+
+
+def _like(xp: Any, x: Any, h: Any) -> Any:
+    return x if x.dtype == h.dtype else xp.astype(x, h.dtype)
+
+
+def _taps(h: tuple[int, ...], shape: tuple[int, ...], stride: tuple[int, int]) -> Iterator[tuple[int, int, Any]]:
+    """(u, v, the index of the pixels under that tap) for every tap, in row-major order."""
+    size = output_size(shape[1], h[0], stride[0]), output_size(shape[2], h[1], stride[1])
+    for u in range(h[0]):
+        for v in range(h[1]):
+            yield u, v, tap(u, v, size, stride, _ONE)
+
+
+def _slide(xp: Any, wide: Any, h: Any, stride: tuple[int, int]) -> Any:
+    """(N, H, W, C), (kh, kw) -> (N, OH, OW, C)."""
+    y = None
+    for u, v, place in _taps(h.shape, wide.shape, stride):
+        term = h[u, v] * wide[place]
+        if y is None:
+            y = term
+        else:
+            y += term
+    return y
+
+
+def _slide_adjoint(xp: Any, dy: Any, h: Any, shape: tuple[int, ...], stride: tuple[int, int]) -> Any:
+    """The gradient for the extended image of :func:`_slide`."""
+    dwide = xp.zeros(shape, dtype=dy.dtype, device=device_of(dy))
+    for u, v, place in _taps(h.shape, shape, stride):
+        dwide[place] += h[u, v] * dy
+    return dwide
+
+
+def _kernel_gradient(xp: Any, dy: Any, wide: Any, shape: tuple[int, ...], stride: tuple[int, int]) -> Any:
+    """The gradient for the kernel (kh, kw) of :func:`_slide`: one sum a tap."""
+    return xp.reshape(xp.stack([xp.sum(dy * wide[place]) for _, _, place in _taps(shape, wide.shape, stride)]), shape)
+
+
+# --- the border
+
+
+def _extend(xp: Any, x: Any, axis: int, sides: tuple[int, int], border: str) -> Any:
+    """(N, H, W, C) with ``sides`` more pixels before and after the axis."""
+    if sides == (0, 0):
+        return x
+    n = x.shape[axis]
+    shape = (*x.shape[:axis], sum(sides) + n, *x.shape[axis + 1 :])
+    wide = xp.zeros(shape, dtype=x.dtype, device=device_of(x))
+    wide[_at(axis, slice(sides[0], sides[0] + n))] = x
+    for place, pixel in _lines(n, sides, border):
+        wide[_at(axis, place)] = x[_at(axis, pixel)]
+    return wide
+
+
+def _fold(xp: Any, dwide: Any, axis: int, sides: tuple[int, int], n: int, border: str) -> Any:
+    """The adjoint of :func:`_extend`: the gradient of each line of the border goes to the pixels that it came from."""
+    if sides == (0, 0):
+        return dwide
+    dx = xp.asarray(dwide[_at(axis, slice(sides[0], sides[0] + n))], copy=True)
+    for place, pixel in _lines(n, sides, border):
+        dx[_at(axis, pixel)] += dwide[_at(axis, place)]
+    return dx
+
+
+def _at(axis: int, place: slice | int) -> tuple[slice | int, ...]:
+    """The index of one line, or of several, along an axis of (N, H, W, C)."""
+    return tuple(place if i == axis else slice(None) for i in range(4))
+
+
+def _lines(n: int, sides: tuple[int, int], border: str) -> Iterator[tuple[int, int]]:
+    """(place in the extended axis, pixel of the image that stands there) for every line of the border."""
+    if border != "zero":
+        for i in (*range(-sides[0], 0), *range(n, n + sides[1])):
+            yield i + sides[0], _pixel(i, n, border)
+
+
+def _pixel(i: int, n: int, border: str) -> int:
+    """Which of n pixels stands at the place i, which may be below 0 or from n on.
+
+    >>> [_pixel(i, 3, "reflect") for i in range(-5, 8)]
+    [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
+    >>> [_pixel(i, 3, "symmetric") for i in range(-4, 7)]
+    [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]
+    """
+    if border == "nearest":
+        return min(max(i, 0), n - 1)
+    if border == "wrap":
+        return i % n
+    if border == "symmetric":
+        return min(i % (2 * n), 2 * n - 1 - i % (2 * n))
+    period = max(2 * (n - 1), 1)  # reflect: the pixel at the edge stands once
+    return min(i % period, period - i % period) if n > 1 else 0
