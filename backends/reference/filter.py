@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from backends.kernel import kernel
-from backends.standard import device_of, output_size, tap
+from backends.standard import Padding, device_of, output_size, pad, strip, tap
 
 __all__ = ["BORDERS", "correlate2d", "correlate_separable", "polar"]
 
@@ -40,47 +40,39 @@ def correlate2d(xp, x, h, *, padding, border, stride, needed):
     x (N, H, W, C), of h's dtype or integers, which are summed in h's dtype; h (kh, kw). ``padding`` is ((top, bottom),
     (left, right)) pixels beyond the image, which ``border`` fills; ``stride`` is (vertical, horizontal).
     """
-    wide = _extend(xp, _extend(xp, _like(xp, x, h), 1, padding[0], border), 2, padding[1], border)
-    return _slide(xp, wide, h, stride), (wide if needed[1] else None, h, x.shape, wide.shape)
+    wide = _extend(xp, _like(xp, x, h), padding, border)
+    return _slide(xp, wide, h, stride), (wide if needed[1] else None, h, wide.shape)
 
 
 @correlate2d.backward
 def _(xp, dy, saved, *, padding, border, stride, needed):
-    wide, h, shape, extended = saved
-    dx = dh = None
-    if needed[0]:
-        dx = _slide_adjoint(xp, dy, h, extended, stride)
-        dx = _fold(xp, _fold(xp, dx, 2, padding[1], shape[2], border), 1, padding[0], shape[1], border)
-    if needed[1]:
-        dh = _kernel_gradient(xp, dy, wide, h.shape, stride)
+    wide, h, shape = saved
+    dx = _fold(_slide_adjoint(xp, dy, h, shape, stride), padding, border) if needed[0] else None
+    dh = _kernel_gradient(xp, dy, wide, h.shape, stride) if needed[1] else None
     return dx, dh
 
 
 @kernel
 def correlate_separable(xp, x, column, row, *, padding, border, stride, needed):
-    """:func:`correlate2d` with the kernel column (kh,) times row (kw,), as two passes of kh and kw taps."""
-    tall = _extend(xp, _like(xp, x, column), 1, padding[0], border)
-    half = _slide(xp, tall, column[:, None], (stride[0], 1))
-    wide = _extend(xp, half, 2, padding[1], border)
-    y = _slide(xp, wide, row[None, :], (1, stride[1]))
-    kept = tall if needed[1] else None, wide if needed[2] else None
-    return y, (*kept, column, row, x.shape, tall.shape, wide.shape)
+    """:func:`correlate2d` with the kernel column (kh,) times row (kw,): down every column, then across."""
+    wide = _extend(xp, _like(xp, x, column), padding, border)
+    half = _slide(xp, wide, column[:, None], (stride[0], 1))  # (N, OH, W + left + right, C)
+    y = _slide(xp, half, row[None, :], (1, stride[1]))
+    return y, (wide if needed[1] else None, half if needed[2] else None, column, row, wide.shape, half.shape)
 
 
 @correlate_separable.backward
 def _(xp, dy, saved, *, padding, border, stride, needed):
-    tall, wide, column, row, shape, tall_shape, wide_shape = saved
+    wide, half, column, row, wide_shape, half_shape = saved
     dx = dcolumn = drow = None
     if needed[2]:
-        drow = _kernel_gradient(xp, dy, wide, (1, row.shape[0]), (1, stride[1]))[0, :]
+        drow = _kernel_gradient(xp, dy, half, (1, row.shape[0]), (1, stride[1]))[0, :]
     if needed[0] or needed[1]:
-        dhalf = _slide_adjoint(xp, dy, row[None, :], wide_shape, (1, stride[1]))
-        dhalf = _fold(xp, dhalf, 2, padding[1], shape[2], border)
+        dhalf = _slide_adjoint(xp, dy, row[None, :], half_shape, (1, stride[1]))
         if needed[1]:
-            dcolumn = _kernel_gradient(xp, dhalf, tall, (column.shape[0], 1), (stride[0], 1))[:, 0]
+            dcolumn = _kernel_gradient(xp, dhalf, wide, (column.shape[0], 1), (stride[0], 1))[:, 0]
         if needed[0]:
-            dx = _slide_adjoint(xp, dhalf, column[:, None], tall_shape, (stride[0], 1))
-            dx = _fold(xp, dx, 1, padding[0], shape[1], border)
+            dx = _fold(_slide_adjoint(xp, dhalf, column[:, None], wide_shape, (stride[0], 1)), padding, border)
     return dx, dcolumn, drow
 
 
@@ -151,39 +143,37 @@ def _kernel_gradient(xp: Any, dy: Any, wide: Any, shape: tuple[int, ...], stride
 # --- the border
 
 
-def _extend(xp: Any, x: Any, axis: int, sides: tuple[int, int], border: str) -> Any:
-    """(N, H, W, C) with ``sides`` more pixels before and after the axis."""
-    if sides == (0, 0):
-        return x
-    n = x.shape[axis]
-    shape = (*x.shape[:axis], sum(sides) + n, *x.shape[axis + 1 :])
-    wide = xp.zeros(shape, dtype=x.dtype, device=device_of(x))
-    wide[_at(axis, slice(sides[0], sides[0] + n))] = x
-    for place, pixel in _lines(n, sides, border):
-        wide[_at(axis, place)] = x[_at(axis, pixel)]
+def _extend(xp: Any, x: Any, padding: Padding, border: str) -> Any:
+    """(N, H, W, C) with the pixels beyond the image that ``border`` says."""
+    if border == "zero" or padding == ((0, 0), (0, 0)):
+        return pad(xp, x, padding)
+    (top, bottom), (left, right) = padding
+    n, h, w, c = x.shape
+    wide = xp.empty((n, top + h + bottom, left + w + right, c), dtype=x.dtype, device=device_of(x))
+    wide[:, top : top + h, left : left + w, :] = x
+    for place, pixel in _lines(w, padding[1], border):
+        wide[:, top : top + h, place, :] = wide[:, top : top + h, pixel, :]
+    for place, pixel in _lines(h, padding[0], border):
+        wide[:, place, :, :] = wide[:, pixel, :, :]
     return wide
 
 
-def _fold(xp: Any, dwide: Any, axis: int, sides: tuple[int, int], n: int, border: str) -> Any:
-    """The adjoint of :func:`_extend`: the gradient of each line of the border goes to the pixels that it came from."""
-    if sides == (0, 0):
-        return dwide
-    dx = xp.asarray(dwide[_at(axis, slice(sides[0], sides[0] + n))], copy=True)
-    for place, pixel in _lines(n, sides, border):
-        dx[_at(axis, pixel)] += dwide[_at(axis, place)]
-    return dx
-
-
-def _at(axis: int, place: slice | int) -> tuple[slice | int, ...]:
-    """The index of one line, or of several, along an axis of (N, H, W, C)."""
-    return tuple(place if i == axis else slice(None) for i in range(4))
+def _fold(dwide: Any, padding: Padding, border: str) -> Any:
+    """The adjoint of :func:`_extend`, in ``dwide`` itself: the lines beyond go to the lines that they are copies of."""
+    (top, bottom), (left, right) = padding
+    h, w = dwide.shape[1] - top - bottom, dwide.shape[2] - left - right
+    if border != "zero":
+        for place, pixel in _lines(h, padding[0], border):
+            dwide[:, pixel, :, :] += dwide[:, place, :, :]
+        for place, pixel in _lines(w, padding[1], border):
+            dwide[:, top : top + h, pixel, :] += dwide[:, top : top + h, place, :]
+    return strip(dwide, padding)
 
 
 def _lines(n: int, sides: tuple[int, int], border: str) -> Iterator[tuple[int, int]]:
-    """(place in the extended axis, pixel of the image that stands there) for every line of the border."""
-    if border != "zero":
-        for i in (*range(-sides[0], 0), *range(n, n + sides[1])):
-            yield i + sides[0], _pixel(i, n, border)
+    """(place of a line beyond the image, place of the line that it is a copy of), both in the extended axis."""
+    for i in (*range(-sides[0], 0), *range(n, n + sides[1])):
+        yield sides[0] + i, sides[0] + _pixel(i, n, border)
 
 
 def _pixel(i: int, n: int, border: str) -> int:

@@ -219,7 +219,9 @@ def _way(kernel: Fixed, shape: tuple[int, ...], padding: Padding, stride: tuple[
     direct = prod(size) * kh * kw
     if kernel.factors is None:
         return Way("direct", direct, f"{kernel.reason}; {direct:,} multiplications a channel")
-    passes = size[0] * shape[1] * kh + prod(size) * kw  # down every column of the image, then across
+    passes = (
+        size[0] * (shape[1] + sum(padding[1])) * kh + prod(size) * kw
+    )  # down every column of the image, then across
     costs = f"{passes:,} multiplications a channel in two passes, {direct:,} in one"
     if passes < direct:
         return Way("separable", passes, f"the kernel is a column times a row: {costs}")
