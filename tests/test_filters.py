@@ -83,7 +83,6 @@ def scale_of(image: np.ndarray, kernel: np.ndarray) -> float:
 # --- against SciPy
 
 
-@pytest.mark.level0
 @pytest.mark.parametrize("border", PAD_MODES)
 @pytest.mark.parametrize("mode", ["valid", "same", "full"])
 def test_correlation_and_convolution_equal_scipy(mode: str, border: str) -> None:
@@ -106,7 +105,6 @@ def test_correlation_and_convolution_equal_scipy(mode: str, border: str) -> None
                     np.testing.assert_allclose(again, expected, atol=1e-12 * scale + 1e-300)
 
 
-@pytest.mark.level0
 @pytest.mark.parametrize("mode", ["valid", "full"])
 def test_convolution_equals_scipys_own(mode: str) -> None:
     image, kernel = image_of((7, 6), "float64"), KERNELS["even"]
@@ -151,7 +149,6 @@ NAMED: dict[str, tuple[Callable[..., Any], Callable[..., np.ndarray]]] = {  # ou
 }  # fmt: skip
 
 
-@pytest.mark.level0
 @pytest.mark.parametrize("name", NAMED)
 def test_the_filters_with_names_equal_scipy(name: str) -> None:
     ours, theirs = NAMED[name]
@@ -170,7 +167,6 @@ def test_the_filters_with_names_equal_scipy(name: str) -> None:
             np.testing.assert_allclose(inner, whole[top:, left:][: inner.shape[0], : inner.shape[1]], atol=1e-13)
 
 
-@pytest.mark.level0
 def test_edges_are_the_length_and_the_angle_of_both_derivatives() -> None:
     image = image_of((6, 7), "float64")
     for kind, mask in {"sobel": ndimage.sobel, "prewitt": ndimage.prewitt}.items():
@@ -183,7 +179,6 @@ def test_edges_are_the_length_and_the_angle_of_both_derivatives() -> None:
         np.testing.assert_allclose(both[1], gy, atol=1e-12)
 
 
-@pytest.mark.level0
 @pytest.mark.parametrize(
     ("light", "angle"), [("left", 0.0), ("above", math.pi / 2), ("right", math.pi), ("below", -math.pi / 2)]
 )
@@ -197,14 +192,12 @@ def test_the_direction_points_from_light_to_dark(light: str, angle: float) -> No
         assert abs(direction[3, 3]) == pytest.approx(math.pi) if light == "right" else direction[3, 3] == angle
 
 
-@pytest.mark.level0
 def test_from_light_to_dark_is_positive_which_in_scipy_is_negative() -> None:
     image = np.array([[1.0, 1.0, 0.0, 0.0]] * 3)
     assert filters.sobel(image)[1].tolist() == [0, 4, 4, 0] == (-ndimage.sobel(image, 1))[1].tolist()
     assert filters.sobel(image.T, "y")[:, 1].tolist() == [0, 4, 4, 0]
 
 
-@pytest.mark.level0
 def test_the_moving_average_is_the_notes_formula() -> None:
     image, k = image_of((6, 8), "float64"), 2
     y = filters.moving_average(image, k, mode="valid")
@@ -213,7 +206,6 @@ def test_the_moving_average_is_the_notes_formula() -> None:
         assert y[i, j] == pytest.approx(math.fsum(window) / (2 * k + 1) ** 2, rel=1e-12)
 
 
-@pytest.mark.level0
 def test_the_gaussian_kernel_is_the_notes_bell() -> None:
     sigma, kernel = 1.7, filters.gaussian_kernel(1.7)
     r = kernel.shape[0] // 2
@@ -227,7 +219,6 @@ def test_the_gaussian_kernel_is_the_notes_bell() -> None:
         np.testing.assert_allclose(filters.gaussian(image, 1.2, order), expected, atol=1e-13)
 
 
-@pytest.mark.level0
 def test_infinities_and_nan_stay_in_their_windows() -> None:
     image = image_of((7, 8), "float64")
     image[2, 3], image[5, 6], image[0, 0] = np.inf, -np.inf, np.nan
@@ -242,7 +233,6 @@ def test_infinities_and_nan_stay_in_their_windows() -> None:
             assert np.isfinite(y).sum() > 0
 
 
-@pytest.mark.level0
 @settings(deadline=None, max_examples=80)
 @given(
     shape=st.tuples(st.integers(1, 7), st.integers(1, 7)),
@@ -308,7 +298,6 @@ def test_every_kind_of_array_gives_its_own_kind(arrays: Backend, name: str) -> N
     np.testing.assert_allclose(EACH[name](image_of((2, 5, 6, 3), "float32"))[1], single, atol=1e-4)
 
 
-@pytest.mark.level0
 def test_lists_and_integers_and_bools_give_float32() -> None:
     assert filters.box([[1, 2, 3]], 1).dtype == np.float32
     assert filters.box(np.ones((2, 2), bool), 1).tolist() == [[1, 1], [1, 1]]
@@ -329,7 +318,6 @@ def test_the_gradient_for_the_kernel(arrays: Backend) -> None:
         )
 
 
-@pytest.mark.level0
 def test_where_nothing_changes_the_gradient_of_the_magnitude_is_zero() -> None:
     image = dl.Tensor(np.ones((3, 3)), requires_grad=True)
     magnitude, direction = filters.edges(image)
@@ -356,14 +344,12 @@ def test_a_kernel_on_the_device_is_applied_without_looking_at_it(arrays: Backend
 # --- which way
 
 
-@pytest.mark.level0
 def test_masks_of_whole_numbers_are_factored_exactly() -> None:
     for mask in ([[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[3, 10, 3], [0, 0, 0], [-3, -10, -3]], [[7]], [[0, 0]]):
         column, row = filters.separate(mask)
         np.testing.assert_array_equal(np.outer(column, row), mask)
 
 
-@pytest.mark.level0
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_a_rounded_product_is_factored_within_the_tolerance(dtype: str, scale: float) -> None:
@@ -375,7 +361,6 @@ def test_a_rounded_product_is_factored_within_the_tolerance(dtype: str, scale: f
         assert error <= 64 * np.finfo(dtype).eps
 
 
-@pytest.mark.level0
 def test_what_has_no_factors_is_refused_with_its_rank_and_singular_values() -> None:
     with pytest.raises(ConfigError, match=r"separate: the kernel \(2, 2\) has rank 2, not 1 \(singular values 3, 1\)"):
         filters.separate([[2, 1], [1, 2]])
@@ -385,7 +370,6 @@ def test_what_has_no_factors_is_refused_with_its_rank_and_singular_values() -> N
         filters.separate(nearly)
 
 
-@pytest.mark.level0
 def test_the_way_that_is_told_is_the_way_that_is_taken(launches: list[str]) -> None:
     smooth, laplace = [[1, 2, 1], [2, 4, 2], [1, 2, 1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
     for kernel, shape, mode, stride, taken, word in (
@@ -420,7 +404,6 @@ def test_the_layer_equals_the_function_and_uploads_its_kernel_once(arrays: Backe
     assert layer.state_dict() == {}
 
 
-@pytest.mark.level0
 def test_the_layer_is_written_down_and_copied() -> None:
     layer = dl.nn.Filter2D(np.array([[1, 2]], np.int8), border="wrap")
     assert json.loads(json.dumps(layer.config))["kernel"] == [[1.0, 2.0]]
@@ -479,7 +462,6 @@ FAULTS: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.level0
 @pytest.mark.parametrize("name", FAULTS)
 def test_an_error_is_one_line_before_anything_is_launched(name: str, launches: list[str]) -> None:
     call, kind, parts = FAULTS[name]

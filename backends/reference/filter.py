@@ -26,7 +26,7 @@ from typing import Any
 from backends.kernel import kernel
 from backends.standard import Padding, device_of, output_size, pad, strip, tap
 
-__all__ = ["BORDERS", "correlate2d", "correlate_separable", "polar"]
+__all__ = ["BORDERS", "correlate2d", "correlate_separable", "pixel_at", "polar"]
 
 BORDERS = ("zero", "reflect", "symmetric", "nearest", "wrap")
 
@@ -173,15 +173,15 @@ def _fold(dwide: Any, padding: Padding, border: str) -> Any:
 def _lines(n: int, sides: tuple[int, int], border: str) -> Iterator[tuple[int, int]]:
     """(place of a line beyond the image, place of the line that it is a copy of), both in the extended axis."""
     for i in (*range(-sides[0], 0), *range(n, n + sides[1])):
-        yield sides[0] + i, sides[0] + _pixel(i, n, border)
+        yield sides[0] + i, sides[0] + pixel_at(i, n, border)
 
 
-def _pixel(i: int, n: int, border: str) -> int:
+def pixel_at(i: int, n: int, border: str) -> int:
     """Which of n pixels stands at the place i, which may be below 0 or from n on.
 
-    >>> [_pixel(i, 3, "reflect") for i in range(-5, 8)]
+    >>> [pixel_at(i, 3, "reflect") for i in range(-5, 8)]
     [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
-    >>> [_pixel(i, 3, "symmetric") for i in range(-4, 7)]
+    >>> [pixel_at(i, 3, "symmetric") for i in range(-4, 7)]
     [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]
     """
     if border == "nearest":
