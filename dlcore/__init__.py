@@ -16,7 +16,7 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, functional, losses, metrics, nn, optim, report, testing, train
+    from dlcore import data, filters, functional, losses, metrics, nn, optim, report, testing, train
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -48,6 +48,7 @@ __all__ = [
     "concat",
     "data",
     "device",
+    "filters",
     "functional",
     "load_weights",
     "losses",
@@ -63,7 +64,7 @@ __all__ = [
     "where",
 ]
 
-_MODULES = {"data", "functional", "losses", "metrics", "nn", "optim", "report", "testing", "train"}
+_MODULES = {"data", "filters", "functional", "losses", "metrics", "nn", "optim", "report", "testing", "train"}
 _HOME = {
     "Device": "backends.device",
     "device": "backends.device",

@@ -30,6 +30,7 @@ from case import (
     positive,
     shares,
 )
+from filter_cases import filtering
 from scipy import signal, special
 
 __all__ = ["CASES", "threefry_word"]
@@ -603,6 +604,7 @@ CASES: list[Case] = [
     *products(),
     *convolutions(),
     *pools(),
+    *filtering(),
     *layers(),
     *losses(),
     *penalties(),

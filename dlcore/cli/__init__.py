@@ -49,6 +49,11 @@ app.command(
     name="predict",
     help="Say what a run's model makes of images, of a table, or of arrays in an NPZ file.",
 )
+app.command(
+    "dlcore.cli.filter:filter_picture",
+    name="filter",
+    help="Filter a picture: smooth it or find its edges; or show several filters side by side.",
+)
 runs = App(name="runs", help="List the runs in a folder.")
 runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
 app.command(runs)

@@ -3,6 +3,7 @@
 from dlcore.nn import init
 from dlcore.nn.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from dlcore.nn.container import Heads, Residual, Sequential
+from dlcore.nn.filter import Filter2D
 from dlcore.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Embedding
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
@@ -16,6 +17,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "Filter2D",
     "Flatten",
     "GlobalAvgPool2D",
     "Heads",

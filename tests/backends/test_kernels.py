@@ -195,7 +195,7 @@ LAYOUTS = {
 
 
 def _spread_out(x: np.ndarray) -> np.ndarray:
-    filler = {"f": np.nan, "i": 2**30, "b": True}[x.dtype.kind]
+    filler = {"f": np.nan, "i": 2**30, "u": 255, "b": True}[x.dtype.kind]
     wide = np.full([2 * n for n in x.shape], filler, x.dtype)
     wide[(slice(None, None, 2),) * x.ndim] = x
     return wide

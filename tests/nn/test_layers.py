@@ -33,6 +33,13 @@ LAYERS = {
     "AvgPool2D": (lambda: nn.AvgPool2D((1, 2)), (5, 6, 2), (5, 3, 2), {}),
     "AvgPool2D padded": (lambda: nn.AvgPool2D(2, 2, padding=((0, 1), (0, 0))), (5, 6, 2), (3, 3, 2), {}),
     "GlobalAvgPool2D": (nn.GlobalAvgPool2D, (5, 6, 2), (2,), {}),
+    "Filter2D": (lambda: nn.Filter2D([[0, 1, 0], [1, -4, 1], [0, 1, 0]]), (5, 6, 2), (5, 6, 2), {}),
+    "Filter2D in two passes": (
+        lambda: nn.Filter2D([[1, 0, -1]] * 3, mode="valid", stride=(1, 2)),
+        (5, 6, 2),
+        (3, 2, 2),
+        {},
+    ),
     "Flatten": (nn.Flatten, (5, 6, 2), (60,), {}),
     "Flatten of numbers": (nn.Flatten, (), (1,), {}),
     "Dropout": (lambda: nn.Dropout(0.5).eval(), (4,), (4,), {}),

@@ -37,6 +37,7 @@ LAYERS: dict[str, Case] = {
     "Dense": (lambda: nn.Dense(np.int64(4), bias=False, init=nn.init.normal(0.02)), (5,)),
     "Dropout": (lambda: nn.Dropout(0.3), (5,)),
     "Embedding": (lambda: nn.Embedding(7, 3, init=nn.init.uniform(-0.1, 0.1)), (4,)),
+    "Filter2D": (lambda: nn.Filter2D(np.ones((3, 2)), "full", border="wrap", stride=(1, 2)), IMAGE),
     "Flatten": (lambda: nn.Flatten(), IMAGE),
     "GlobalAvgPool2D": (lambda: nn.GlobalAvgPool2D(), IMAGE),
     "Heads": (lambda: nn.Heads({"species": nn.Dense(3), "sex": nn.Dense(1)}), (5,)),
