@@ -115,6 +115,7 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
         "metrics": ", ".join(trainer.objectives.names()),
         "penalty": repr(trainer.penalty),
         "clip": repr(trainer.clip),
+        "augmentation": repr(trainer.augment),
         "seed": trainer.seed,
         "batch_size": trainer.batch_size,
         "drop_last": trainer.drop_last,
