@@ -111,6 +111,9 @@ class Compose(Augmentation):
 class Flip(Augmentation):
     """Mirror an image, left and right, with probability ``p``: y[i, j] = x[i, W - 1 - j].
 
+    >>> Flip(p=1)(np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1)).ravel().tolist()
+    [3.0, 2.0, 1.0]
+
     Source: notes, 2.3.
     """
 
@@ -226,6 +229,9 @@ class Zoom(Augmentation):
     low, high : 0.01 to 100; below 1 the image becomes smaller
     fill, value : what stands around a smaller image
 
+    >>> Zoom(0.5, 0.5, "constant")(np.ones((1, 4, 4, 1)))[0, :, :, 0].sum().item()  # a quarter of the area
+    4.0
+
     Source: notes, 2.3.
     """
 
@@ -250,6 +256,10 @@ class Brightness(Augmentation):
     """Add one number to all pixels of an image: y = x + b with b uniform in [-amount, amount).
 
     amount : in the unit of x; in normalised data 1 is a standard deviation
+
+    >>> y = Brightness(0.2)(np.zeros((1, 2, 2, 1)))
+    >>> bool((y == y[0, 0, 0, 0]).all() and abs(y).max() <= 0.2)
+    True
     """
 
     words = 1
@@ -268,6 +278,9 @@ class Cutout(Augmentation):
     size : side of the square, in pixels; or as a share in (0, 1) of the height, and of the width, rounded to pixels.
         What reaches over the edge is lost
     value : what the square holds, in the unit of x: in normalised data 0 is the mean
+
+    >>> Cutout(1)(np.ones((1, 3, 3, 1))).sum().item()
+    8.0
 
     Source: DeVries and Taylor (2017).
     """
