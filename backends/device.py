@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from backends.errors import DeviceError
-from backends.namespace import NUMPY, namespace_of
+from backends.namespace import NUMPY, name_of, namespace_of
 
 __all__ = ["CPU", "Device", "DeviceReport", "describe", "resolve", "survey"]
 
@@ -42,6 +42,19 @@ class Device:
     xp: Any = field(repr=False, compare=False)
     native: Any = field(default=None, repr=False, compare=False)
     why: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, x: Any) -> Device:
+        """Where the array ``x`` is.
+
+        >>> str(Device.of(np.ones(2)))
+        'cpu'
+        """
+        xp = namespace_of(x)
+        if xp is NUMPY:
+            return CPU
+        name = f"cuda:{x.device.id}" if name_of(xp) == "cupy" else f"{name_of(xp)} {x.device}"
+        return cls(name, xp, x.device, why="where the data are")
 
     def __str__(self) -> str:
         return self.name

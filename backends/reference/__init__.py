@@ -1,6 +1,19 @@
 """The reference kernels, one family a file: standard calls only, the oracle of every alternative."""
 
-from backends.reference import conv, dropout, elementwise, embedding, filter, linear, loss, norm, optim, pool, softmax
+from backends.reference import (
+    conv,
+    dropout,
+    elementwise,
+    embedding,
+    filter,
+    linear,
+    loss,
+    norm,
+    optim,
+    pool,
+    resample,
+    softmax,
+)
 
 __all__ = [
     "conv",
@@ -13,5 +26,6 @@ __all__ = [
     "norm",
     "optim",
     "pool",
+    "resample",
     "softmax",
 ]

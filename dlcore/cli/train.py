@@ -306,6 +306,6 @@ def _baseline(settings: Config) -> Config:
     return Config(
         data=settings.data,
         model=ModelConfig(model=settings.run.baseline),
-        train=replace(settings.train, patience=0),
+        train=replace(settings.train, patience=0, augment=None),
         run=RunConfig(baseline="none"),
     )

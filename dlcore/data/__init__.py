@@ -7,6 +7,7 @@
 ((64, 8, 8, 1), (64,))
 """
 
+from dlcore.data import augment
 from dlcore.data.batches import batches
 from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.fetch import fetch
@@ -27,6 +28,7 @@ __all__ = [
     "Splits",
     "Stream",
     "Table",
+    "augment",
     "batches",
     "fetch",
     "load",

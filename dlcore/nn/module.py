@@ -13,7 +13,7 @@ import numpy as np
 
 from backends import random, transfer
 from backends.device import CPU, Device, resolve
-from backends.namespace import NUMPY, isdtype, name_of, namespace_of
+from backends.namespace import isdtype, namespace_of
 from backends.random import Key
 from dlcore.errors import CheckpointError, ConfigError, DlcoreError
 from dlcore.nn import init as initializers
@@ -118,9 +118,8 @@ class Module(Recorded):
     def _prepare(self, x: Tensor) -> None:
         build = _building.get()
         if build is None:
-            xp = namespace_of(x.data)
-            device = CPU if xp is NUMPY else Device(_device_name(xp, x.device), xp, x.device, why="where the data are")
-            integer = isdtype(xp, x.dtype, "integral")
+            device = Device.of(x.data)
+            integer = isdtype(device.xp, x.dtype, "integral")
             dtype = "float32" if integer else str(x.dtype).split(".")[-1]
             self.build(x.shape[1:], dtype=dtype, device=device, input_dtype="int64" if integer else None)
         else:
@@ -423,11 +422,6 @@ def _nested(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _nested(f"{name}.{key}", item)
-
-
-def _device_name(xp: Any, native: Any) -> str:
-    library = name_of(xp)
-    return f"cuda:{native.id}" if library == "cupy" else f"{library} {native}"
 
 
 @contextmanager

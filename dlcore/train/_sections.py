@@ -16,6 +16,7 @@ from dlcore.train._setting import Section, setting
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
+    from dlcore.data.augment import Augmentation
     from dlcore.nn import Module
     from dlcore.optim import Optimizer, Schedule
     from dlcore.optim.clipping import Clip
@@ -260,7 +261,7 @@ class TrainConfig(Section):
         f"examples per step [default: {BATCH_SIZE[0]}, below {FEW_EXAMPLES:,} examples {BATCH_SIZE[1]}]",
         within="[1, inf)",
     )
-    seed: int = setting(0, "names the initial weights, the batch order and all masks", within="[0, inf)")
+    seed: int = setting(0, "names the initial weights, the batch order, all masks and augmentations", within="[0, inf)")
     device: str | None = setting(None, "cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
     threads: int = setting(1, "threads of the BLAS on a CPU; with 1 the bits do not depend on it", within="[1, inf)")
     dtype: str = setting("float32", "precision of the parameters", choices=("float32", "float64"))
@@ -269,10 +270,30 @@ class TrainConfig(Section):
         "what to measure beside the loss [default: accuracy; r2 for a regression]",
         choices=dict.fromkeys(name for task in TASKS.values() for name in task["metrics"]),
     )
+    augment: tuple[str, ...] | None = setting(
+        None,
+        "what to do at random to the images of each training batch, one after the other: flip left and right, rotate "
+        "by up to 10°, zoom by 0.9 to 1.1, shift by up to a tenth, crop a window of 7/8 and enlarge it, brightness by "
+        "up to 0.2, cutout of a square of 1/4 [default: nothing]",
+        choices=("flip", "rotate", "zoom", "shift", "crop", "brightness", "cutout"),
+    )
     patience: int = setting(
         0, "epochs without improvement after which training stops, with the best weights; 0: never", within="[0, inf)"
     )
     monitor: str = setting("dev_loss", "what patience watches: dev_loss, dev_accuracy, ...")
+
+    def augmentation(self) -> Augmentation | None:
+        """What is done to each training batch; None where nothing is."""
+        from dlcore.data import augment
+
+        if self.augment is None:
+            return None
+        usual = {
+            "flip": augment.Flip(), "rotate": augment.Rotate(10), "zoom": augment.Zoom(0.9, 1.1),
+            "shift": augment.Shift(0.1), "crop": augment.Crop(size=0.875), "brightness": augment.Brightness(0.2),
+            "cutout": augment.Cutout(0.25),
+        }  # fmt: skip
+        return augment.Compose([usual[name] for name in self.augment])
 
     def callbacks(self) -> list[Callback]:
         """Early stopping, where it is asked for."""

@@ -140,12 +140,17 @@ lr_decay out or change schedule
         """These settings with everything filled in that follows from the data and the choices: no None is left but for
         settings that the choices do not take, and those that are off.
 
-        Raises ConfigError where the model, the metrics or the baseline do not suit the data.
+        Raises ConfigError where the model, the metrics, the baseline or an augmentation do not suit the data.
         """
         task = _check_task(data)
         few = len(data.train) < FEW_EXAMPLES
         model = self.model.model or ("cnn" if _is_images(data) else "mlp")
         _check_model(model, data)
+        if self.train.augment and not _is_images(data):
+            raise ConfigError(
+                f"augment is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; leave it "
+                "out"
+            )
         given = self.override({"model": model})
         filled = {
             "epochs": EPOCHS[few],
@@ -207,6 +212,7 @@ lr_decay out or change schedule
             device=place,
             seed=chosen.train.seed,
             threads=chosen.train.threads,
+            augment=chosen.train.augmentation(),
             callbacks=[*callbacks, *chosen.train.callbacks()],
         )
 

@@ -139,6 +139,7 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
         "metrics": ", ".join(trainer.objectives.names()),
         "penalty": _words(trainer.penalty),
         "clip": _words(trainer.clip),
+        "augmentation": _words(trainer.augment),
         "seed": trainer.seed,
         "batch_size": trainer.batch_size,
         "drop_last": trainer.drop_last,

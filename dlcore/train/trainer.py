@@ -15,6 +15,7 @@ from backends import transfer
 from backends.device import Device, resolve
 from backends.threads import blas_threads
 from dlcore.data import Dataset, Source, Stream, batches
+from dlcore.data.augment import Augmentation
 from dlcore.data.source import as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
 from dlcore.nn.layers import BatchNorm
@@ -48,9 +49,10 @@ class Trainer:
     penalty : L1 or L2, part of the reported loss and also printed apart
     clip : clip_by_norm or clip_by_value
     device : "auto", "cpu", "cuda", "cuda:N" or a Device; None asks DLCORE_DEVICE
-    seed : names the initial weights, the batch order and all masks; ``dl.seed`` sets the default
+    seed : names the initial weights, the batch order, all masks and augmentations; ``dl.seed`` sets the default
     callbacks : run in this order
     loss_weights : by head, for several outputs; 1 by default
+    augment : of ``dl.data.augment``, what is done to each training batch; evaluation sees the images as they are
     threads : of the BLAS on a CPU; with 1 a run gives the same bits on any number of cores. None leaves the BLAS's own
 
     >>> import dlcore as dl
@@ -76,6 +78,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         loss_weights: Mapping[str, float] | None = None,
         threads: int | None = 1,
+        augment: Augmentation | None = None,
     ) -> None:
         optimizer = Adam() if optimizer is None else optimizer
         _object("model", model, Module, "a layer or model of dl.nn")
@@ -85,12 +88,14 @@ class Trainer:
         _object("clip", clip, Clip | None, "such as dl.optim.clip_by_norm(1.0)")
         for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
             _object("callbacks", callback, Callback, "or rather a list of them, such as [dl.train.EarlyStopping()]")
+        _object("augment", augment, Augmentation | None, "such as dl.data.augment.Flip()")
         self.model = model
         self.optimizer = optimizer
         self.objectives = Objectives(loss, metrics, loss_weights)
         self.schedule = schedule or Constant()
         self.penalty = penalty
         self.clip = clip
+        self.augment = augment
         self.device = resolve(device)
         self.seed = default_seed() if seed is None else int(seed)
         self.callbacks = list(callbacks)
@@ -313,7 +318,10 @@ class Trainer:
         """Forward, backward, update: nothing here waits for the device."""
         rows = len(x)
         self.optimizer.lr = self.schedule(self.lr, self.epoch, self.step + 1)
-        outputs = self.model(self._upload(x))
+        inputs = self._upload(x)
+        if self.augment is not None:
+            inputs = self.augment(inputs, self.seed, self.step, first_row=self.model.clock.first_row)
+        outputs = self.model(inputs)
         if check_labels:
             self.objectives.check(y, "train", each(lambda value: value.data, outputs))
         loss = self.objectives.loss(outputs, each(self._upload, y))
@@ -407,7 +415,10 @@ class Trainer:
             )
         with self._place(), no_grad():  # two rows through all that follows, so that what does not fit shows now
             x, y, *_ = data.first() if isinstance(data, Stream) else data.rows(np.arange(min(2, len(data))))
-            outputs = self._forward(self._upload(x))
+            inputs = self._upload(x)
+            if self.augment is not None and name == "train":
+                self.augment(inputs)
+            outputs = self._forward(inputs)
             labels = getattr(data, "y", None)
             self.objectives.check(y if labels is None else labels, name, each(lambda value: value.data, outputs))
             self.objectives.loss(outputs, each(self._upload, y))

@@ -58,7 +58,9 @@ def forward(case: Case, pair: Any, xp: Any, inputs: list[Any], needed: list[bool
 def backward(
     case: Case, pair: Any, xp: Any, inputs: list[Any], dy: Any, needed: list[bool] | None = None
 ) -> tuple[Any, ...]:
-    """The gradients of <first output, dy>; by default for every array that has one."""
+    """The gradients of <first output, dy>; by default for every array that has one. None where the kernel has none."""
+    if not case.differentiable:
+        return (None,) * len(inputs)
     needed = wanted(case) if needed is None else needed
     results, saved = forward(case, pair, xp, inputs, needed)
     dys = dy if len(results) == 1 else [dy, *[None] * (len(results) - 1)]

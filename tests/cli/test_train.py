@@ -183,6 +183,17 @@ def test_settings_that_were_asked_for_are_printed(capsys: pytest.CaptureFixture[
     assert "  lr " in epoch
 
 
+def test_augmentation_is_said_and_is_of_the_model_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    short = (*DIGITS, "--epochs", "1", "--batch-size", "128", "--baseline", "logistic")
+    plain = output_of(capsys, *short)
+    lines = output_of(capsys, *short, "--augment", "flip", "shift")
+    assert "augmentation flip shift, batches of 128" in next(line for line in lines if line.startswith("training: "))
+    tests = [[line for line in run if line.startswith(name)] for name in ("cnn", "logistic") for run in (plain, lines)]
+    assert tests[0] != tests[1]
+    assert tests[2] == tests[3], "the baseline has its own defaults"
+    assert c.load("runs/digits-cnn-002/config.toml").train.augment == ("flip", "shift")
+
+
 def test_early_stopping_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     lines = output_of(capsys, *CARS, "--lr", "0", "--patience", "2", "--baseline", "none")
     assert len([line for line in lines if line.startswith("epoch ")]) == 3

@@ -121,6 +121,7 @@ WRONG = {
     "a misspelt choice": ("optimizer", "optimizer", '"adm"', ["adm", "did you mean adam"]),
     "a misspelt model": ("model", "model", '"ccn"', ["ccn", "did you mean cnn", "file.py:build"]),
     "a misspelt metric": ("train", "metrics", '["acuracy"]', ["acuracy", "did you mean accuracy"]),
+    "a misspelt augmentation": ("train", "augment", '["flpi"]', ["flpi", "did you mean flip"]),
     "a word among numbers": ("model", "hidden", '[64, "a"]', ["'a'", "whole numbers"]),
     "a name that is a path": ("run", "name", '"a/b"', ["a/b", "folder's name"]),
 }
@@ -285,6 +286,7 @@ def test_what_is_left_open_follows_from_the_data(
         "lam",
         "clip_norm",
         "clip_value",
+        "augment",
     } | {key for table in CHOICES.values() for takes in table.values() for key in takes}
 
 
@@ -302,6 +304,7 @@ def test_what_is_given_is_kept() -> None:
         ({"data": "cars", "model": "logistic"}, "classes"),
         ({"data": "cars", "baseline": "logistic"}, "classes"),
         ({"data": "cars", "metrics": ("accuracy",)}, "does not suit"),
+        ({"data": "cars", "augment": ("flip",)}, r"augment is for images \(H, W, C\), but cars has .*\(6,\); leave"),
         ({"data": "penguins"}, "target"),
         ({"data": "digits", "patience": 2, "monitor": "dev_acuracy"}, "did you mean dev_accuracy"),
     ],
@@ -367,6 +370,17 @@ def test_the_trainer_gets_everything() -> None:
     assert trainer.seed == 5
     assert trainer.model.built().theta.dtype == "float64"
     assert [m.rate for _, m in trainer.model.named_modules() if isinstance(m, Dropout)] == [0.5, 0.5]
+
+
+def test_every_augmentation_is_built_and_suits_the_smallest_images() -> None:
+    words = c.settings()["augment"].choices
+    digits = data.load("digits", normalize=True)
+    trainer = Config.of(data="digits", augment=words, baseline="none").trainer(digits, "cpu")
+    assert isinstance(trainer.augment, data.augment.Compose)
+    assert [type(transform).__name__.lower() for transform in trainer.augment.transforms] == list(words)
+    x = digits.train.x[:64]
+    assert all((transform(x) != x).any() for transform in trainer.augment.transforms)
+    assert Config.of(data="digits").trainer(digits, "cpu").augment is None
 
 
 def test_the_seed_names_the_initial_weights() -> None:

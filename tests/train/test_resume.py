@@ -21,6 +21,7 @@ from arrays import Backend
 
 import dlcore as dl
 from dlcore.train import snapshot
+from dlcore.train.run import MetricsFile
 
 TESTS = Path(__file__).parents[1]
 
@@ -102,6 +103,57 @@ def test_a_run_interrupted_anywhere_ends_the_same_on_every_kind_of_array(arrays:
             job.fit(job.trainer(folder, [Interrupt(step)], every=100, device=device))
         job.fit(job.trainer(folder, every=100, device=device))
         assert job.ended(folder) == job.ended(tmp_path / "whole")
+
+
+AUGMENT = dl.data.augment
+
+
+def _on_images(folder: Path, augment: Any, *callbacks: dl.train.Callback, device: Any = "cpu") -> dl.Trainer:
+    """A small convolution on random images, each batch of which is augmented."""
+    model = dl.nn.Sequential(dl.nn.Conv2D(3, 3), dl.nn.ReLU(), dl.nn.Dropout(0.2), dl.nn.Flatten(), dl.nn.Dense(3))
+    metrics = MetricsFile(folder / "metrics.jsonl")
+    saved = [metrics, *callbacks, dl.train.Checkpoint(folder, every_steps=100)]
+    return dl.Trainer(model, metrics=["accuracy"], device=device, seed=3, callbacks=saved, augment=augment)
+
+
+def _fit_images(trainer: dl.Trainer) -> dl.Trainer:
+    x = np.random.default_rng(0).standard_normal((22, 6, 5, 1)).astype(np.float32)
+    trainer.fit(dl.data.Dataset(x, np.arange(22) % 3), epochs=3, batch_size=8, resume="auto")
+    return trainer
+
+
+def test_an_augmented_run_interrupted_anywhere_ends_the_same(arrays: Backend, tmp_path: Path) -> None:
+    augment = AUGMENT.Compose(
+        [
+            AUGMENT.Flip(), AUGMENT.Rotate(20), AUGMENT.Zoom(0.8, 1.2), AUGMENT.Shift(1), AUGMENT.Crop(size=4),
+            AUGMENT.Brightness(0.2), AUGMENT.Cutout(2),
+        ]
+    )  # fmt: skip
+    device = arrays.device
+    _fit_images(_on_images(tmp_path / "whole", augment, device=device))
+    for step in range(1, 10):
+        with pytest.raises(dl.train.Interrupted, match="by SIGTERM"):
+            _fit_images(_on_images(tmp_path / str(step), augment, Interrupt(step), device=device))
+        _fit_images(_on_images(tmp_path / str(step), augment, device=device))
+        assert job.ended(tmp_path / str(step)) == job.ended(tmp_path / "whole")
+    _fit_images(_on_images(tmp_path / "plain", None, device=device))
+    assert job.ended(tmp_path / "plain") != job.ended(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("other", [None, AUGMENT.Flip(0.2), AUGMENT.Compose([AUGMENT.Flip()])])
+def test_another_augmentation_is_refused(other: Any, tmp_path: Path) -> None:
+    with pytest.raises(dl.train.Interrupted):
+        _fit_images(_on_images(tmp_path, AUGMENT.Flip(), Interrupt(4)))
+    with pytest.raises(dl.ConfigError, match=r"augmentation was Flip\(\) in .* but is .*; give the same"):
+        _fit_images(_on_images(tmp_path, other))
+    _fit_images(_on_images(tmp_path, AUGMENT.Flip()))
+
+
+def test_a_checkpoint_that_knows_no_augmentation_is_taken(cut: Path) -> None:
+    state = snapshot.read(_file(cut)).plain
+    del state["settings"]["augmentation"]
+    snapshot.write(_file(cut), state)
+    job.fit(job.trainer(cut))
 
 
 class Slow:
