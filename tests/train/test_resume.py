@@ -149,13 +149,6 @@ def test_another_augmentation_is_refused(other: Any, tmp_path: Path) -> None:
     _fit_images(_on_images(tmp_path, AUGMENT.Flip()))
 
 
-def test_a_checkpoint_that_knows_no_augmentation_is_taken(cut: Path) -> None:
-    state = snapshot.read(_file(cut)).plain
-    del state["settings"]["augmentation"]
-    snapshot.write(_file(cut), state)
-    job.fit(job.trainer(cut))
-
-
 class Slow:
     """The job's examples, one at a time."""
 
