@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.kernel import Kernel
+from backends.kernel import Kernel, UpdateKernel
 from backends.namespace import namespace
 from backends.reference import conv, linear, loss, norm, optim, pool
 
@@ -27,6 +27,7 @@ CASES: dict[str, tuple[Kernel, list[Any], dict[str, Any]]] = {
     "conv2d 128 28x28 1-32": (conv.conv2d, [_normal(128, 28, 28, 1), _normal(3, 3, 1, 32), _normal(32)], _PLAIN),
     "conv2d 128 14x14 32-64": (conv.conv2d, [_normal(128, 14, 14, 32), _normal(3, 3, 32, 64), _normal(64)], _PLAIN),
     "batch_norm 64 28x28 32": (norm.batch_norm, [_normal(64, 28, 28, 32), _normal(32), _normal(32)], {"eps": 1e-5}),
+    "batch_norm 64 32x32 64": (norm.batch_norm, [_normal(64, 32, 32, 64), _normal(64), _normal(64)], {"eps": 1e-5}),
     "max_pool2d 128 28x28 32": (pool.max_pool2d, [_normal(128, 28, 28, 32)], _POOL),
     "cross_entropy 4096 1000": (
         loss.cross_entropy,
@@ -51,8 +52,20 @@ def test_forward_and_backward(name: str, benchmark: Callable[..., None]) -> None
     benchmark(both)
 
 
-def test_adam_on_four_million_parameters(benchmark: Callable[..., None]) -> None:
-    theta, mean, grad = _normal(4_000_000), _normal(4_000_000), _normal(4_000_000)
-    square = mean * mean
-    settings = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0, "step": 10}
-    benchmark(lambda: optim.adam_(theta, mean, square, grad, **settings))
+_STEPS: dict[str, tuple[UpdateKernel, int, dict[str, Any]]] = {
+    "momentum_": (
+        optim.momentum_,
+        2,
+        {"lr": 0.1, "beta": 0.9, "bias_correction": False, "nesterov": False, "step": 10},
+    ),
+    "rmsprop_": (optim.rmsprop_, 2, {"lr": 0.1, "beta": 0.9, "eps": 1e-8}),
+    "adam_": (optim.adam_, 3, {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0, "step": 10}),
+    "adagrad_": (optim.adagrad_, 2, {"lr": 0.1, "eps": 1e-8}),
+}
+
+
+@pytest.mark.parametrize("name", _STEPS)
+def test_a_step_on_four_million_parameters(name: str, benchmark: Callable[..., None]) -> None:
+    kernel, written, settings = _STEPS[name]
+    arrays = [np.abs(_normal(4_000_000)) for _ in range(written + 1)]
+    benchmark(lambda: kernel(*arrays, **settings))

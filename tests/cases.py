@@ -403,6 +403,9 @@ POOLS: dict[str, tuple[tuple[int, ...], Any, Any, Any]] = {  # shape, kernel, st
     "a window of 156 pixels": ((1, 13, 14, 1), (12, 13), 1, 0),
     "one row": ((1, 1, 6, 1), (1, 3), (1, 2), 0),
     "one pixel": ((1, 1, 1, 1), 3, 1, 1),
+    "sixteen channels": ((2, 5, 4, 16), 2, 2, 0),
+    "seventeen channels": ((2, 4, 5, 17), 3, 2, 1),
+    "forty channels": ((3, 5, 6, 40), (3, 2), (1, 2), ((1, 1), (0, 1))),
 }
 TIES = {
     "all equal": np.zeros((1, 4, 4, 1)),
@@ -474,6 +477,9 @@ def layers() -> Iterator[Case]:
         ("sequences", (3, 4, 2)),
         ("one channel", (4, 3, 1)),
         ("three rows", (3, 2)),
+        ("sixteen channels", (2, 3, 3, 16)),
+        ("seventeen channels", (13, 17)),
+        ("more than lie in a cache", (39, 1030)),
     ):
         inputs = normal(*shape, mean=0.7), normal(shape[-1]), normal(shape[-1])
         statistics = normal(shape[-1]), positive(shape[-1])
@@ -575,6 +581,9 @@ def losses() -> Iterator[Case]:
         ("one example", (1, 3), [2]),
         ("one class", (3, 1), [0, 0, 0]),
         ("two classes", (4, 2), integers(2, 4)),
+        ("sixteen classes", (3, 16), integers(16, 3)),
+        ("seventeen classes", (5, 17), integers(17, 5)),
+        ("more than lie in a cache", (5, 6001), integers(6001, 5)),
     ):
         yield case(
             "cross_entropy", name, normal(*logits), labels, None, label_smoothing=0.0, oracle=_cross_entropy,

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import warnings
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from dlcore.cli.flags import DEBUG
@@ -49,7 +50,21 @@ def _libraries() -> None:
     _line("numpy", np.__version__)
     _line("BLAS", _blas())
     _line("threads", _threads())
+    _numba()
     _line("array-api-compat", array_api_compat.__version__)
+
+
+def _numba() -> None:
+    """Whether the CPU has compiled kernels."""
+    from backends.cpu import WHY_NOT
+    from backends.threads import kernel_threads
+
+    if WHY_NOT:
+        _line("numba", f"not used, so the CPU has no compiled kernels: {WHY_NOT}")
+        fix = "unset NUMBA_DISABLE_JIT" if "NUMBA_DISABLE_JIT" in WHY_NOT else "pip install --upgrade numba"
+        _line("", f"fix: {fix}")
+    else:
+        _line("numba", f"{version('numba')}, compiled kernels on {kernel_threads()} threads")
 
 
 def _blas() -> str:

@@ -13,6 +13,7 @@ from arrays import Backend
 from case import SUMS, Case, implementations, outputs, widened
 from cases import CASES
 
+import backends.cpu.accept
 from backends import transfer
 from backends.kernel import Kernel, kernels
 from backends.namespace import NUMPY
@@ -21,6 +22,12 @@ STEP = 2.0**-10
 # Four points leave an error of STEP**4 / 30 times the fifth derivative, which is 1e-12 for numbers of size 1 and up to
 # 1e-9 where inputs are near 0.3.
 DIFFERENCE = 1e-8
+
+
+@pytest.fixture(autouse=True)
+def _small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alternatives take small arrays here, which they would leave to the reference for its speed."""
+    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
 
 
 def every_case(check: Callable[[Case, Backend], None]) -> Callable[..., None]:
@@ -38,6 +45,18 @@ def every_case(check: Callable[[Case, Backend], None]) -> Callable[..., None]:
 
     test.__name__, test.__doc__, test.check = check.__name__, check.__doc__, check
     return test
+
+
+def every_case_in_both_dtypes(check: Callable[[Case, Backend, str], None]) -> Callable[..., None]:
+    """As :func:`every_case`; in float32 too where there are alternatives, which may take nothing else."""
+
+    def in_both(case: Case, arrays: Backend) -> None:
+        check(case, arrays, "float64")
+        if kernels()[case.kernel].alternatives.get("numpy"):
+            check(case, arrays, "float32")
+
+    in_both.__name__, in_both.__doc__ = check.__name__, check.__doc__
+    return every_case(in_both)
 
 
 def place(arrays: Backend, host: list[Any]) -> list[Any]:
@@ -177,9 +196,9 @@ def test_nothing_is_copied_or_waited_for(case: Case, arrays: Backend):
         assert transfer.counts() == before
 
 
-@every_case
-def test_inputs_are_left_alone(case: Case, arrays: Backend):
-    host, dy_host = case.host("float64"), make_dy(case)
+@every_case_in_both_dtypes
+def test_inputs_are_left_alone(case: Case, arrays: Backend, dtype: str):
+    host, dy_host = case.host(dtype), make_dy(case, dtype)
     inputs, dy = place(arrays, host), arrays.place(dy_host)
     for name, pair in pairs(case, arrays, inputs):
         backward(case, pair, arrays.device.xp, inputs, dy)
@@ -203,9 +222,9 @@ def _spread_out(x: np.ndarray) -> np.ndarray:
     return wide
 
 
-@every_case
-def test_other_memory_layouts_give_the_same(case: Case, arrays: Backend):
-    xp, host, dy, expected = arrays.device.xp, case.host("float64"), make_dy(case), case.expected("float64")
+@every_case_in_both_dtypes
+def test_other_memory_layouts_give_the_same(case: Case, arrays: Backend, dtype: str):
+    xp, host, dy, expected = arrays.device.xp, case.host(dtype), make_dy(case, dtype), case.expected(dtype)
     inputs = place(arrays, host)
     straight = {name: backward(case, pair, xp, inputs, arrays.place(dy)) for name, pair in pairs(case, arrays, inputs)}
     for layout, (store, view) in LAYOUTS.items():
@@ -220,22 +239,22 @@ def test_other_memory_layouts_give_the_same(case: Case, arrays: Backend):
                 case.gradient_tolerance.check(other, one, f"{name}, {layout}, gradient {position}")
 
 
-@every_case
-def test_backward_takes_a_broadcast_view(case: Case, arrays: Backend):
+@every_case_in_both_dtypes
+def test_backward_takes_a_broadcast_view(case: Case, arrays: Backend, dtype: str):
     """The gradient that a sum passes on is one number that looks like many."""
-    xp, host = arrays.device.xp, case.host("float64")
+    xp, host = arrays.device.xp, case.host(dtype)
     inputs, shape = place(arrays, host), make_dy(case).shape
     for name, pair in pairs(case, arrays, inputs):
-        full = backward(case, pair, xp, inputs, arrays.place(np.full(shape, 1.5)))
-        view = backward(case, pair, xp, inputs, xp.broadcast_to(arrays.place(np.array(1.5)), shape))
+        full = backward(case, pair, xp, inputs, arrays.place(np.full(shape, 1.5, dtype)))
+        view = backward(case, pair, xp, inputs, xp.broadcast_to(arrays.place(np.array(1.5, dtype)), shape))
         for position in case.differentiable:
             one, other = arrays.host(full[position]), arrays.host(view[position])
             case.gradient_tolerance.check(other, one, f"{name}, gradient {position}")
 
 
-@every_case
-def test_only_needed_gradients_are_given(case: Case, arrays: Backend):
-    inputs, dy = place(arrays, case.host("float64")), arrays.place(make_dy(case))
+@every_case_in_both_dtypes
+def test_only_needed_gradients_are_given(case: Case, arrays: Backend, dtype: str):
+    inputs, dy = place(arrays, case.host(dtype)), arrays.place(make_dy(case, dtype))
     for name, pair in pairs(case, arrays, inputs):
         complete = backward(case, pair, arrays.device.xp, inputs, dy)
         for asked in itertools.product((False, True), repeat=len(case.differentiable)):
@@ -278,9 +297,9 @@ COMPUTING = [name for name in dict.fromkeys(case.kernel for case in CASES) if na
 @pytest.mark.parametrize("kernel", COMPUTING)
 def test_what_is_computed_has_memory_of_its_own(kernel: str):
     """Else a caller who writes into a result would change what backward reads, or the input."""
-    for case in CASES:
+    for case, dtype in itertools.product(CASES, ("float64", "float32")):
         if case.kernel == kernel:
-            inputs = case.host("float64")
+            inputs = case.host(dtype)
             for name, pair in implementations(case, NUMPY, inputs):
                 results, _ = forward(case, pair, NUMPY, inputs, wanted(case))
                 for result, x in itertools.product(results, inputs):
@@ -292,8 +311,8 @@ def test_a_nan_is_never_lost(kernel: str, arrays: Backend):
     """Else a run that has gone wrong would look well."""
     case = next(c for c in CASES if c.kernel == kernel)
     host = case.host("float64")
-    for place_of_nan in np.ndindex(host[0].shape):
-        sick = [host[0].copy(), *host[1:]]
+    for place_of_nan, dtype in itertools.product(np.ndindex(host[0].shape), ("float64", "float32")):
+        sick = case.host(dtype)
         sick[0][place_of_nan] = np.nan
         inputs = place(arrays, sick)
         for name, pair in pairs(case, arrays, inputs):

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from arrays import Backend
+from arrays import Backend, backend
 from case import Tolerance
 
-import backends.reference  # noqa: F401  (defines the kernels)
+import backends.cpu.accept
+import backends.reference
 from backends import transfer
-from backends.kernel import UpdateKernel, kernels
+from backends.kernel import UpdateKernel, kernels, reference_only
+from backends.namespace import NUMPY
 
 STEPS = 3
 TOLERANCE = Tolerance(32, "three steps of ten rounded operations an element")
@@ -186,6 +188,24 @@ def test_strided_views_and_several_axes_are_updated_in_place(rule: Rule, arrays:
         result = arrays.host(vector)
         TOLERANCE.check(result[::2], expected, str(rule))
         np.testing.assert_array_equal(result[1::2], before)
+
+
+@pytest.mark.parametrize("n", [1, 16, 33, 40_007])
+@every_rule
+def test_every_alternative_gives_the_bits_of_the_reference(rule: Rule, n: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)  # small arrays are taken here too
+    kernel, first, grads = kernels()[rule.kernel], start(rule, n, "float32"), gradients(n, "float32")
+    kernel.choose(NUMPY, [*first, grads[0]], rule.at(1))  # imports what there is
+    with reference_only(), backend("numpy") as arrays:
+        expected = [host.copy() for host in first]
+        run(rule, arrays, expected, grads)
+    for alternative in kernel.alternatives.get("numpy", ()):
+        written = [host.copy() for host in first]
+        for t, grad in enumerate(grads, start=1):
+            assert alternative.unless(*written, grad, **rule.at(t)) is None
+            alternative.pair.forward(NUMPY, *written, grad, **rule.at(t))
+        for name, one, other in zip(rule.written, written, expected, strict=True):
+            assert one.tobytes() == other.tobytes(), f"{alternative.name}, {name}"
 
 
 @every_rule

@@ -1,0 +1,100 @@
+"""Compilation by Numba: at the first call and not before, kept on disk, announced once.
+
+Numba keeps what it compiles in ``__pycache__`` beside the source, in the user's cache folder where that cannot be
+written, or in ``NUMBA_CACHE_DIR``. Where none can be written the code is compiled in each process. Files are written
+under a temporary name and then renamed, so processes that compile at once do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numba.core import caching, ccallback
+
+__all__ = ["Compiled"]
+
+_lock = threading.Lock()
+_announced = False
+
+
+def _fingerprint() -> str:
+    """A hash of the sources that every compiled function contains.
+
+    Numba notices only that the file of a function itself has changed, and would go on with the old vector operations.
+    """
+    digest = hashlib.sha256()
+    for name in ("compile.py", "simd.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
+
+
+_FINGERPRINT = _fingerprint()
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache on disk; what goes wrong in it costs time and nothing else."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), _FINGERPRINT)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # a file that was cut off, or written by another Numba
+            found = None
+            with suppress(Exception):
+                self.flush()
+        if found is None:
+            _announce()
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(Exception):  # a full disk, or a folder that has become read-only
+            super().save_overload(sig, data)
+
+
+def _announce() -> None:
+    """Say once a process why it takes a moment."""
+    global _announced
+    if not _announced:
+        _announced = True
+        print("compiling CPU kernels (first run)", file=sys.stderr, flush=True)
+
+
+class Compiled:
+    """A function that is compiled when ``call`` or ``address`` is first asked for.
+
+    signature : of Numba, such as ``types.void(types.int64)``
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
+        self.function = function
+        self.signature = signature
+
+    @cached_property
+    def _callback(self) -> Any:
+        with _lock:
+            types = (self.signature.args, self.signature.return_type)
+            callback: Any = ccallback.CFunc(self.function, types, {}, {"error_model": "numpy"})
+            try:
+                callback._cache = _Cache(self.function)
+            except RuntimeError:  # no folder can be written
+                _announce()
+            callback.compile()
+            return callback
+
+    @cached_property
+    def address(self) -> int:
+        return self._callback.address
+
+    @cached_property
+    def call(self) -> Callable[..., Any]:
+        """The compiled function; it runs without the interpreter's lock."""
+        return self._callback.ctypes

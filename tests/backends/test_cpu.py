@@ -1,0 +1,276 @@
+"""The compiled kernels of the CPU: threads, forks, memory, a Python without Numba. Their values: test_kernels.py."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import backends.cpu
+from backends.cpu.pool import launch, reads, task, writes
+from backends.cpu.simd import LANES, exp, integers, load, store
+from backends.kernel import Kernel, explain, kernels
+from backends.namespace import NUMPY
+from backends.threads import kernel_threads, limit_kernel_threads
+
+ROOT = Path(__file__).resolve().parents[2]
+ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.01, "step": 3}
+POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
+
+
+def frozen(x: np.ndarray) -> np.ndarray:
+    x.flags.writeable = False
+    return x
+
+
+def both_passes(name: str, *arrays: Any, **params: Any) -> list[bytes]:
+    """The bits of the outputs and gradients, by a compiled pair."""
+    kernel = kernels()[name]
+    assert isinstance(kernel, Kernel)
+    pair = kernel.choose(NUMPY, arrays, params)
+    assert pair is not kernel, explain(kernel, *arrays, **params)
+    needed = [x is not None and x.dtype.kind == "f" for x in arrays]
+    y, saved = pair.forward(NUMPY, *arrays, needed=needed, **params)
+    ys = y if isinstance(y, tuple) else (y,)
+    dy = normal(*ys[0].shape) if ys[0].ndim else np.float32(0.7)
+    dx = pair.backward(NUMPY, (dy, None, None) if isinstance(y, tuple) else dy, saved, needed=needed, **params)
+    return [np.asarray(x).tobytes() for x in (*ys, *dx) if x is not None]
+
+
+def a_step_of_adam() -> list[bytes]:
+    arrays = [np.abs(normal(70_001)) for _ in range(3)]
+    kernels()["adam_"](*arrays, normal(70_001), **ADAM)
+    return [x.tobytes() for x in arrays]
+
+
+WORK: dict[str, Callable[[], list[bytes]]] = {
+    "adam_": a_step_of_adam,
+    "cross_entropy": lambda: both_passes(
+        "cross_entropy", normal(300, 101), np.arange(300) % 101, None, label_smoothing=0.1
+    ),
+    "max_pool2d": lambda: both_passes("max_pool2d", normal(5, 20, 21, 19), **POOL),
+    "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
+}
+every_work = pytest.mark.parametrize("work", WORK.values(), ids=WORK)
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a Python of its own that finds these packages."""
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{textwrap.dedent(code)}"
+    env = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, timeout=120)
+
+
+# --- the same bits
+
+
+@every_work
+def test_results_do_not_depend_on_the_number_of_threads_nor_on_the_run(work: Callable[[], list[bytes]]):
+    results = []
+    for threads in (1, 2, 2, 3, 1):
+        with limit_kernel_threads(threads):
+            results.append(work())
+    assert all(result == results[0] for result in results)
+
+
+def test_eight_threads_of_python_at_once_get_what_one_gets():
+    expected = {name: work() for name, work in WORK.items()}
+    wrong: list[str] = []
+
+    def repeat() -> None:
+        for _ in range(25):
+            wrong.extend(name for name, work in WORK.items() if work() != expected[name])
+
+    with limit_kernel_threads(2):
+        threads = [threading.Thread(target=repeat) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_the_child_of_a_fork_gets_the_same():
+    """In a process of its own: a fork takes the test runner's threads' locks along."""
+    result = python("""
+        import os
+        import numpy as np
+        import backends.reference
+        from backends.kernel import kernels
+        from backends.threads import limit_kernel_threads
+        def step():
+            arrays = [np.linspace(1, 2, 200_000, dtype=np.float32) for _ in range(4)]
+            settings = dict(lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, decay=0.0, step=3)
+            kernels()["adam_"](*arrays, **settings)
+            return arrays[0].tobytes()
+        with limit_kernel_threads(2):
+            before = step()
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if step() == before and step() == before else 3)
+            same = step() == before
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), same)
+    """)
+    assert result.stdout == "0 True\n", result.stderr
+
+
+# --- memory
+
+
+def test_inputs_may_be_read_only():
+    rows = normal(9, 31, 20, 17)
+    expected = both_passes("batch_norm", rows, normal(17), normal(17), eps=1e-5)
+    assert both_passes("batch_norm", frozen(rows), frozen(normal(17)), frozen(normal(17)), eps=1e-5) == expected
+    theta, mean, square, grad = (np.abs(normal(20_000)) for _ in range(4))
+    kernels()["adam_"](theta, mean, square, frozen(grad), **ADAM)
+
+
+def test_inputs_may_lie_anyhow_in_memory():
+    rows = normal(17, 20, 31, 9).T
+    expected = both_passes("batch_norm", rows.copy(), normal(17), normal(17), eps=1e-5)
+    assert both_passes("batch_norm", rows, normal(17), np.repeat(normal(17), 2)[::2], eps=1e-5) == expected
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda x: x.astype(np.float64), "float64"),
+        (lambda x: x[::2], "in one piece"),
+        (lambda x: x.reshape(2, -1), "in one piece"),
+        (lambda x: x[:100], "fewer"),
+        (lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32), "in one piece"),
+    ],
+)
+def test_vectors_that_do_not_suit_are_declined_with_the_reason(spoil: Callable[..., Any], reason: str):
+    arrays = [spoil(np.abs(normal(40_000))) for _ in range(4)]
+    choice = explain(kernels()["adam_"], *arrays, **ADAM)
+    assert choice.taken == "reference"
+    assert reason in choice.declined[0][1]
+
+
+@task(x=reads("n"), y=writes("n"))
+def _exponentials(number, arguments):
+    x, y, n = integers(arguments, 0, 3)
+    for i in range(0, n, LANES):
+        store(y, i, exp(load(x, i, n - i)), n - i)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ([normal(5)], "x, y: 1 came"),
+        ([normal(5), normal(6)], "6 n where 5"),
+        ([normal(5), normal(5).astype(np.float64)], "y is not a contiguous array of float32"),
+        ([normal(10)[::2], normal(5)], "x is not a contiguous array"),
+        ([normal(5), normal(5, 1)], "axes"),
+        ([normal(5), frozen(normal(5))], "y is read-only"),
+    ],
+)
+def test_a_launch_refuses_arrays_that_its_task_did_not_declare(arrays: list[np.ndarray], words: str):
+    with pytest.raises(TypeError, match=words):
+        launch(_exponentials, 1, arrays)
+
+
+def test_exp_is_good_to_one_unit_and_knows_its_ends():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-87.3, 88.3, 100_003), rng.normal(0, 2, 100_000)]).astype(np.float32)
+    y = np.empty_like(x)
+    launch(_exponentials, 1, (x, y))
+    exact = np.exp(x.astype(np.float64))
+    assert (np.abs(y - exact) / np.spacing(exact.astype(np.float32))).max() < 1.0
+    ends = np.array([np.nan, -np.inf, -1e4, 0.0, -0.0, np.inf], np.float32)
+    y = np.empty_like(ends)
+    launch(_exponentials, 1, (ends, y))
+    assert np.isnan(y[0])
+    assert y[1:5].tolist() == [0.0, 0.0, 1.0, 1.0]
+    assert y[5] > 2e38
+
+
+# --- how it starts
+
+
+def test_the_kernels_are_there():
+    assert backends.cpu.WHY_NOT == ""
+    assert 1 <= kernel_threads() <= 8
+
+
+USE = """
+    import numpy as np
+    import backends.reference
+    from backends.kernel import kernels
+    x = np.full((64, 200), 2.0, np.float32)
+    print(round(float(kernels()["cross_entropy"](x, np.zeros(64, int), None, label_smoothing=0.0)), 4))
+    import backends.cpu
+    print(backends.cpu.WHY_NOT or "compiled")
+"""
+
+
+def test_importing_and_helping_need_no_numba():
+    result = python("import dlcore, dlcore.cli\nprint('numba' in sys.modules)")
+    assert result.stdout == "False\n", result.stderr
+
+
+def test_without_numba_the_references_run_and_doctor_tells_the_fix():
+    block = "sys.modules['numba'] = None\n" + textwrap.dedent(USE)
+    result = python(block + "from dlcore.cli import main\nmain(['doctor'])")
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["5.2983", "numba is not installed"], result.stderr
+    at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["numba"] and "not used" in line)
+    assert "pip install" in lines[at + 1]
+
+
+def test_a_numba_that_does_not_import_does_no_harm(tmp_path: Path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 1.0 or less')\n")
+    result = python(f"sys.path.insert(0, {str(tmp_path)!r})\n" + textwrap.dedent(USE))
+    assert result.stdout.splitlines()[0] == "5.2983", result.stderr
+    assert "Numba needs NumPy 1.0 or less" in result.stdout
+
+
+def test_the_first_run_is_announced_once_and_the_second_is_not(tmp_path: Path):
+    first, second = (python(USE, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert first.stdout == second.stdout == "5.2983\ncompiled\n"
+    assert first.stderr == "compiling CPU kernels (first run)\n"
+    assert second.stderr == ""
+
+
+def test_a_damaged_cache_is_compiled_anew(tmp_path: Path):
+    python(USE, NUMBA_CACHE_DIR=str(tmp_path))
+    kept = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert kept
+    for file in kept:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    result = python(USE, NUMBA_CACHE_DIR=str(tmp_path))
+    assert result.stdout == "5.2983\ncompiled\n", result.stderr
+
+
+def test_several_processes_may_compile_at_once(tmp_path: Path):
+    results: list[subprocess.CompletedProcess[str]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(python(USE, NUMBA_CACHE_DIR=str(tmp_path)))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.stdout for result in results] == ["5.2983\ncompiled\n"] * 3, [r.stderr for r in results]
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path):
+    file = tmp_path / "file"
+    file.touch(stat.S_IRUSR)
+    result = python(USE, NUMBA_CACHE_DIR=str(file / "cache"))  # not even root can make a folder in a file
+    assert result.stdout == "5.2983\ncompiled\n", result.stderr
