@@ -53,6 +53,17 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """Compile the CPU kernels before the first test: they say so, and that would stand in some test's output."""
+    from backends import cpu
+
+    if not cpu.WHY_NOT:
+        from backends.cpu.compile import Compiled
+
+        Compiled.compile_all()
+
+
 @pytest.fixture(autouse=True)
 def _no_device_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test decides itself which device it asks for and where data are looked for."""

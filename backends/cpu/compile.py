@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numba.core import caching, ccallback
 
@@ -74,9 +74,18 @@ class Compiled:
     signature : of Numba, such as ``types.void(types.int64)``
     """
 
+    _all: ClassVar[list[Compiled]] = []
+
     def __init__(self, function: Callable[..., Any], signature: Any) -> None:
         self.function = function
         self.signature = signature
+        self._all.append(self)
+
+    @classmethod
+    def compile_all(cls) -> None:
+        """Compile everything now, as an installation may that wants no first run."""
+        for compiled in cls._all:
+            _ = compiled.address
 
     @cached_property
     def _callback(self) -> Any:

@@ -16,7 +16,7 @@ from backends.reference import optim
 _PIECE = 16_384  # elements a task
 
 
-_LEAST = 16_384  # elements; with fewer a launch costs as much as the reference
+_LEAST = 32_768  # elements; with fewer a launch costs as much as the reference
 
 
 def _unsuited(**vectors) -> str | None:
