@@ -120,7 +120,7 @@ class Inputs:
     def _rows(self, path: str | os.PathLike[str]) -> np.ndarray:
         file = shown(path)
         found = array("f")
-        with table_rows(path) as (header, _, rows):
+        with table_rows(path) as (header, _, rows, _):
             takers = [self._taker(column, header, file) for column in self.columns or ()]
             for line, cells in rows:
                 for place, take in takers:
@@ -156,7 +156,7 @@ class Inputs:
         rows = {value: array("f", [value == other for other in values]) for value in values}
 
         def take_category(found: array[float], cell: str, line: int) -> None:
-            known = rows.get("" if cell in MISSING else cell)
+            known = rows.get(cell) or rows.get("" if cell in MISSING else cell)
             if known is None:
                 few = ", ".join(name_of(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
                 hint = shown(did_you_mean(cell[:60], values))

@@ -15,14 +15,15 @@ from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import ImageFolder, plain_inputs, read_folder, read_npz
 from dlcore.data.readers._columns import CATEGORIES
 from dlcore.data.readers._file import shown
-from dlcore.data.readers.table import open_table
+from dlcore.data.readers.images import is_hidden
+from dlcore.data.readers.table import OpenTable, open_table
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
 __all__ = ["TAKES", "open_path", "refuse_others"]
 
 TAKES = {
-    "table": ("target", "missing", "categorical", "task"),
+    "table": ("target", "missing", "categorical", "ignore", "task"),
     "npz": ("task",),
     "images": ("image_size", "color", "corrupt"),
 }
@@ -42,6 +43,7 @@ def open_path(
     seed: int = 0,
     missing: str | None = None,
     categorical: Sequence[str] | None = None,
+    ignore: Sequence[str] | None = None,
     task: str | None = None,
     image_size: Sequence[int] | None = None,
     color: str | None = None,
@@ -62,7 +64,7 @@ def open_path(
         the training part alone; for a folder of images by 10,000 training images at most, evenly spaced. Whole numbers
         with lengths, which are words, stay as they are.
     seed : of the split
-    target, missing, categorical, task : of a table; an NPZ takes task too
+    target, missing, categorical, ignore, task : of a table; an NPZ takes task too
     image_size, color, corrupt : of a folder of images, where ``read_folder`` calls them size, color and corrupt; one
         number of image_size stands for both
 
@@ -80,12 +82,15 @@ def open_path(
     path = Path(os.path.expanduser(path))
     kind = _kind(path)
     given = {
-        "target": target, "missing": missing, "categorical": categorical, "task": task, "image_size": image_size,
-        "color": color, "corrupt": corrupt,
+        "target": target, "missing": missing, "categorical": categorical, "ignore": ignore, "task": task,
+        "image_size": image_size, "color": color, "corrupt": corrupt,
     }  # fmt: skip
     refuse_others(given, TAKES[kind], f"is {shown(path)}, {_WORDS[kind]}")
     if kind == "table":
-        return _table(path, target, normalize, seed, missing or "refuse", tuple(categorical or ()), task)
+        opened = open_table(
+            path, target, categorical=categorical or (), ignore=ignore or (), missing=missing or "refuse", task=task
+        )
+        return _table(path, opened, normalize, seed)
     if kind == "npz":
         return _npz(path, normalize, seed, task)
     return _images(path, normalize, seed, image_size, color, corrupt or "stop")
@@ -119,19 +124,11 @@ def _name(path: Path) -> str:
 # Tables --------------------------------------------------------------------------------------------------------------
 
 
-def _table(
-    path: Path,
-    target: str | None,
-    normalize: bool,
-    seed: int,
-    missing: str,
-    categorical: Sequence[str],
-    task: str | None,
-) -> Splits:
-    opened = open_table(path, target, categorical=categorical, missing=missing, task=task)
+def _table(path: Path, opened: OpenTable, normalize: bool, seed: int) -> Splits:
     parts = _rows(path, len(opened), seed, opened.y, opened.task)
     table = opened.table(training=parts[0])
     left_out = f", {table.dropped:,} with missing cells left out" if table.dropped else ""
+    left_out += ", the index left out" if table.index else ""
     return _splits(
         path,
         [table.data[rows] for rows in parts],
@@ -279,7 +276,7 @@ def _parts(
 def _has_folders(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+            return any(entry.is_dir() and not is_hidden(entry.name) for entry in entries)
     except OSError:  # there is no such folder; that it cannot be read is said where it is
         return False
 

@@ -91,9 +91,12 @@ class DataConfig(Section):
         None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
     )
     missing: str | None = setting(
-        None, "what to do about a table's missing cells [default: refuse]", choices=("refuse", "drop", "mean")
+        None,
+        "what to do about a table's missing cells, empty or NA, NaN, null, ?, n/a or #N/A [default: refuse]",
+        choices=("refuse", "drop", "mean"),
     )
     categorical: tuple[str, ...] | None = setting(None, "columns of numbers that stand for categories")
+    ignore: tuple[str, ...] | None = setting(None, "columns of a table to leave out")
     task: str | None = setting(
         None,
         "what a table or an .npz is for [default: regression for numbers, for text classification]",
@@ -133,7 +136,7 @@ class DataConfig(Section):
         return data.open_path(path, target=self.target, normalize=self.normalize, seed=self.split_seed, **own)
 
 
-_OWN_DATA = ("missing", "categorical", "task", "image_size", "color", "corrupt")
+_OWN_DATA = ("missing", "categorical", "ignore", "task", "image_size", "color", "corrupt")
 """The settings of one's own data."""
 
 

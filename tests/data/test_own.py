@@ -84,6 +84,13 @@ def test_few_rows_are_too_few_for_three_parts(tmp_path: Path) -> None:
         open_path(tmp_path / "t.csv")
 
 
+def test_an_index_that_is_left_out_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",a,b\n" + "".join(f"{i},{i / 2},{i * i}\n" for i in range(10)))
+    data = open_path(tmp_path / "t.csv")
+    assert data.features == ("a",)
+    assert "10 rows, the index left out;" in data.source
+
+
 # Archives ------------------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +231,16 @@ def test_splits_of_a_folder_decode_nothing(tmp_path: Path, monkeypatch: pytest.M
         Splits(train=folder, dev=folder, test=folder, name="pets", task="classification", classes=("cat",))
 
 
+def test_what_systems_leave_behind_is_no_class(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat": 5, "dog": 5, "__MACOSX": 1})
+    (tmp_path / "cat" / "__MACOSX").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "cat" / "__MACOSX" / "1.png")
+    (tmp_path / "Thumbs.db").touch()
+    data = open_path(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert "10 images" in data.source
+
+
 # Paths and settings --------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +256,8 @@ def test_a_path_of_another_kind_is_refused(tmp_path: Path, name: str, words: str
 
 
 SETTINGS = {
-    "missing": "drop", "categorical": ("a",), "task": "binary", "image_size": (8,), "color": "grey", "corrupt": "skip",
+    "missing": "drop", "categorical": ("a",), "ignore": ("c",), "task": "binary",
+    "image_size": (8,), "color": "grey", "corrupt": "skip",
 }  # fmt: skip
 
 
@@ -247,9 +265,9 @@ SETTINGS = {
 @pytest.mark.parametrize("kind", ["digits", "table.csv", "array.npz", "images"])
 def test_a_setting_goes_with_the_data_that_take_it(tmp_path: Path, kind: str, setting: str) -> None:
     write_folder(tmp_path / "images", {"cat": 5, "dog": 5})
-    (tmp_path / "table.csv").write_text("a,b\n" + "1,0\n2,1\n" * 10)
+    (tmp_path / "table.csv").write_text("c,a,b\n" + "7,1,0\n8,2,1\n" * 10)
     np.savez(tmp_path / "array.npz", x=np.zeros((20, 2)), y=np.arange(20) % 2)
-    takes = {"table.csv": {"missing", "categorical", "task"}, "array.npz": {"task"}, "digits": set()}
+    takes = {"table.csv": {"missing", "categorical", "ignore", "task"}, "array.npz": {"task"}, "digits": set()}
     data = kind if kind == "digits" else str(tmp_path / kind)
     settings = config.Config.of(data=data, **{setting: SETTINGS[setting]}).data
     if setting in takes.get(kind, {"image_size", "color", "corrupt"}):
