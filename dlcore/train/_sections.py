@@ -5,6 +5,7 @@ NumPy is imported when something is built, and not before.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from dataclasses import dataclass
@@ -118,6 +119,7 @@ class DataConfig(Section):
         """The data set in its three parts."""
         from dlcore import data
         from dlcore.data.own import refuse_others
+        from dlcore.data.readers._file import shown
         from dlcore.data.sources import has_fashion
 
         own = {name: getattr(self, name) for name in _OWN_DATA}
@@ -126,6 +128,11 @@ class DataConfig(Section):
             return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
         path = os.path.expanduser(self.data)
         if not os.path.exists(path):
+            folder, file = os.path.split(path)
+            suffix = os.path.splitext(file)[1]
+            if folder or suffix:
+                hint = did_you_mean(file, glob.glob("*", root_dir=folder or None))
+                raise ConfigError(f"data: there is no {'file' if suffix else 'folder'} {shown(self.data)}{shown(hint)}")
             raise ConfigError(
                 f"data is {self.data!r} but a folder, a .csv, a .tsv, an .npz or one of {', '.join(data.names())} is "
                 f"expected{did_you_mean(self.data, data.names())}"

@@ -35,13 +35,13 @@ Rows = Iterator[tuple[int, list[str]]]
 class TableRows(NamedTuple):
     """The header, the delimiter and the other rows, each with its line; cells are stripped.
 
-    index : whether an index, a first column without a name that counts the rows from 0, was left out
+    indexed : whether an index, a first column without a name that counts the rows from 0, was left out
     """
 
     header: list[str]
     delimiter: str
     rows: Rows
-    index: bool
+    indexed: bool
 
 
 def number(cell: str) -> float | None:
