@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.readers import decode
-from dlcore.data.readers._file import shown
+from dlcore.data.readers._file import opened, shown
 from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
@@ -112,6 +112,8 @@ class Inputs:
         fills, and a category that was not there in training.
         """
         if self.size is not None and self.channels is not None:
+            if os.fspath(path).lower().endswith((".csv", ".tsv", ".npz")):
+                raise DataError(f"{shown(path)}: this is no picture, but the model reads pictures")
             x = decode(path, self.size, self.channels)[None].astype(np.float32)
             x /= 255
             return x
@@ -119,8 +121,11 @@ class Inputs:
 
     def _rows(self, path: str | os.PathLike[str]) -> np.ndarray:
         file = shown(path)
+        with opened(path) as start:
+            if start.read(8).startswith((b"\x89PNG", b"\xff\xd8\xff")):
+                raise DataError(f"{file}: this is a picture, but the model reads tables")
         found = array("f")
-        with table_rows(path) as (header, _, rows):
+        with table_rows(path) as (header, _, rows, _):
             takers = [self._taker(column, header, file) for column in self.columns or ()]
             for line, cells in rows:
                 for place, take in takers:
@@ -156,7 +161,7 @@ class Inputs:
         rows = {value: array("f", [value == other for other in values]) for value in values}
 
         def take_category(found: array[float], cell: str, line: int) -> None:
-            known = rows.get("" if cell in MISSING else cell)
+            known = rows.get(cell) or rows.get("" if cell in MISSING else cell)
             if known is None:
                 few = ", ".join(name_of(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
                 hint = shown(did_you_mean(cell[:60], values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from dlcore.data.dataset import Dataset, Splits, Task
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import ImageFolder, plain_inputs, read_folder, read_npz
-from dlcore.data.readers._columns import CATEGORIES
+from dlcore.data.readers._columns import CATEGORIES, FEW
 from dlcore.data.readers._file import shown
-from dlcore.data.readers.table import open_table
+from dlcore.data.readers._rows import name_of
+from dlcore.data.readers.images import is_hidden
+from dlcore.data.readers.table import OpenTable, open_table
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
 __all__ = ["TAKES", "open_path", "refuse_others"]
 
 TAKES = {
-    "table": ("target", "missing", "categorical", "task"),
+    "table": ("target", "missing", "categorical", "ignore", "task"),
     "npz": ("task",),
     "images": ("image_size", "color", "corrupt"),
 }
@@ -30,6 +33,7 @@ TAKES = {
 
 _WORDS = {"table": "a table (.csv or .tsv)", "npz": "an NPZ file", "images": "a folder of images"}
 _FRACTIONS = (0.6, 0.2, 0.2)
+_NAMED = 5  # columns of categories that are named
 _IMAGES = 10_000  # from which a normalizer of images takes its statistics
 _MEMORY = 512 << 20  # bytes of decoded pixels, over all parts
 
@@ -42,6 +46,7 @@ def open_path(
     seed: int = 0,
     missing: str | None = None,
     categorical: Sequence[str] | None = None,
+    ignore: Sequence[str] | None = None,
     task: str | None = None,
     image_size: Sequence[int] | None = None,
     color: str | None = None,
@@ -62,7 +67,7 @@ def open_path(
         the training part alone; for a folder of images by 10,000 training images at most, evenly spaced. Whole numbers
         with lengths, which are words, stay as they are.
     seed : of the split
-    target, missing, categorical, task : of a table; an NPZ takes task too
+    target, missing, categorical, ignore, task : of a table; an NPZ takes task too
     image_size, color, corrupt : of a folder of images, where ``read_folder`` calls them size, color and corrupt; one
         number of image_size stands for both
 
@@ -80,12 +85,15 @@ def open_path(
     path = Path(os.path.expanduser(path))
     kind = _kind(path)
     given = {
-        "target": target, "missing": missing, "categorical": categorical, "task": task, "image_size": image_size,
-        "color": color, "corrupt": corrupt,
+        "target": target, "missing": missing, "categorical": categorical, "ignore": ignore, "task": task,
+        "image_size": image_size, "color": color, "corrupt": corrupt,
     }  # fmt: skip
     refuse_others(given, TAKES[kind], f"is {shown(path)}, {_WORDS[kind]}")
     if kind == "table":
-        return _table(path, target, normalize, seed, missing or "refuse", tuple(categorical or ()), task)
+        opened = open_table(
+            path, target, categorical=categorical or (), ignore=ignore or (), missing=missing or "refuse", task=task
+        )
+        return _table(path, opened, normalize, seed, task)
     if kind == "npz":
         return _npz(path, normalize, seed, task)
     return _images(path, normalize, seed, image_size, color, corrupt or "stop")
@@ -107,6 +115,8 @@ def _kind(path: Path) -> str:
         return "table"
     if suffix == ".npz":
         return "npz"
+    if path.exists() and not path.is_file():
+        raise DataError(f"{shown(path)}: it is no folder, table or archive, but a device or a pipe")
     found = f"ends in {shown(suffix) or 'nothing'}" if path.exists() else "is not there"
     raise DataError(f"{shown(path)}: {found}, but a folder of images, a .csv, a .tsv or an .npz file is expected")
 
@@ -119,19 +129,14 @@ def _name(path: Path) -> str:
 # Tables --------------------------------------------------------------------------------------------------------------
 
 
-def _table(
-    path: Path,
-    target: str | None,
-    normalize: bool,
-    seed: int,
-    missing: str,
-    categorical: Sequence[str],
-    task: str | None,
-) -> Splits:
-    opened = open_table(path, target, categorical=categorical, missing=missing, task=task)
+def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str | None) -> Splits:
     parts = _rows(path, len(opened), seed, opened.y, opened.task)
     table = opened.table(training=parts[0])
     left_out = f", {table.dropped:,} with missing cells left out" if table.dropped else ""
+    left_out += ", the index left out" if table.index else ""
+    goal = f"{shown(table.target)} is to be predicted from {_kinds(table.columns)}"
+    if task is None and table.task == "regression" and _like_classes(table.data.y):
+        goal += "; it is read as numbers; task classification would take them as classes"
     return _splits(
         path,
         [table.data[rows] for rows in parts],
@@ -139,9 +144,30 @@ def _table(
         task=table.task,
         classes=table.classes,
         features=table.features,
-        source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {shown(table.target)} is to be predicted",
+        source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {goal}",
         inputs=Inputs.table(table.columns),
     )
+
+
+def _kinds(columns: Sequence[dict[str, Any]]) -> str:
+    """How many columns are numbers, and which are categories.
+
+    >>> _kinds([{"name": "a", "kind": "number"}, {"name": "b", "kind": "category"}])
+    '1 number, 1 category: b'
+    """
+    names = [name_of(column["name"]) for column in columns if column["kind"] == "category"]
+    numbers = len(columns) - len(names)
+    parts = [f"{numbers:,} number{'s' * (numbers != 1)}"] if numbers else []
+    if names:
+        few = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+        parts.append(f"{len(names):,} {'category' if len(names) == 1 else 'categories'}: {few}")
+    return ", ".join(parts)
+
+
+def _like_classes(y: Any) -> bool:
+    """Whether a target of numbers has but a few whole ones, fewer than there are rows."""
+    found = np.unique(y)
+    return len(found) <= min(FEW, len(y) - 1) and bool((found == np.floor(found)).all())
 
 
 def _rows(path: Path, n: int, seed: int, y: np.ndarray, task: str) -> list[np.ndarray]:
@@ -167,6 +193,15 @@ def _npz(path: Path, normalize: bool, seed: int, task: str | None) -> Splits:
     chosen, classes, y = _targets(shown(path), data.y, task)
     words = data.lengths is not None and data.x.dtype.kind in "iub"
     x = data.x if words else plain_inputs(data.x)
+    for key, before, after in (("x", data.x, x), ("y", data.y, y)):
+        if after.dtype == np.float32 and not np.isfinite(after).all():  # the file's own values were finite
+            first = np.asarray(before).reshape(-1)[np.flatnonzero(~np.isfinite(after))[0]]
+            raise DataError(f"{shown(path)}: {key} holds {first}, too large for float32; scale it down")
+    if x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 4:
+        raise DataError(
+            f"{shown(path)}: x has shape {x.shape}, which looks like channels first, but channels last, (N, H, W, C), "
+            "is expected; save x.transpose(0, 2, 3, 1)"
+        )
     pictures = data.x.dtype == np.uint8 and x.ndim == 4 and x.shape[3] in (1, 3)
     inputs = Inputs.images(x.shape[1:3], x.shape[3]) if pictures else None
     try:
@@ -206,6 +241,10 @@ def _targets(name: str, y: Any, task: str | None) -> tuple[Task, tuple[str, ...]
     if task == "binary":
         return "binary", ("0", "1"), y.astype(np.float32)[:, None]
     labels = y.astype(np.int64)
+    gaps = np.flatnonzero(np.bincount(labels) == 0)
+    if len(gaps):
+        few = ", ".join(map(str, gaps[:5])) + (", ..." if len(gaps) > 5 else "")
+        warnings.warn(f"{name}: y has no example of the classes {few}, of 0 to {labels.max()}", stacklevel=2)
     return "classification", tuple(map(str, range(int(labels.max()) + 1))), labels
 
 
@@ -279,7 +318,7 @@ def _parts(
 def _has_folders(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+            return any(entry.is_dir() and not is_hidden(entry.name) for entry in entries)
     except OSError:  # there is no such folder; that it cannot be read is said where it is
         return False
 

@@ -5,6 +5,7 @@ NumPy is imported when something is built, and not before.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from dataclasses import dataclass
@@ -92,9 +93,12 @@ class DataConfig(Section):
         None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
     )
     missing: str | None = setting(
-        None, "what to do about a table's missing cells [default: refuse]", choices=("refuse", "drop", "mean")
+        None,
+        "what to do about a table's missing cells, empty or NA, NaN, null, ?, n/a or #N/A [default: refuse]",
+        choices=("refuse", "drop", "mean"),
     )
     categorical: tuple[str, ...] | None = setting(None, "columns of numbers that stand for categories")
+    ignore: tuple[str, ...] | None = setting(None, "columns of a table to leave out")
     task: str | None = setting(
         None,
         "what a table or an .npz is for [default: regression for numbers, for text classification]",
@@ -116,6 +120,7 @@ class DataConfig(Section):
         """The data set in its three parts."""
         from dlcore import data
         from dlcore.data.own import refuse_others
+        from dlcore.data.readers._file import shown
         from dlcore.data.sources import has_fashion
 
         own = {name: getattr(self, name) for name in _OWN_DATA}
@@ -124,6 +129,11 @@ class DataConfig(Section):
             return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
         path = os.path.expanduser(self.data)
         if not os.path.exists(path):
+            folder, file = os.path.split(path)
+            suffix = os.path.splitext(file)[1]
+            if folder or suffix:
+                hint = did_you_mean(file, glob.glob("*", root_dir=folder or None))
+                raise ConfigError(f"data: there is no {'file' if suffix else 'folder'} {shown(self.data)}{shown(hint)}")
             raise ConfigError(
                 f"data is {self.data!r} but a folder, a .csv, a .tsv, an .npz or one of {', '.join(data.names())} is "
                 f"expected{did_you_mean(self.data, data.names())}"
@@ -134,7 +144,7 @@ class DataConfig(Section):
         return data.open_path(path, target=self.target, normalize=self.normalize, seed=self.split_seed, **own)
 
 
-_OWN_DATA = ("missing", "categorical", "task", "image_size", "color", "corrupt")
+_OWN_DATA = ("missing", "categorical", "ignore", "task", "image_size", "color", "corrupt")
 """The settings of one's own data."""
 
 

@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 _OWNER = {name: owner for owner, table in CHOICES.items() for takes in table.values() for name in takes}
-_FOLLOWS = _OWNER | {"lr": "optimizer", "baseline": "model", "target": "data", "metrics": "data"}
+_FOLLOWS = _OWNER | {"lr": "optimizer", "baseline": "model", "target": "data", "ignore": "data", "metrics": "data"}
 """By setting, the choice that it depends on: where that changes, a former value means nothing."""
 
 

@@ -42,6 +42,15 @@ def test_an_image_is_read_as_bytes_over_255(tmp_path: Path) -> None:
         inputs.read(tmp_path / "x.png")
 
 
+def test_a_file_of_the_other_kind_is_named(file: Path) -> None:
+    Image.new("L", (4, 4)).save(file, "PNG")
+    with pytest.raises(DataError, match="this is a picture, but the model reads tables"):
+        Inputs.table(COLUMNS).read(file)
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="this is no picture, but the model reads pictures"):
+        Inputs.images((4, 4), 1).read(file)
+
+
 def test_a_table_is_read_by_names_in_any_order_with_other_columns_beside(file: Path) -> None:
     file.write_text("age,fruit,colour,weight\n3,apple,red,1.5\n4,?,,NA\n")
     x = Inputs.table(COLUMNS).read(file)

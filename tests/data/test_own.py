@@ -84,6 +84,13 @@ def test_few_rows_are_too_few_for_three_parts(tmp_path: Path) -> None:
         open_path(tmp_path / "t.csv")
 
 
+def test_an_index_that_is_left_out_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",a,b\n" + "".join(f"{i},{i / 2},{i * i}\n" for i in range(10)))
+    data = open_path(tmp_path / "t.csv")
+    assert data.features == ("a",)
+    assert "10 rows, the index left out;" in data.source
+
+
 # Archives ------------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +141,7 @@ def test_bytes_are_images_and_whole_numbers_with_lengths_words(tmp_path: Path) -
         (np.arange(20) / 2, "classification", r"y\[1\] is 0.5, but classification"),
         (np.arange(20), "binary", r"y\[2\] is 2, but binary takes whole numbers from 0 to 1"),
         (np.zeros(20, int), None, "y is 0 throughout"),
-        (np.full(20, 1e300), None, "y holds 20 NaN or infinite"),
+        (np.full(20, 1e300), None, r"y holds 1e\+300, too large for float32"),
     ],
 )
 def test_targets_that_nothing_can_be_learnt_from_are_refused(
@@ -224,6 +231,16 @@ def test_splits_of_a_folder_decode_nothing(tmp_path: Path, monkeypatch: pytest.M
         Splits(train=folder, dev=folder, test=folder, name="pets", task="classification", classes=("cat",))
 
 
+def test_what_systems_leave_behind_is_no_class(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat": 5, "dog": 5, "__MACOSX": 1})
+    (tmp_path / "cat" / "__MACOSX").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "cat" / "__MACOSX" / "1.png")
+    (tmp_path / "Thumbs.db").touch()
+    data = open_path(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert "10 images" in data.source
+
+
 # Paths and settings --------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +256,8 @@ def test_a_path_of_another_kind_is_refused(tmp_path: Path, name: str, words: str
 
 
 SETTINGS = {
-    "missing": "drop", "categorical": ("a",), "task": "binary", "image_size": (8,), "color": "grey", "corrupt": "skip",
+    "missing": "drop", "categorical": ("a",), "ignore": ("c",), "task": "binary",
+    "image_size": (8,), "color": "grey", "corrupt": "skip",
 }  # fmt: skip
 
 
@@ -247,9 +265,9 @@ SETTINGS = {
 @pytest.mark.parametrize("kind", ["digits", "table.csv", "array.npz", "images"])
 def test_a_setting_goes_with_the_data_that_take_it(tmp_path: Path, kind: str, setting: str) -> None:
     write_folder(tmp_path / "images", {"cat": 5, "dog": 5})
-    (tmp_path / "table.csv").write_text("a,b\n" + "1,0\n2,1\n" * 10)
+    (tmp_path / "table.csv").write_text("c,a,b\n" + "7,1,0\n8,2,1\n" * 10)
     np.savez(tmp_path / "array.npz", x=np.zeros((20, 2)), y=np.arange(20) % 2)
-    takes = {"table.csv": {"missing", "categorical", "task"}, "array.npz": {"task"}, "digits": set()}
+    takes = {"table.csv": {"missing", "categorical", "ignore", "task"}, "array.npz": {"task"}, "digits": set()}
     data = kind if kind == "digits" else str(tmp_path / kind)
     settings = config.Config.of(data=data, **{setting: SETTINGS[setting]}).data
     if setting in takes.get(kind, {"image_size", "color", "corrupt"}):
@@ -269,5 +287,38 @@ def test_settings_reach_the_readers(tmp_path: Path) -> None:
     assert data.normalizer is not None
     with pytest.raises(ConfigError, match=r"image_size is .* one or two numbers"):
         config.Config.of(data=str(tmp_path / "images"), image_size=(3, 2, 1)).data.load()
-    with pytest.raises(ConfigError, match=r"data is .* but a folder, a \.csv, a \.tsv, an \.npz or one of"):
-        config.Config.of(data=str(tmp_path / "nowhere.csv")).data.load()
+    (tmp_path / "table.csv").touch()
+    with pytest.raises(ConfigError, match=r"there is no file .*tabel\.csv \(did you mean table\.csv\?\)"):
+        config.Config.of(data=str(tmp_path / "tabel.csv")).data.load()
+    with pytest.raises(ConfigError, match=r"data is .* one of .* \(did you mean penguins\?\)"):
+        config.Config.of(data="pengiuns").data.load()
+
+
+def test_a_device_is_no_data() -> None:
+    with pytest.raises(DataError, match="/dev/null: it is no folder, table or archive"):
+        open_path("/dev/null")
+
+
+def test_the_source_says_what_each_column_is_and_what_the_target_might_be(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "".join(f"{i},{'uv'[i % 2]},{i // 5 % 2}\n" for i in range(30)))
+    source = open_path(tmp_path / "t.csv").source
+    assert "from 1 number, 1 category: b; it is read as numbers; task classification would take" in source
+    assert "read as numbers" not in open_path(tmp_path / "t.csv", task="regression").source
+    assert "read as numbers" not in open_path(tmp_path / "t.csv", target="a").source
+
+
+def test_what_archives_of_others_hold_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    y = np.arange(20) % 2
+    np.savez(file, x=np.zeros((20, 3, 8, 8)), y=y)
+    with pytest.raises(DataError, match="looks like channels first, but channels last"):
+        open_path(file)
+    np.savez(file, x=np.full((20, 2), 1e300), y=y)
+    with pytest.raises(DataError, match=r"x holds 1e\+300, too large for float32"):
+        open_path(file)
+    np.savez(file, x=np.zeros((20, 2)), y=np.array(["u", "v"])[y])
+    with pytest.raises(DataError, match=r"y holds text.*encode the labels as 0, 1, 2"):
+        open_path(file)
+    np.savez(file, x=np.zeros((20, 2)), y=5 * y)
+    with pytest.warns(UserWarning, match="no example of the classes 1, 2, 3, 4, of 0 to 5"):
+        open_path(file)

@@ -74,7 +74,7 @@ def test_numbers_can_be_named_as_categories(file: Path) -> None:
     assert table.data.x.tolist() == [[0, 1], [1, 0], [0, 1]]
 
 
-@pytest.mark.parametrize("cell", ["", "NA", "NaN", "nan", "null", "?", "  "])
+@pytest.mark.parametrize("cell", ["", "NA", "NaN", "nan", "null", "?", "  ", "n/a", "N/A", "#N/A", "#n/a"])
 def test_missing_cells_are_refused_dropped_or_filled(file: Path, cell: str) -> None:
     file.write_text(f"a,b,y\n1,u,1\n{cell},u,2\n5,{cell},3\n3,v,4\n")
     with pytest.raises(
@@ -102,6 +102,11 @@ def test_missing_cells_are_refused_dropped_or_filled(file: Path, cell: str) -> N
         ('"a","y"\n"1","2"\n', [[1]]),
         ("a,y\n+.5e1,2\n", [[5]]),
         ("0,1\n4,2\n", [[4]]),
+        ("sep=;\na;y\n1;2\n", [[1]]),
+        ("\ufeffsep=,\r\na,y\r\n1,2\r\n", [[1]]),
+        (",a,y\n0,1,2\n", [[1]]),
+        ("a,y,\n1,2,\n", [[1]]),
+        (",a,y,,\n0,1,2,,\n", [[1]]),
     ],
 )
 def test_the_forms_that_tables_have(file: Path, text: str, x: list[list[float]]) -> None:
@@ -109,6 +114,40 @@ def test_the_forms_that_tables_have(file: Path, text: str, x: list[list[float]])
     table = read_csv(file)
     assert table.data.x.tolist() == x
     assert table.data.y.tolist() == [[2]]
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf_16_with_a_mark_is_read(file: Path, order: str) -> None:
+    file.write_bytes("\ufeffgrün\ty\n1\t2\n".encode(f"utf-16-{order}"))
+    assert read_csv(file).features == ("grün",)
+
+
+def test_an_index_is_left_out_and_said(file: Path) -> None:
+    file.write_text(",a,y\n" + "".join(f"{i},{2 * i},1\n" for i in range(12)))
+    table = read_csv(file)
+    assert (table.features, table.index) == (("a",), True)
+    file.write_text("a,y\n1,2\n")
+    assert not read_csv(file).index
+
+
+def test_columns_are_ignored_whatever_they_hold(file: Path) -> None:
+    file.write_text("id,a,y,note\n" + "".join(f"q{i},{i},{i % 2},{'' if i else 'x'}\n" for i in range(2000)))
+    table = read_csv(file, ignore=["id", "note"])
+    assert (table.features, table.target, len(table.data)) == (("a",), "y", 2000)
+
+
+@pytest.mark.parametrize("values", [["45%", "5%"], ["1,5", "2"], ["1st", "2nd"], ["3 doors", "5 doors"], ["1A", "2B"]])
+def test_numbers_in_text_are_categories_where_they_are_asked_for_or_names(file: Path, values: list[str]) -> None:
+    file.write_text("a,y\n" + "".join(f'"{value}",1\n' for value in values))
+    named = ["a"] if values[0] in ("45%", "1,5") else []
+    assert len(read_csv(file, categorical=named).features) == 2
+
+
+def test_a_few_rows_may_each_have_a_value_of_their_own(file: Path) -> None:
+    file.write_text("a,y\n" + "".join(f"q{i},w{i}\n" for i in range(20)))
+    assert len(read_csv(file).features) == 20
+    file.write_text("a,y\n" + "".join(f"q{i},1\n" for i in range(30)))
+    assert len(read_csv(file, categorical=["a"]).features) == 30
 
 
 def test_quoted_cells_hold_delimiters_and_line_ends(file: Path) -> None:
@@ -141,8 +180,13 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "infinity": ("a,y\n1,2\n-inf,2\n", {}, "column a, line 3: '-inf' is not finite"),
     "overflow": ("a,y\n1,2\n1e999,2\n", {}, "column a, line 3: '1e999' is not finite in float32"),
     "beyond float32": ("a,y\n1,2\n2,1e39\n", {}, "column y, line 3: '1e39' is not finite in float32"),
-    "latin-1": (b"a,b\n1,\xe9t\xe9\n", {}, "byte 6 is 0xe9, which is not UTF-8"),
-    "utf-16": ("a,b\n1,2\n".encode("utf-16"), {}, "byte 0 is 0xff, which is not UTF-8"),
+    "latin-1": (
+        b"a,b\n1,\xe9t\xe9\n",
+        {},
+        "byte 6 is 0xe9, which is not UTF-8 but perhaps Windows-1252 or Latin-1, where it is é; save",
+    ),
+    "utf-16 cut": ("a,b\n1,2\n".encode("utf-16")[:-1], {}, "the file is UTF-16, .*truncated.*; save it as CSV UTF-8"),
+    "utf-16 without a mark": ("a,b\n1,2\n".encode("utf-16-le"), {}, "line 1 holds a NUL byte.* UTF-16: save"),
     "utf-8 cut": (b"a,b\n1,\xe2\x82", {}, "byte 6 is 0xe2, which is not UTF-8"),
     "latin-1 far down": (b"a,b\n" + b"1,2\n" * 400_000 + b"\xff", {}, "byte 1,600,004 is 0xff"),
     "nul": ("a,b\n1,2\n1,\0\n", {}, "line 3 holds a NUL byte"),
@@ -162,7 +206,11 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         "there is no column 'c'; the columns are a, b, but categorical names it",
     ),
     "target as category": ("a,b\n1,2\n", {"categorical": ["b"]}, "categorical names the target b"),
-    "many categories": ("a,b\n" + "".join(f"q{i},2\n" for i in range(1001)), {}, "column a has more than 1,000"),
+    "many categories": (
+        "a,b\n" + "".join(f"q{i},2\n" for i in range(1001)),
+        {},
+        "column a has more than 1,000.*leave it out with ignore",
+    ),
     "many classes": ("a,b\n" + "".join(f"1,{i}\n" for i in range(1001)), {"task": "classification"}, "1,001 different"),
     "one class": ("a,b\n1,u\n2,u\n", {}, "column b has the values u, but at least two"),
     "three for binary": ("a,b\n1,u\n2,v\n3,w\n", {"task": "binary"}, "column b has the values u, v, w, but two"),
@@ -171,7 +219,59 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "nothing left": ("a,b\n,1\n,2\n", {"missing": "drop"}, "column a is missing in 2 rows, and no row is left"),
     "no mean": ("a,b\n,1\n,2\n", {"missing": "mean"}, "column a holds no number at all"),
     "too large": ("a,b\n1,1\n2,2\n", {"limit": 10}, "the file has 12 bytes, but at most 10 are read"),
-    "too wide": ("a,b\n" + "".join(f"q{i},2\n" for i in range(500)), {"limit": 4000}, "column a alone makes 500"),
+    "too wide": (
+        "a,b\n" + "".join(f"q{i},2\n" for i in range(500)),
+        {"limit": 4000, "categorical": ["a"]},
+        "column a alone",
+    ),
+    "index that does not count": (",a,y\n0,1,2\n2,3,4\n", {}, "line 1: column 1 of 3 has no name"),
+    "last column without a name": ("a,y,\n1,2,\n3,4,5\n", {}, "line 1: column 3 of 3 has no name"),
+    "nothing but commas": (",,\n1,2,3\n", {}, "line 1: column 1 of 3 has no name"),
+    "below a separator": ("sep=;\na;y\n1;2;3\n", {}, "line 3 has 3 cells"),
+    "percent": (
+        "a,y\n" + "".join(f"{i}%,2\n" for i in range(30)),
+        {},
+        "line 2: '0%' .* as 30 of 30 .*1234.5, or name a",
+    ),
+    "thousands": ('a,y\n1,"250,000.00"\n2,999\n', {}, "column y, line 2: '250,000.00' is a number with more.*set task"),
+    "many prices": (
+        "a,y\n" + "".join(f"1,€ {i}.50\n" for i in range(2000)),
+        {},
+        "y, line 2: '€ 0.50' is a number with",
+    ),
+    "units": ("a,y\n0.3 kg,1\n?,2\n12 kg,3\n", {"missing": "mean"}, "column a, line 2: '0.3 kg' is a number with more"),
+    "a class per row": (
+        "a,y\n" + "".join(f"1,q{i}\n" for i in range(1000)),
+        {},
+        "y has 1,000 classes in 1,000 rows.*another",
+    ),
+    "names of people": (
+        "a,y\n" + "".join(f"1,q{i}\n" for i in range(1001)),
+        {},
+        "y has more than 1,000 .*another target",
+    ),
+    "a note per row": (
+        "a,y\n" + "".join(f"q{i},1\n" for i in range(30)),
+        {},
+        "a has a value of its own in nearly every",
+    ),
+    "a date per row": (
+        "a,y\n" + "".join(f"q{i or 1},1\n" for i in range(30)),
+        {},
+        "leave it out with ignore, or name a in",
+    ),
+    "no such column to ignore": (
+        "id,a,y\n1,2,3\n",
+        {"ignore": ["ids"]},
+        r"'ids' \(did you mean id\?\).*but ignore names it",
+    ),
+    "target ignored": ("a,y\n1,2\n", {"target": "a", "ignore": ["a"]}, "ignore names a, which is the target"),
+    "category ignored": (
+        "a,y\n1,2\n",
+        {"categorical": ["a"], "ignore": ["a"]},
+        "ignore names a, which is named in cat",
+    ),
+    "all ignored": ("a,y\n1,2\n", {"ignore": ["a", "y"]}, "ignore names every column"),
 }
 
 

@@ -106,7 +106,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "text array": (
         archive({"x": npy(X), "y": npy(np.array(["a", "b", "c"]))}),
-        r"y has the dtype \"'<U1'\", expected real",
+        r"y holds text, but numbers are expected; encode the labels",
     ),
     "complex": (archive({"x": npy(X * 1j), "y": npy(Y)}), "x has the dtype .*, expected real numbers"),
     "records": (archive({"x": npy(np.zeros(3, "i4,f8")), "y": npy(Y)}), "x has the dtype .*, expected real numbers"),

@@ -279,7 +279,7 @@ def test_what_is_left_open_follows_from_the_data(
     assert (resolved.train.epochs, resolved.train.batch_size) == ((12, 32) if large else (40, 16))
     assert resolved.resolve(splits) == resolved
     left = {key for key, value in resolved.flat().items() if value is None}
-    assert left <= {"missing", "categorical", "task", "image_size", "color", "corrupt"} | {
+    assert left <= {"missing", "categorical", "ignore", "task", "image_size", "color", "corrupt"} | {
         "target",
         "device",
         "name",

@@ -9,22 +9,39 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
 
-__all__ = ["LIMIT", "MISSING", "Rows", "name_of", "no_column", "number", "table_rows", "too_large"]
+__all__ = ["LIMIT", "MISSING", "Rows", "TableRows", "name_of", "no_column", "number", "table_rows", "too_large"]
 
 LIMIT = 1 << 30  # bytes of a file
 _LARGEST = 3.4028234663852886e38  # of float32
 _LINE = 1 << 24  # characters of a line: its cells take up to twenty times as much
-MISSING = frozenset({"", "NA", "NaN", "nan", "null", "?"})
+MISSING = frozenset({"", "NA", "NaN", "nan", "null", "?"}) | {
+    mark + n + "/" + a for mark in ("", "#") for n in "nN" for a in "aA"
+}
+"""Cells that hold nothing; the spreadsheets' ``#N/A`` in any case."""
 
 _NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf(?:inity)?)", re.IGNORECASE)
 
+_SEPARATOR = re.compile(r"sep=([,;\t|])[\r\n]*", re.IGNORECASE)  # what spreadsheets write above the header
+
 Rows = Iterator[tuple[int, list[str]]]
+
+
+class TableRows(NamedTuple):
+    """The header, the delimiter and the other rows, each with its line; cells are stripped.
+
+    indexed : whether an index, a first column without a name that counts the rows from 0, was left out
+    """
+
+    header: list[str]
+    delimiter: str
+    rows: Rows
+    indexed: bool
 
 
 def number(cell: str) -> float | None:
@@ -52,10 +69,11 @@ def no_column(file: str, column: str, header: list[str]) -> str:
 
 
 @contextmanager
-def table_rows(path: str | os.PathLike[str], limit: int = LIMIT) -> Iterator[tuple[list[str], str, Rows]]:
-    """The header, the delimiter and the other rows, each with its line; cells are stripped. Blank lines do not count.
+def table_rows(path: str | os.PathLike[str], limit: int = LIMIT) -> Iterator[TableRows]:
+    """A table as text. Blank lines do not count, and neither do an index and the empty columns of trailing commas.
 
-    The delimiter is the one of comma, semicolon and tab that makes most columns of the header line, in doubt the comma.
+    The delimiter is the one that a first line ``sep=;`` names, else the one of comma, semicolon and tab that makes most
+    columns of the header line, in doubt the comma.
 
     Raises DataError as :func:`~dlcore.data.read_csv` says, while the rows are taken too: do so within ``with``.
     """
@@ -64,20 +82,35 @@ def table_rows(path: str | os.PathLike[str], limit: int = LIMIT) -> Iterator[tup
         size = bytes_of(file)
         if size > limit:
             raise DataError(f"{name}: the file has {size:,} bytes, but at most {limit:,} are read; split it")
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        encoding = "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        file.seek(0)
+        text = io.TextIOWrapper(file, encoding=encoding, newline="")
         lines = _lines(text, name)
         reader: Any = None
         try:
             first = next(lines, "")
-            delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+            named = _SEPARATOR.fullmatch(first)
+            delimiter = (
+                named[1] if named else max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+            )
             reader = csv.reader(_chain(first, lines), delimiter=delimiter, strict=True)
+            if named:
+                next(reader)
             header = [cell.strip() for cell in next(reader, [])]
-            _check_header(header, name)
-            yield header, delimiter, _rows(reader, header, name)
-        except UnicodeDecodeError:
+            line = reader.line_num
+            taken = _named(header)
+            _check_header(header, taken, name, line)
+            yield TableRows(header[taken], delimiter, _rows(reader, header, taken, name, line), taken.start > 0)
+        except UnicodeDecodeError as error:
+            if encoding == "utf-16":
+                raise DataError(
+                    f"{name}: the file is UTF-16, as a spreadsheet's Unicode text is, and damaged ({error.reason}); "
+                    "save it as CSV UTF-8"
+                ) from None
             place, byte = _first_not_utf8(path)
             raise DataError(
-                f"{name}: byte {place:,} is {byte:#04x}, which is not UTF-8; save the file in the encoding UTF-8"
+                f"{name}: byte {place:,} is {byte:#04x}, which is not UTF-8{_as_windows(byte)}; save the file as "
+                "CSV UTF-8"
             ) from None
         except csv.Error as error:
             line = reader.line_num if reader is not None else 1
@@ -95,31 +128,50 @@ def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
         if len(line) == _LINE:
             raise DataError(f"{name}: line {count} is longer than {_LINE:,} characters; this is no CSV file")
         if "\0" in line:
-            raise DataError(f"{name}: line {count} holds a NUL byte; this is no CSV file, or not one in UTF-8")
+            raise DataError(
+                f"{name}: line {count} holds a NUL byte; this is no CSV file, or one in UTF-16: save it as CSV UTF-8"
+            )
         yield line
 
 
-def _check_header(header: list[str], name: str) -> None:
+def _named(header: list[str]) -> slice:
+    """The columns without a first one and last ones that have no name; whether these hold nothing, the rows will say.
+
+    >>> _named(["", "a", "b", ""]), _named(["", ""])
+    (slice(1, 3, None), slice(0, 2, None))
+    """
+    places = [place for place, column in enumerate(header) if column]
+    return slice(min(places[0], 1), places[-1] + 1) if places else slice(0, len(header))
+
+
+def _check_header(header: list[str], taken: slice, name: str, line: int) -> None:
     if not header:
         raise DataError(f"{name}: the first line is empty; a header with the names of the columns is expected")
-    if all(number(cell) is not None for cell in header) and header != [str(i) for i in range(len(header))]:
+    names = header[taken]
+    if all(number(cell) is not None for cell in names) and names != [str(i) for i in range(len(names))]:
         raise DataError(
-            f"{name}: line 1 holds only numbers, {name_of(header[0])} first; a header with the names of the columns is "
-            "expected"
+            f"{name}: line {line} holds only numbers, {name_of(names[0])} first; a header with the names of the "
+            "columns is expected"
         )
     seen: dict[str, int] = {}
-    for place, column in enumerate(header, 1):
+    for place, column in enumerate(names, taken.start + 1):
         if not column:
-            raise DataError(f"{name}: line 1: column {place} of {len(header)} has no name; name it, or take it out")
+            raise DataError(_no_name(name, line, place, len(header)))
         if column in seen:
             raise DataError(
-                f"{name}: line 1: columns {seen[column]} and {place} are both named {name_of(column)}; rename one"
+                f"{name}: line {line}: columns {seen[column]} and {place} are both named {name_of(column)}; rename one"
             )
         seen[column] = place
 
 
-def _rows(reader: Any, header: list[str], name: str) -> Rows:
+def _no_name(name: str, line: int, place: int, width: int) -> str:
+    return f"{name}: line {line}: column {place} of {width} has no name; name it, or take it out"
+
+
+def _rows(reader: Any, header: list[str], taken: slice, name: str, line: int) -> Rows:
+    """The cells of the columns that are ``taken``; ``line`` is the header's."""
     width = len(header)
+    count = 0
     for row in reader:
         if not row:
             continue
@@ -127,7 +179,13 @@ def _rows(reader: Any, header: list[str], name: str) -> Rows:
             cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
             advice = "quote cells that hold the delimiter" if len(row) > width else "fill it up"
             raise DataError(f"{name}: line {reader.line_num} has {cells}, but the header has {width}; {advice}")
-        yield reader.line_num, [cell.strip() for cell in row]
+        cells = [cell.strip() for cell in row]
+        if taken.start and cells[0] != str(count):
+            raise DataError(_no_name(name, line, 1, width))
+        if taken.stop < width and any(cells[taken.stop :]):
+            raise DataError(_no_name(name, line, taken.stop + 1, width))
+        count += 1
+        yield reader.line_num, cells[taken]
 
 
 def _first_not_utf8(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -145,6 +203,16 @@ def _first_not_utf8(path: str | os.PathLike[str]) -> tuple[int, int]:
             if not block:
                 return offset, 0  # not reached but where the file changes meanwhile
             offset += len(block)
+
+
+def _as_windows(byte: int) -> str:
+    """What a byte is in the encoding that Windows uses in Western Europe, where it is anything."""
+    character = bytes([byte]).decode("cp1252", "ignore")
+    return (
+        f" but perhaps Windows-1252 or Latin-1, where it is {character}"
+        if character.isprintable() and character
+        else ""
+    )
 
 
 def too_large(value: float) -> bool:

@@ -17,7 +17,7 @@ from dlcore.data.readers._decode import SUFFIXES, decode, look
 from dlcore.data.readers._file import shown
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["ImageFolder", "decode", "read_folder"]
+__all__ = ["ImageFolder", "decode", "is_hidden", "read_folder"]
 
 _AT_ONCE = 1024  # pictures handed to the threads at a time
 _WARNINGS = 10  # corrupt files that are named one by one
@@ -43,9 +43,9 @@ def read_folder(
         are asked for, a batch at a time.
 
     Files that end in .png, .jpg, .jpeg, .bmp, .gif or .webp are taken, from folders inside a class's folder too; others
-    are left alone, and so is what is hidden. A link to a folder is followed where it stands for a class, and not below.
-    Each picture becomes ``size`` as :func:`decode` says. All are decoded once here, which finds the files that cannot
-    be read.
+    are left alone, and so is what is hidden or was left by a system, such as __MACOSX. A link to a folder is followed
+    where it stands for a class, and not below. Each picture becomes ``size`` as :func:`decode` says. All are decoded
+    once here, which finds the files that cannot be read.
 
     Raises DataError, naming the folder or the file, where there is no folder, no picture, a class without any, or one
     class alone, and for the first file that cannot be read; ConfigError for an argument that is none of the above.
@@ -252,11 +252,16 @@ class _Faults:
             warnings.warn(f"{shown(root)}: {more:,} more pictures are left out", UserWarning, stacklevel=3)
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's: hidden, or left behind by a system."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
 def _find(root: Path) -> dict[str, list[Path]]:
     """By class, the files of its pictures, sorted."""
     name = shown(root)
     try:
-        entries = sorted(entry for entry in os.listdir(root) if not entry.startswith("."))
+        entries = sorted(entry for entry in os.listdir(root) if not is_hidden(entry))
         classes = [entry for entry in entries if (root / entry).is_dir()]
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: the folder cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -298,7 +303,7 @@ def _pictures_below(folder: Path) -> tuple[list[Path], int]:
         try:
             with os.scandir(place) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    if is_hidden(entry.name):
                         continue
                     if entry.is_dir():
                         if not entry.is_symlink():

@@ -178,6 +178,8 @@ def _header(file: IO[bytes], name: str) -> tuple[np.dtype, bool, tuple[int, ...]
     kind = match[1].decode("latin-1")
     if kind == "'|O'":
         raise DataError(f"{name} holds Python objects, which are never loaded; save an array of numbers")
+    if re.fullmatch(r"'[<>|=]?[US]\d+'", kind):
+        raise DataError(f"{name} holds text, but numbers are expected; encode the labels as 0, 1, 2, ...")
     if not re.fullmatch(r"'[<>|=]?[biuf]\d{1,2}'", kind):
         raise DataError(f"{name} has the dtype {kind!r:.60}, expected real numbers; encode names, split fields")
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Task
-from dlcore.data.readers._columns import CATEGORIES, Column
+from dlcore.data.readers._columns import CATEGORIES, FEW, Column
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._rows import LIMIT, name_of, no_column, table_rows
 from dlcore.errors import ConfigError, DataError
@@ -34,6 +34,7 @@ class Table:
     classes : the names of the classes in the order of their labels; None for a regression
     columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
     dropped : rows that were left out because a cell was missing
+    index : whether a first column without a name that counts the rows from 0 was left out
     """
 
     data: Dataset
@@ -43,6 +44,7 @@ class Table:
     classes: tuple[str, ...] | None
     columns: list[dict[str, Any]]
     dropped: int
+    index: bool = False
 
 
 def read_csv(
@@ -50,31 +52,36 @@ def read_csv(
     target: str | None = None,
     *,
     categorical: Collection[str] = (),
+    ignore: Collection[str] = (),
     missing: str = "refuse",
     task: str | None = None,
     limit: int = LIMIT,
 ) -> Table:
-    """Read a table with a header line from a CSV file in UTF-8, with or without a byte order mark.
+    """Read a table with a header line from a CSV file in UTF-8, or in UTF-16 with a byte order mark.
 
-    target : the name of the column to predict; None takes the last one
-    categorical : names of columns of numbers that stand for categories
-    missing : what to do about cells that are empty or hold NA, NaN, nan, null or ?. "refuse" raises an error; "drop"
-        leaves their rows out; "mean" fills numbers with the mean of the column's other cells and makes a category of
-        its own, "", of missing names. A missing target cannot be filled.
+    target : the name of the column to predict; None takes the last one that is not ignored
+    categorical : names of columns that stand for categories whatever they look like, such as numbers
+    ignore : names of columns to leave out
+    missing : what to do about cells that are empty or hold NA, NaN, nan, null, ?, n/a or #N/A. "refuse" raises an
+        error; "drop" leaves their rows out; "mean" fills numbers with the mean of the column's other cells and makes a
+        category of its own, "", of missing names. A missing target cannot be filled.
     task : "classification", y (N,) int64; "binary", y (N, 1) float32 of 0 and 1; "regression", y (N, 1) float32; None
         takes "classification" where the target is text, else "regression"
     limit : bytes of the file, 1 GiB unless given; x may have four times as many, and reading takes at most twelve
         times as many beside it
 
-    The delimiter is a comma, a semicolon or a tab, whichever makes most columns of the header line. A column whose
+    The delimiter is what a first line ``sep=;`` names, else a comma, a semicolon or a tab, whichever makes most columns
+    of the header line. A first column without a name that counts the rows from 0, and last ones without a name and
+    empty throughout, are left out. A column whose
     every present cell is a number is one feature; any other column is a category, one feature of 0 or 1 for each of its
     values, in sorted order. Classes are sorted too, numbers by value. Blank lines do not count.
 
     Raises DataError, naming the file with the line (the header is line 1) and the column, for a file that is no table
-    or not in UTF-8, a header with an empty or repeated name or none at all, rows of another length, text in a column
-    of which nine cells in ten are numbers, numbers that float32 does not hold, missing cells as said above, more than
-    1,000 different values of a category, and a target that is not there or does not suit the task; ConfigError for
-    another word than those above.
+    or in another encoding, a header with an empty or repeated name or none at all, rows of another length, text in a
+    column of which nine cells in ten are numbers, or are but for a unit or the like ("45%", "250,000.00"), numbers that
+    float32 does not hold, missing cells as said above, more than 1,000 different values of a category, text that
+    differs in nearly every row, and a target that is not there, does not suit the task or has almost a class per row;
+    ConfigError for another word than those above.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "fruit.csv"
@@ -87,7 +94,9 @@ def read_csv(
 
     Source: RFC 4180, "Common format and MIME type for comma-separated values", 2005.
     """
-    return open_table(path, target, categorical=categorical, missing=missing, task=task, limit=limit).table()
+    return open_table(
+        path, target, categorical=categorical, ignore=ignore, missing=missing, task=task, limit=limit
+    ).table()
 
 
 def open_table(
@@ -95,6 +104,7 @@ def open_table(
     target: str | None = None,
     *,
     categorical: Collection[str] = (),
+    ignore: Collection[str] = (),
     missing: str = "refuse",
     task: str | None = None,
     limit: int = LIMIT,
@@ -106,19 +116,20 @@ def open_table(
             words = ", ".join(str(word) for word in _CHOICES[name])
             raise ConfigError(f"read_csv: {name} is {value!r} but one of {words} is expected")
     file = shown(path)
-    with table_rows(path, limit) as (header, delimiter, rows):
-        target = _checked_names(file, header, target, categorical)
-        columns = [Column(name, file) for name in header]
+    with table_rows(path, limit) as (header, delimiter, rows, index):
+        target = _checked_names(file, header, target, categorical, ignore)
+        taken = [(place, Column(name, file)) for place, name in enumerate(header) if name not in ignore]
         n = 0
         for line, cells in rows:
             n += 1
-            for column, cell in zip(columns, cells, strict=True):
-                column.add(cell, line)
+            for place, column in taken:
+                column.add(cells[place], line)
+    columns = [column for _, column in taken]
     if not n:
         raise DataError(f"{file}: there is no row below the header; at least one is expected")
     if delimiter != ",":
         _refuse_decimal_commas(columns)
-    return OpenTable(file, columns, target, frozenset(categorical), missing, task, limit)
+    return OpenTable(file, columns, target, frozenset(categorical), missing, task, limit, index)
 
 
 class OpenTable:
@@ -137,26 +148,33 @@ class OpenTable:
         missing: str,
         task: str | None,
         limit: int,
+        index: bool,
     ) -> None:
         self.task: Task
         self.file = file
         self.target = target
+        self.index = index
         self._fill = missing == "mean"
         self._limit = 4 * limit
         goal = next(column for column in columns if column.name == target)
         self._inputs = [column for column in columns if column is not goal]
+        numeric = _is_numeric(goal, task)
         numbers = {
             column.name: column.values()
             for column in self._inputs
             if column.name not in categorical and column.is_numeric(f"name {name_of(column.name)} in categorical")
         }
-        names = {column.name: column.categories() for column in self._inputs if column.name not in numbers}
+        names = {
+            column.name: _categories(column, column.name in categorical)
+            for column in self._inputs
+            if column.name not in numbers
+        }
         gaps = {name: np.isnan(values) for name, values in numbers.items()}
         gaps |= {name: places < 0 for name, (places, _) in names.items()}
         rows = self._kept(columns, goal, gaps, missing)
         self._numbers = {name: values[rows] for name, values in numbers.items()}
         self._names = {name: _with_gaps(places[rows], words) for name, (places, words) in names.items()}
-        self.task, self.classes, self.y = _targets(goal, rows, task)
+        self.task, self.classes, self.y = _targets(goal, rows, task, numeric)
         self.dropped = len(goal.numbers) - len(self.y)
         self._check_size()
 
@@ -191,6 +209,7 @@ class OpenTable:
             classes=self.classes,
             columns=columns,
             dropped=self.dropped,
+            index=self.index,
         )
 
     def _kept(self, columns: Sequence[Column], goal: Column, gaps: dict[str, np.ndarray], missing: str) -> np.ndarray:
@@ -245,11 +264,22 @@ class OpenTable:
             )
 
 
-def _checked_names(file: str, header: list[str], target: str | None, categorical: Collection[str]) -> str:
+def _checked_names(
+    file: str, header: list[str], target: str | None, categorical: Collection[str], ignore: Collection[str]
+) -> str:
     """The target's name."""
+    for name in ignore:
+        if name not in header:
+            raise DataError(f"{no_column(file, name, header)}, but ignore names it")
+        if name == target or name in categorical:
+            also = "is the target" if name == target else "is named in categorical"
+            raise DataError(f"{file}: ignore names {name_of(name)}, which {also}; take it out of one of them")
+    left = [name for name in header if name not in ignore]
+    if not left:
+        raise DataError(f"{file}: ignore names every column; keep a target and a column to learn from")
     if target is not None and target not in header:
         raise DataError(no_column(file, target, header))
-    target = header[-1] if target is None else target
+    target = left[-1] if target is None else target
     for name in categorical:
         if name not in header:
             raise DataError(f"{no_column(file, name, header)}, but categorical names it")
@@ -263,11 +293,28 @@ def _with_gaps(places: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[s
     return (places + 1, ["", *words]) if (places < 0).any() else (places, words)
 
 
-def _targets(goal: Column, rows: np.ndarray, task: str | None) -> tuple[Task, tuple[str, ...] | None, np.ndarray]:
+def _categories(column: Column, wanted: bool) -> tuple[np.ndarray, list[str]]:
+    """As :meth:`Column.categories`; where nobody asked for them, nearly every row may not have a value of its own."""
+    if not wanted and column.is_its_own():
+        raise DataError(
+            f"{column.label} has a value of its own in nearly every row; leave it out with ignore, or name "
+            f"{name_of(column.name)} in categorical"
+        )
+    return column.categories("leave it out with ignore")
+
+
+def _is_numeric(goal: Column, task: str | None) -> bool:
+    """Whether the target is a column of numbers."""
+    if task in ("classification", "binary"):
+        return goal.first_text is None
+    return goal.is_numeric("set task to classification")
+
+
+def _targets(
+    goal: Column, rows: np.ndarray, task: str | None, numeric: bool
+) -> tuple[Task, tuple[str, ...] | None, np.ndarray]:
     """task, classes and y of the rows."""
-    classes = task in ("classification", "binary")
-    numeric = goal.first_text is None if classes else goal.is_numeric("set task to classification")
-    if not classes and numeric:
+    if numeric and task not in ("classification", "binary"):
         return "regression", None, goal.values()[rows].astype(np.float32)[:, None]
     if task == "regression" and goal.first_text is not None:
         line, cell = goal.first_text
@@ -285,8 +332,13 @@ def _targets(goal: Column, rows: np.ndarray, task: str | None) -> tuple[Task, tu
 
 
 def _named(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    places, words = goal.categories()
+    places, words = goal.categories("choose another target")
     found, labels = np.unique(places[rows], return_inverse=True)
+    if len(found) > max(FEW, len(rows) / 2):
+        raise DataError(
+            f"{goal.label} has {len(found):,} classes in {len(rows):,} rows, too few of each to learn from; choose "
+            "another target"
+        )
     return labels, tuple(words[place] for place in found)
 
 
