@@ -1,5 +1,29 @@
 """The reference kernels, one family a file: standard calls only, the oracle of every alternative."""
 
-from backends.reference import conv, dropout, elementwise, embedding, linear, loss, norm, optim, pool, softmax
+from backends.reference import (
+    conv,
+    distance,
+    dropout,
+    elementwise,
+    embedding,
+    linear,
+    loss,
+    norm,
+    optim,
+    pool,
+    softmax,
+)
 
-__all__ = ["conv", "dropout", "elementwise", "embedding", "linear", "loss", "norm", "optim", "pool", "softmax"]
+__all__ = [
+    "conv",
+    "distance",
+    "dropout",
+    "elementwise",
+    "embedding",
+    "linear",
+    "loss",
+    "norm",
+    "optim",
+    "pool",
+    "softmax",
+]

@@ -59,6 +59,8 @@ def backward(
     case: Case, pair: Any, xp: Any, inputs: list[Any], dy: Any, needed: list[bool] | None = None
 ) -> tuple[Any, ...]:
     """The gradients of <first output, dy>; by default for every array that has one."""
+    if not case.differentiable:  # the kernel has no backward
+        return (None,) * len(inputs)
     needed = wanted(case) if needed is None else needed
     results, saved = forward(case, pair, xp, inputs, needed)
     dys = dy if len(results) == 1 else [dy, *[None] * (len(results) - 1)]
