@@ -16,7 +16,7 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, functional, losses, metrics, nn, optim, report, testing, train
+    from dlcore import data, functional, losses, metrics, neighbors, nn, optim, report, testing, train
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -52,6 +52,7 @@ __all__ = [
     "load_weights",
     "losses",
     "metrics",
+    "neighbors",
     "nn",
     "no_grad",
     "optim",
@@ -63,7 +64,7 @@ __all__ = [
     "where",
 ]
 
-_MODULES = {"data", "functional", "losses", "metrics", "nn", "optim", "report", "testing", "train"}
+_MODULES = {"data", "functional", "losses", "metrics", "neighbors", "nn", "optim", "report", "testing", "train"}
 _HOME = {
     "Device": "backends.device",
     "device": "backends.device",
