@@ -18,6 +18,7 @@ The contract of a pair, for a kernel of two arrays and one parameter::
 ``needed`` holds one bool per array: whether its gradient is wanted. It is known in the forward pass, so evaluation and
 frozen layers save nothing. Optional arrays are None. A kernel takes dtype and device from its arrays and mutates
 nothing; update kernels (:func:`update_kernel`, names ending in ``_``) write into their arrays and have no backward.
+A kernel that nobody differentiates, such as a distance for nearest neighbours, defines none and saves None.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, filters, functional, losses, metrics, nn, optim, report, testing, train
+    from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, report, testing, train
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -53,6 +53,7 @@ __all__ = [
     "load_weights",
     "losses",
     "metrics",
+    "neighbors",
     "nn",
     "no_grad",
     "optim",
@@ -64,7 +65,9 @@ __all__ = [
     "where",
 ]
 
-_MODULES = {"data", "filters", "functional", "losses", "metrics", "nn", "optim", "report", "testing", "train"}
+_MODULES = {
+    "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "report", "testing", "train",
+}  # fmt: skip
 _HOME = {
     "Device": "backends.device",
     "device": "backends.device",

@@ -32,7 +32,7 @@ from case import (
     shares,
 )
 from filter_cases import filtering
-from scipy import ndimage, signal, special
+from scipy import ndimage, signal, spatial, special
 
 __all__ = ["CASES", "threefry_word"]
 
@@ -670,6 +670,27 @@ def penalties() -> Iterator[Case]:
     )  # fmt: skip
 
 
+def distances() -> Iterator[Case]:
+    l1 = lambda a, b: spatial.distance.cdist(a, b, "cityblock")  # noqa: E731
+    l2 = lambda a, b: spatial.distance.cdist(a, b, "sqeuclidean")  # noqa: E731
+    for name, a, b in (
+        ("a few", normal(4, 5), normal(3, 5)),
+        ("one with one", normal(1, 4), normal(1, 4)),
+        ("one feature", normal(3, 1), normal(4, 1)),
+        ("images", shares(2, 64), shares(3, 64)),
+        ("no queries", normal(0, 3), normal(2, 3)),
+    ):
+        yield case("l1_distances", name, a, b, oracle=l1, differentiable=())
+        yield case("squared_distances", name, a, b, oracle=l2, differentiable=())
+    levels = lambda *shape: lambda rng: rng.integers(0, 256, shape).astype(float)  # noqa: E731
+    for kernel, oracle in (("l1_distances", l1), ("squared_distances", l2)):  # whole numbers: nothing is rounded
+        yield case(kernel, "pixels", levels(3, 60), levels(4, 60), oracle=oracle, differentiable=(), tolerance=EXACT)
+        yield case(
+            kernel, "the same row", [[3.0, 4.0]], [[3.0, 4.0], [0.0, 0.0]], oracle=oracle, differentiable=(),
+            tolerance=EXACT,
+        )  # fmt: skip
+
+
 CASES: list[Case] = [
     *arithmetic(),
     *conditions(),
@@ -684,4 +705,5 @@ CASES: list[Case] = [
     *losses(),
     *penalties(),
     *samplings(),
+    *distances(),
 ]

@@ -2,6 +2,7 @@
 
 from backends.reference import (
     conv,
+    distance,
     dropout,
     elementwise,
     embedding,
@@ -17,6 +18,7 @@ from backends.reference import (
 
 __all__ = [
     "conv",
+    "distance",
     "dropout",
     "elementwise",
     "embedding",

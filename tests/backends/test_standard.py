@@ -191,3 +191,26 @@ def test_device_of_is_where_an_array_lies(arrays: Backend):
     x = arrays.place(np.ones(3))
     assert standard.device_of(x) == x.device
     assert standard.device_of(1.5) is None
+
+
+# --- the smallest of each row
+
+
+@given(
+    rows=st.integers(0, 3),
+    n=st.integers(1, 150),
+    k=st.integers(1, 12),
+    kinds_of_values=st.sampled_from([1, 3, 1000]),
+    seed=st.integers(0, 99),
+)
+@modest
+def test_the_smallest_are_those_of_a_stable_sort(
+    arrays: Backend, rows: int, n: int, k: int, kinds_of_values: int, seed: int
+) -> None:
+    x = np.random.default_rng(seed).integers(0, kinds_of_values, (rows, n)).astype(np.float64)
+    k = min(k, n)
+    values, places = standard.smallest(arrays.device.xp, arrays.place(x), k)
+    order = [sorted(range(n), key=lambda j, row=row: (row[j], j))[:k] for row in x.tolist()]
+    np.testing.assert_array_equal(arrays.host(places), np.array(order, np.int64).reshape(rows, k))
+    np.testing.assert_array_equal(arrays.host(values), np.take_along_axis(x, arrays.host(places), axis=1))
+    assert arrays.host(places).dtype == np.int64
