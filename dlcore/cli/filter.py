@@ -86,10 +86,11 @@ def filter_picture(
 
     A PNG or JPEG gets whole numbers from 0 to 255. What a smoothing filter gives is rounded and clipped to them; of an
     edge filter the absolute values are shown, scaled so that the largest is 255. An NPY file keeps the numbers
-    themselves, as float32.
+    themselves, as float32, or float64 where that came.
 
-    The picture is filtered in strips, so beside the picture and the result, of a byte for each pixel and colour, it
-    takes 64 MiB; decoding takes 8 bytes a pixel before that.
+    The picture is filtered in strips: beside the picture and the result, each of a byte for each pixel and colour, that
+    takes 64 MiB, or what one row and those that it depends on take. The most is taken before, by decoding: up to 18
+    bytes a pixel in colour and 5 in grey, so 1.8 GB for 100 megapixels in colour. An NPY file is not decoded.
     """
     from backends.device import describe, resolve
     from dlcore.cli import pictures
