@@ -22,6 +22,8 @@ from pathlib import Path
 
 import job
 
+import backends.cpu  # noqa: F401  once, before the first fork: each process is then killed while it trains
+
 STAGES = ("write", "fsync", "chmod", "replace", "unlink")
 """The calls of ``os`` and of files in which a save can be cut."""
 
