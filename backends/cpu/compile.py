@@ -16,21 +16,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from numba import njit
 from numba.core import caching, ccallback
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "part"]
 
 _lock = threading.Lock()
 _announced = False
 
 
+def part(function: Callable[..., Any]) -> Any:
+    """A function that tasks of the same file are made of; it is compiled into each of them."""
+    return njit(error_model="numpy")(function)
+
+
 def _fingerprint() -> str:
-    """A hash of the sources that every compiled function contains.
+    """A hash of the sources whose functions are compiled into those of other files.
 
     Numba notices only that the file of a function itself has changed, and would go on with the old vector operations.
     """
     digest = hashlib.sha256()
-    for name in ("compile.py", "simd.py"):
+    for name in ("compile.py", "simd.py", "product.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 

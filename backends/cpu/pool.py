@@ -9,12 +9,15 @@ costs some microseconds, and nothing is left spinning. A Python thread that find
 The child of a fork has no helpers and starts its own.
 
 Tasks see addresses instead of arrays. Therefore :func:`launch` compares each array with what the task declares: dtype,
-shape, order in memory, and whether it may be written into. It keeps them alive for as long as the task runs.
+shape, order in memory, and whether it may be written into. It keeps them alive for as long as the task runs. A task
+that needs room for what lies between declares it; each thread has its own, kept from launch to launch, because fresh
+memory costs as much as the work that is done in it. What is in it at the start of a task is undefined.
 """
 
 from __future__ import annotations
 
 import atexit
+import operator
 import os
 import platform
 import struct
@@ -32,7 +35,7 @@ from numba.extending import intrinsic
 from backends.cpu.compile import Compiled
 from backends.threads import kernel_threads
 
-__all__ = ["Task", "launch", "reads", "task", "writes"]
+__all__ = ["Task", "launch", "reads", "scratch", "task", "writes"]
 
 
 # --- what a task declares
@@ -57,6 +60,14 @@ def writes(axes: str, dtype: str = "float32") -> _Declared:
     return _Declared(tuple(axes.split()), np.dtype(dtype), True)
 
 
+def scratch() -> _Declared:
+    """Memory of the thread's own, in the place of an array: the launch gives the number of float32 elements."""
+    return _SCRATCH
+
+
+_SCRATCH = _Declared((), np.dtype(np.float32), True)
+
+
 class Task:
     """A function (number, arguments), compiled at its first launch, with the arrays that it takes."""
 
@@ -64,14 +75,29 @@ class Task:
         self.name = function.__name__.strip("_")
         self.compiled = Compiled(function, types.void(types.int64, types.intp))
         self.arrays = arrays
+        places = [place for place, declared in enumerate(arrays.values()) if declared is _SCRATCH]
+        if len(places) > 1:
+            raise TypeError(f"{self.name} declares scratch {len(places)} times; once is enough")
+        self.scratch = places[0] if places else None
+        """Where among the arrays the scratch stands."""
 
-    def words(self, arrays: Sequence[np.ndarray], integers: Sequence[int], numbers: Sequence[float]) -> array[int]:
-        """The arguments as the task finds them: addresses, lengths of the axes, integers, numbers."""
+    def words(
+        self, arrays: Sequence[np.ndarray | int], integers: Sequence[int], numbers: Sequence[float]
+    ) -> array[int]:
+        """The arguments as the task finds them: addresses, lengths of the axes, integers, numbers.
+
+        In the place of the scratch stands how many elements are wanted.
+        """
         if len(arrays) != len(self.arrays):
             raise TypeError(f"{self.name} takes the arrays {', '.join(self.arrays)}: {len(arrays)} came")
         lengths: dict[str, int] = {}
         words: list[float] = []
         for x, (name, declared) in zip(arrays, self.arrays.items(), strict=True):
+            if declared is _SCRATCH:
+                words.append(operator.index(x))  # pyright: ignore[reportArgumentType]
+                continue
+            if not isinstance(x, np.ndarray):
+                raise TypeError(f"{self.name}: {name} is a {type(x).__name__} where an array is expected")
             flags, shape = x.flags, x.shape
             if x.dtype != declared.dtype or not flags.c_contiguous or not flags.aligned:
                 raise TypeError(f"{self.name}: {name} is not a contiguous array of {declared.dtype}")
@@ -97,17 +123,20 @@ def task(**arrays: _Declared) -> Callable[[Callable[..., None]], Task]:
             ...
 
     ``integers`` gives the arrays in this order, then the lengths of the axes in the order of their first mention, then
-    the integers of the launch; its numbers come after them.
+    the integers of the launch; its numbers come after them. One of the arrays may be :func:`scratch`.
     """
     return lambda function: Task(function, arrays)
 
 
 def launch(
-    task: Task, count: int, arrays: Sequence[np.ndarray], integers: Sequence[int] = (), numbers: Sequence[float] = ()
+    task: Task,
+    count: int,
+    arrays: Sequence[np.ndarray | int],
+    integers: Sequence[int] = (),
+    numbers: Sequence[float] = (),
 ) -> None:
     """Run the task for the numbers 0 to ``count - 1``, and return when all are done."""
-    words = task.words(arrays, integers, numbers)
-    _pool.run(task.compiled.address, words.buffer_info()[0], count)
+    _pool.run(task.compiled.address, task.words(arrays, integers, numbers), task.scratch, count)
 
 
 # --- shared memory: atomic operations on int64 words
@@ -189,7 +218,7 @@ def _yield(typing):
 
 # --- the pool's own compiled functions. The words that the threads share lie a cache line (64 bytes) apart.
 
-_OPEN, _ACTIVE, _NEXT, _COUNT, _TASK, _ARGUMENTS, _LAUNCHES, _THREADS = range(0, 512, 64)
+_OPEN, _ACTIVE, _NEXT, _COUNT, _TASK, _ARGUMENTS, _STEP, _LAUNCHES, _THREADS = range(0, 576, 64)
 _SPINS = 20_000
 _PATIENCE = 200
 """Waits before each is a chance for another thread: with fewer cores than threads the one waited for must run."""
@@ -200,11 +229,15 @@ def _run_alone(task: Any, arguments: Any, count: Any) -> None:
         _call(task, number, arguments)
 
 
-def _run_with_helpers(shared: Any, task: Any, arguments: Any, count: Any, threads: Any) -> None:
-    """The caller's part: publish the launch, deal, and wait for the helpers that joined."""
+def _run_with_helpers(shared: Any, task: Any, arguments: Any, step: Any, count: Any, threads: Any) -> None:
+    """The caller's part: publish the launch, deal, and wait for the helpers that joined.
+
+    A helper's arguments stand ``step`` bytes times its number further on.
+    """
     _set(shared + _COUNT, count)
     _set(shared + _TASK, task)
     _set(shared + _ARGUMENTS, arguments)
+    _set(shared + _STEP, step)
     _set(shared + _THREADS, threads)
     _set(shared + _NEXT, 0)
     _set(shared + _OPEN, 1)
@@ -238,7 +271,8 @@ def _help(shared: Any, helper: Any, launches: Any) -> int:
         idle = 0
         _add(shared + _ACTIVE, 1)
         if _get(shared + _OPEN) == 1 and helper < _get(shared + _THREADS):
-            count, task, arguments = _get(shared + _COUNT), _get(shared + _TASK), _get(shared + _ARGUMENTS)
+            count, task = _get(shared + _COUNT), _get(shared + _TASK)
+            arguments = _get(shared + _ARGUMENTS) + helper * _get(shared + _STEP)
             while True:
                 number = _add(shared + _NEXT, 1)
                 if number >= count:
@@ -250,7 +284,7 @@ def _help(shared: Any, helper: Any, launches: Any) -> int:
 
 _long = types.int64
 _alone = Compiled(_run_alone, types.void(_long, _long, _long))
-_together = Compiled(_run_with_helpers, types.void(_long, _long, _long, _long, _long))
+_together = Compiled(_run_with_helpers, types.void(_long, _long, _long, _long, _long, _long))
 _helping = Compiled(_help, _long(_long, _long, _long))
 
 
@@ -278,27 +312,59 @@ class _Helper(threading.Thread):
             self.wake.clear()
 
 
+_PAGE = 4096
+
+
+class _Scratch:
+    """Memory for what lies between, each thread's piece on pages of its own; it grows and is kept."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.uint8)
+
+    def handed_out(self, words: array[int], place: int, threads: int) -> array[int]:
+        """The arguments once for each thread, its piece's address in the place of the number of elements."""
+        piece = -(-4 * words[place] // _PAGE) * _PAGE
+        if self.memory.size < (threads + 1) * piece:
+            self.memory = np.empty(0, np.uint8)  # first let go of what there was
+            self.memory = np.empty((threads + 1) * piece, np.uint8)
+        start = -(-self.memory.__array_interface__["data"][0] // _PAGE) * _PAGE
+        every = words * threads
+        for thread in range(threads):
+            every[thread * len(words) + place] = start + thread * piece
+        return every
+
+
 class _Pool:
     """The helpers of this process, and the memory that they share with the thread that launches."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.shared = np.zeros(64, np.int64)
+        self.shared = np.zeros(72, np.int64)
         self.address = self.shared.__array_interface__["data"][0]
         self.helpers: list[_Helper] = []
         self.stopped = False
+        self.scratch = _Scratch()
+        self.own = threading.local()  # the scratch of a thread that does its tasks alone
 
-    def run(self, task: int, arguments: int, count: int) -> None:
+    def run(self, task: int, words: array[int], scratch: int | None, count: int) -> None:
         threads = min(kernel_threads(), count)
         if threads <= 1 or self.stopped or not self.lock.acquire(blocking=False):
-            _alone.call(task, arguments, count)
+            if scratch is not None:
+                if not hasattr(self.own, "scratch"):
+                    self.own.scratch = _Scratch()
+                words = self.own.scratch.handed_out(words, scratch, 1)
+            _alone.call(task, words.buffer_info()[0], count)
             return
         try:
+            step = 0
+            if scratch is not None:
+                step = len(words) * words.itemsize
+                words = self.scratch.handed_out(words, scratch, threads)
             self._start(threads - 1)
             for helper in self.helpers[: threads - 1]:
                 if helper.sleeping:
                     helper.wake.set()
-            _together.call(self.address, task, arguments, count, threads)
+            _together.call(self.address, task, words.buffer_info()[0], step, count, threads)
         finally:
             self.lock.release()
 

@@ -31,6 +31,7 @@ from numba.extending import intrinsic, models, register_model
 
 __all__ = [
     "LANES",
+    "at",
     "element",
     "exp",
     "first",
@@ -43,6 +44,7 @@ __all__ = [
     "load_bytes",
     "load_integer",
     "load_number",
+    "number",
     "numbers",
     "spread",
     "sqrt",
@@ -50,6 +52,7 @@ __all__ = [
     "store_bytes",
     "store_number",
     "total",
+    "transpose",
     "where",
     "where_equal",
 ]
@@ -173,6 +176,12 @@ def _if_whole(builder: Any, count: Any, whole: Callable[[], Any], part: Callable
 # --- memory
 
 
+@_operation(types.intp, types.intp, types.intp)
+def at(builder: Any, x: Any, i: Any) -> Any:
+    """Where element i of x stands: what follows it is used as an array of its own."""
+    return builder.add(x, builder.mul(i, ir.Constant(_LONG, 4)))
+
+
 @_operation(vector, types.intp, types.intp, types.intp)
 def load(builder: Any, x: Any, i: Any, left: Any) -> Any:
     """x[i : i + 16], of which ``left`` are read."""
@@ -239,6 +248,33 @@ def load_number(builder: Any, x: Any, i: Any) -> Any:
 def store_number(builder: Any, y: Any, i: Any, value: Any) -> Any:
     """y[i] = value, a single number."""
     builder.store(value, _pointer(builder, y, i, _FLOAT, _FLOAT), align=4)
+
+
+@_operation(types.void, types.intp, types.intp, types.intp, types.intp)
+def transpose(builder: Any, x: Any, row: Any, y: Any, y_row: Any) -> None:
+    """y[j y_row + i] = x[i row + j] for i and j below 16: blocks of half the size change places, and so on in them."""
+    at_row = lambda base, step, i: _pointer(  # noqa: E731
+        builder, base, builder.mul(step, ir.Constant(_LONG, i)), _FLOAT, _FLOATS
+    )
+    rows = [builder.load(at_row(x, row, i), align=4) for i in range(LANES)]
+    half = LANES // 2
+    while half:
+        kept = [lane if not lane & half else LANES + lane - half for lane in range(LANES)]
+        moved = [lane + half if not lane & half else LANES + lane for lane in range(LANES)]
+        for i in range(LANES):
+            if not i & half:
+                a, b = rows[i], rows[i + half]
+                rows[i] = builder.shuffle_vector(a, b, ir.Constant(_INTS, kept))
+                rows[i + half] = builder.shuffle_vector(a, b, ir.Constant(_INTS, moved))
+        half //= 2
+    for j, value in enumerate(rows):
+        builder.store(value, at_row(y, y_row, j), align=4)
+
+
+@_operation(types.float32, types.intp, types.intp)
+def number(builder: Any, x: Any, i: Any) -> Any:
+    """The number x[i]."""
+    return builder.load(_pointer(builder, x, i, _FLOAT, _FLOAT), align=4)
 
 
 @_operation(types.int64, types.intp, types.intp)
