@@ -31,8 +31,9 @@ from case import (
     positive,
     shares,
 )
+from convolution_cases import as_pair, as_sides, convolutions, fused_convolutions
 from filter_cases import filtering
-from scipy import ndimage, signal, spatial, special
+from scipy import ndimage, spatial, special
 
 __all__ = ["CASES", "threefry_word"]
 
@@ -294,67 +295,6 @@ def products() -> Iterator[Case]:
 # --- convolution and pooling
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
-
-
-def _sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    return padding if isinstance(padding, tuple) else ((padding, padding), (padding, padding))
-
-
-def _conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, *, stride, padding, dilation) -> np.ndarray:
-    kh, kw, channels, filters = w.shape
-    spread = np.zeros(((kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1, channels, filters))
-    spread[:: dilation[0], :: dilation[1]] = w
-    images = np.pad(x, ((0, 0), *padding, (0, 0)))
-    maps = [
-        sum(signal.correlate(image[:, :, c], spread[:, :, c, k], "valid", "direct") for c in range(channels))
-        for image, k in itertools.product(images, range(filters))
-    ]
-    y = np.array(maps)[:, :: stride[0], :: stride[1]]  # (N K, OH, OW)
-    y = y.reshape(len(x), filters, *y.shape[1:]).transpose(0, 2, 3, 1)
-    return y if b is None else y + b
-
-
-CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {  # x, w, parameters
-    "valid": ((2, 5, 6, 3), (3, 3, 3, 4), {}),
-    "same": ((2, 5, 6, 2), (3, 3, 2, 3), {"padding": 1}),
-    "padding of one side": ((1, 4, 5, 2), (3, 2, 2, 3), {"padding": ((0, 1), (2, 0))}),
-    "padding wider than the kernel": ((1, 3, 3, 1), (2, 2, 1, 2), {"padding": ((3, 2), (2, 3))}),
-    "stride": ((2, 7, 7, 2), (3, 3, 2, 3), {"stride": 2}),
-    "stride that leaves pixels over": ((2, 6, 8, 2), (3, 3, 2, 3), {"stride": (2, 3)}),
-    "stride beyond the kernel": ((1, 7, 7, 2), (2, 2, 2, 2), {"stride": 3}),
-    "stride of one axis": ((1, 6, 5, 2), (3, 3, 2, 2), {"stride": (1, 2), "padding": 1}),
-    "dilation": ((1, 7, 8, 2), (3, 3, 2, 2), {"dilation": 2}),
-    "dilation of one axis": ((1, 5, 8, 2), (3, 3, 2, 2), {"dilation": (1, 3)}),
-    "all at once": (
-        (2, 8, 7, 2), (3, 2, 2, 3), {"stride": (2, 1), "padding": ((2, 1), (0, 2)), "dilation": (1, 2)},
-    ),
-    "even kernel": ((2, 5, 5, 2), (2, 2, 2, 3), {}),
-    "even kernel, same": ((1, 4, 5, 1), (4, 2, 1, 2), {"padding": ((1, 2), (0, 1))}),
-    "1x1": ((2, 3, 4, 3), (1, 1, 3, 2), {}),
-    "1x1 with a stride": ((2, 4, 5, 3), (1, 1, 3, 2), {"stride": 2}),
-    "1x1 with padding": ((1, 2, 3, 2), (1, 1, 2, 2), {"padding": 1}),
-    "kernel as large as the image": ((3, 4, 5, 2), (4, 5, 2, 3), {}),
-    "a row as kernel": ((2, 4, 6, 2), (1, 3, 2, 2), {}),
-    "a column as kernel": ((2, 6, 4, 2), (3, 1, 2, 2), {}),
-    "one image": ((1, 5, 5, 3), (3, 3, 3, 2), {}),
-    "one channel": ((2, 5, 5, 1), (3, 3, 1, 2), {}),
-    "one filter": ((2, 5, 5, 2), (3, 3, 2, 1), {}),
-    "one of each": ((1, 3, 3, 1), (1, 1, 1, 1), {}),
-    "one pixel": ((1, 1, 1, 2), (3, 3, 2, 2), {"padding": 1}),
-}  # fmt: skip
-
-
-def convolutions() -> Iterator[Case]:
-    for name, (x, w, params) in CONVOLUTIONS.items():
-        how = {"stride": _pair(params.get("stride", 1)), "padding": _sides(params.get("padding", 0))}
-        how["dilation"] = _pair(params.get("dilation", 1))
-        yield case("conv2d", name, normal(*x), normal(*w), normal(w[-1]), oracle=_conv2d, **how)
-        if name in ("valid", "1x1", "all at once"):
-            yield case("conv2d", f"{name}, no bias", normal(*x), normal(*w), None, oracle=_conv2d, **how)
-
-
 def _windows(x: np.ndarray, *, kernel, stride, padding) -> Iterator[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
     """Each place of a pool's output, with the pixels of the image that are in its window, in row-major order."""
     starts = [
@@ -417,11 +357,11 @@ TIES = {
 
 def pools() -> Iterator[Case]:
     for name, (shape, kernel, stride, padding) in POOLS.items():
-        how = {"kernel": _pair(kernel), "stride": _pair(stride), "padding": _sides(padding)}
+        how = {"kernel": as_pair(kernel), "stride": as_pair(stride), "padding": as_sides(padding)}
         yield case("max_pool2d", name, distinct(*shape), oracle=pooled(max), tolerance=EXACT, **how)
         yield case("avg_pool2d", name, normal(*shape), oracle=pooled(average), **how)
     for (name, image), (kernel, stride, padding) in itertools.product(TIES.items(), ((2, 2, 0), (3, 1, 1))):
-        how = {"kernel": _pair(kernel), "stride": _pair(stride), "padding": _sides(padding)}
+        how = {"kernel": as_pair(kernel), "stride": as_pair(stride), "padding": as_sides(padding)}
         yield case(
             "max_pool2d", f"{name}, {kernel}x{kernel}", image, oracle=pooled(max), tolerance=EXACT,
             gradient=_to_the_first_largest, **how,
@@ -699,6 +639,7 @@ CASES: list[Case] = [
     *rearrangements(),
     *products(),
     *convolutions(),
+    *fused_convolutions(),
     *pools(),
     *filtering(),
     *layers(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backends.kernel import kernel
+from backends.reference.pool import max_pool2d
 from backends.standard import fold_windows, output_size, pad, strip, sum_rows, windows
 
 
@@ -42,3 +43,31 @@ def _(xp, dy, saved, *, stride, padding, dilation, needed):
     if needed[2]:
         db = sum_rows(xp, rows)
     return dx, dw, db
+
+
+_NONE = ((0, 0), (0, 0))
+
+
+@kernel
+def conv2d_relu(xp, x, w, b, *, stride, padding, dilation, pool, needed):
+    """max(0, :func:`conv2d`), and the largest of it in each window (height, width) of ``pool``, unless that is None.
+
+    One kernel, because the steps in between are large, and are not needed again: the windows neither overlap nor hang
+    over, so the pooled value and where it stood are all that the gradient asks for.
+    """
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    y, convolved = conv2d.forward(xp, x, w, b, needed=needed, **how)
+    y, winners = xp.maximum(y, 0.0), None
+    if pool is not None:
+        pooling = {"kernel": pool, "stride": pool, "padding": _NONE}
+        y, winners = max_pool2d.forward(xp, y, needed=(any(needed),), **pooling)
+    return y, (convolved, y, winners) if any(needed) else None
+
+
+@conv2d_relu.backward
+def _(xp, dy, saved, *, stride, padding, dilation, pool, needed):
+    convolved, y, winners = saved
+    dy = dy * xp.astype(y > 0, dy.dtype)
+    if pool is not None:
+        (dy,) = max_pool2d.backward(xp, dy, winners, kernel=pool, stride=pool, padding=_NONE, needed=(True,))
+    return conv2d.backward(xp, dy, convolved, stride=stride, padding=padding, dilation=dilation, needed=needed)
