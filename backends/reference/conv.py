@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.kernel import kernel
-from backends.reference.pool import max_pool2d
+from backends.reference.pool import max_pool2d, max_pool2d_backward
 from backends.standard import fold_windows, output_size, pad, strip, sum_rows, windows
 
 
@@ -25,7 +25,7 @@ def conv2d(xp, x, w, b, *, stride, padding, dilation, needed):
 
 
 @conv2d.backward
-def _(xp, dy, saved, *, stride, padding, dilation, needed):
+def _conv2d_backward(xp, dy, saved, *, stride, padding, dilation, needed):
     columns, w, shape = saved
     kh, kw, c, k = w.shape
     rows = xp.reshape(dy, (-1, k))  # (N, OH, OW, K) -> (N OH OW, K)
@@ -69,5 +69,5 @@ def _(xp, dy, saved, *, stride, padding, dilation, pool, needed):
     convolved, y, winners = saved
     dy = dy * xp.astype(y > 0, dy.dtype)
     if pool is not None:
-        (dy,) = max_pool2d.backward(xp, dy, winners, kernel=pool, stride=pool, padding=_NONE, needed=(True,))
-    return conv2d.backward(xp, dy, convolved, stride=stride, padding=padding, dilation=dilation, needed=needed)
+        (dy,) = max_pool2d_backward(xp, dy, winners, kernel=pool, stride=pool, padding=_NONE, needed=(True,))
+    return _conv2d_backward(xp, dy, convolved, stride=stride, padding=padding, dilation=dilation, needed=needed)

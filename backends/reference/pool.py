@@ -33,7 +33,7 @@ def max_pool2d(xp, x, *, kernel, stride, padding, needed):
 
 
 @max_pool2d.backward
-def _(xp, dy, saved, *, kernel, stride, padding, needed):
+def max_pool2d_backward(xp, dy, saved, *, kernel, stride, padding, needed):
     winner, shape = saved
     taps = [dy * xp.astype(winner == t, dy.dtype) for t in range(kernel[0] * kernel[1])]
     return (strip(fold_windows(xp, taps, shape, kernel, stride, _ONE), padding),)
