@@ -97,6 +97,11 @@ def widened(arrays: list[Any]) -> list[Any]:
     return [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == np.float32 else x for x in arrays]
 
 
+def average(values: list[float]) -> float:
+    """The mean, of a sum without rounding."""
+    return math.fsum(values) / len(values)
+
+
 def outputs(result: Any) -> tuple[Any, ...]:
     """The outputs of a kernel or an oracle as a tuple, also where there is only one."""
     return result if isinstance(result, tuple) else (result,)

@@ -17,10 +17,10 @@ from case import (
     EXACT,
     FUNCTION,
     NEARLY_CERTAIN,
-    OFFSET,
     ROUNDED,
     SUMS,
     Case,
+    average,
     away,
     case,
     distinct,
@@ -33,6 +33,7 @@ from case import (
 )
 from convolution_cases import as_pair, as_sides, convolutions, fused_convolutions
 from filter_cases import filtering
+from norm_cases import normalisations
 from scipy import ndimage, spatial, special
 
 __all__ = ["CASES", "threefry_word"]
@@ -162,10 +163,6 @@ def reduced(fold: Callable[[list[float]], float]) -> Callable[..., np.ndarray]:
         return result.reshape(kept if keepdims else [n for a, n in enumerate(x.shape) if a not in axes])
 
     return oracle
-
-
-def average(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def reductions() -> Iterator[Case]:
@@ -368,22 +365,7 @@ def pools() -> Iterator[Case]:
         )  # fmt: skip
 
 
-# --- normalisation and dropout
-
-
-def _batch_norm_fixed(x, gamma, beta, mean, variance, *, eps) -> np.ndarray:
-    y = np.empty(x.shape)
-    for place in np.ndindex(x.shape):
-        c = place[-1]
-        y[place] = gamma[c] * (x[place] - mean[c]) / math.sqrt(variance[c] + eps) + beta[c]
-    return y
-
-
-def _batch_norm(x, gamma, beta, *, eps) -> tuple[np.ndarray, ...]:
-    channels = [x[..., c].ravel().tolist() for c in range(x.shape[-1])]
-    mean = np.array([average(values) for values in channels])
-    variance = np.array([average([(v - m) ** 2 for v in values]) for values, m in zip(channels, mean, strict=True)])
-    return _batch_norm_fixed(x, gamma, beta, mean, variance, eps=eps), mean, variance
+# --- dropout, embeddings and dense layers
 
 
 def threefry_word(key: tuple[int, int], row: int, column: int) -> int:
@@ -411,37 +393,6 @@ def _dropout(x: np.ndarray, *, rate: float, key: tuple[int, int], first_row: int
 
 
 def layers() -> Iterator[Case]:
-    for name, shape in (
-        ("images", (2, 3, 4, 3)),
-        ("rows", (6, 2)),
-        ("sequences", (3, 4, 2)),
-        ("one channel", (4, 3, 1)),
-        ("three rows", (3, 2)),
-        ("sixteen channels", (2, 3, 3, 16)),
-        ("seventeen channels", (13, 17)),
-        ("more than lie in a cache", (39, 1030)),
-    ):
-        inputs = normal(*shape, mean=0.7), normal(shape[-1]), normal(shape[-1])
-        statistics = normal(shape[-1]), positive(shape[-1])
-        yield case("batch_norm", name, *inputs, eps=1e-5, oracle=_batch_norm)
-        yield case(
-            "batch_norm_fixed", name, *inputs, *statistics, eps=1e-5, oracle=_batch_norm_fixed,
-            differentiable=(0, 1, 2),
-        )  # fmt: skip
-    yield case("batch_norm", "eps 0", normal(5, 2, mean=-0.7), normal(2), normal(2), eps=0.0, oracle=_batch_norm)
-    yield case(
-        "batch_norm", "a constant channel", [[7.0, 1.0], [7.0, 2.0], [7.0, 4.0]], normal(2), normal(2), eps=0.25,
-        oracle=_batch_norm,
-    )  # fmt: skip
-    yield case(
-        "batch_norm", "far from zero", normal(50, 2, mean=1e3, scale=2.0), normal(2), normal(2), eps=1e-5,
-        oracle=_batch_norm, tolerance=OFFSET, gradient_tolerance=OFFSET,
-    )  # fmt: skip
-    yield case(
-        "batch_norm_fixed", "one position", normal(1, 3), normal(3), normal(3), normal(3), [0.0, 1.0, 4.0], eps=0.25,
-        oracle=_batch_norm_fixed, differentiable=(0, 1, 2),
-    )  # fmt: skip
-
     for rate in (0.0, 0.1, 0.5, 0.9, 0.999):
         yield case(
             "dropout", f"rate {rate}", away(6, 7), rate=rate, key=(0xC0FFEE, 7), first_row=0, oracle=_dropout,
@@ -643,6 +594,7 @@ CASES: list[Case] = [
     *pools(),
     *filtering(),
     *layers(),
+    *normalisations(),
     *losses(),
     *penalties(),
     *samplings(),

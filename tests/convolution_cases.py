@@ -122,17 +122,7 @@ def fused_convolutions() -> Iterator[Case]:
     for name, (x, w, pool, params) in FUSED.items():
         how = {"stride": as_pair(params.get("stride", 1)), "padding": as_sides(params.get("padding", 0))}
         how |= {"dilation": as_pair(params.get("dilation", 1)), "pool": pool}
-        yield case(
-            "conv2d_relu", name, normal(*x), normal(*w), normal(w[-1]), oracle=_conv2d_relu, gradient=_gradient, **how
-        )
+        how |= {"oracle": _conv2d_relu, "gradient": _gradient}
+        yield case("conv2d_relu", name, normal(*x), normal(*w), normal(w[-1]), **how)
         if name.startswith("same"):
-            yield case(
-                "conv2d_relu",
-                f"{name}, no bias",
-                normal(*x),
-                normal(*w),
-                None,
-                oracle=_conv2d_relu,
-                gradient=_gradient,
-                **how,
-            )
+            yield case("conv2d_relu", f"{name}, no bias", normal(*x), normal(*w), None, **how)

@@ -1,13 +1,16 @@
 """Compiled alternatives for NumPy on the CPU; importing the package registers them.
 
-compile    Numba's compiler: late, kept on disk, announced once
-simd       vectors of sixteen numbers
-pool       tasks, and the threads that share them
-accept     what is taken, and the reasons why not
-loss       softmax cross-entropy
-max_pool   max-pooling
-norm       batch normalisation
-optim      the steps of the optimisers
+compile      Numba's compiler: late, kept on disk, announced once
+simd         vectors of sixteen numbers
+pool         tasks, and the threads that share them
+product      products of matrices, and the tile that they are made of
+accept       what is taken, and the reasons why not
+elementwise  activations
+loss         softmax cross-entropy
+max_pool     max-pooling
+norm         batch normalisation
+norm_relu    batch normalisation, ReLU and max-pooling in one
+optim        the steps of the optimisers
 
 Without Numba nothing is registered and the references run: :data:`WHY_NOT` then says why.
 """
@@ -29,7 +32,7 @@ def _register() -> str:
         return f"numba does not import: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     if numba.config.DISABLE_JIT:
         return "NUMBA_DISABLE_JIT is set"
-    for family in ("loss", "max_pool", "norm", "optim"):
+    for family in ("elementwise", "loss", "max_pool", "norm", "norm_relu", "optim"):
         importlib.import_module(f"backends.cpu.{family}")
     return ""
 

@@ -113,6 +113,20 @@ def _cut(rows: int, c: int) -> tuple[int, int]:
     return rows_a_piece, -(-rows // rows_a_piece)
 
 
+def statistics(flat: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, variance and 1 / sqrt(variance + eps) of each channel of (rows, C), each (C,) float32."""
+    rows, c = flat.shape
+    at_once, pieces = _cut(rows, c)
+    means, squares = np.empty((pieces, c), np.float32), np.empty((pieces, c), np.float32)
+    launch(_statistics, pieces, (flat, means, squares), (at_once,))
+    counts = np.full((pieces, 1), float(at_once))
+    counts[-1] = rows - (pieces - 1) * at_once
+    mean = (counts * means).sum(axis=0) / rows
+    variance = (squares + counts * (means - mean) ** 2).sum(axis=0) / rows
+    inverse = 1.0 / np.sqrt(variance + eps)
+    return mean.astype(np.float32), variance.astype(np.float32), inverse.astype(np.float32)
+
+
 def _unsuited(x, gamma, beta, *, eps) -> str | None:
     if not x.size:
         return "there is nothing to average"
@@ -126,20 +140,12 @@ class BatchNormByPieces:
     @staticmethod
     def forward(xp, x, gamma, beta, *, eps, needed):
         flat = _rows(x)
-        rows, c = flat.shape
-        at_once, pieces = _cut(rows, c)
-        means, squares = np.empty((pieces, c), np.float32), np.empty((pieces, c), np.float32)
-        launch(_statistics, pieces, (flat, means, squares), (at_once,))
-        counts = np.full((pieces, 1), float(at_once))
-        counts[-1] = rows - (pieces - 1) * at_once
-        exact = (counts * means).sum(axis=0) / rows
-        variance = (squares + counts * (means - exact) ** 2).sum(axis=0) / rows
-        inverse = 1.0 / np.sqrt(variance + eps)
-        mean, inverse = exact.astype(np.float32), inverse.astype(np.float32)
+        at_once, pieces = _cut(*flat.shape)
+        mean, variance, inverse = statistics(flat, eps)
         scale = gamma * inverse
         y = np.empty(x.shape, np.float32)
         launch(_normalise, pieces, (flat, mean, scale, np.ascontiguousarray(beta), _rows(y)), (at_once,))
-        return (y, mean, variance.astype(np.float32)), (flat, mean, inverse, scale)
+        return (y, mean, variance), (flat, mean, inverse, scale)
 
     @staticmethod
     def backward(xp, dys, saved, *, eps, needed):

@@ -36,6 +36,7 @@ __all__ = [
     "exp",
     "first",
     "fma",
+    "greater",
     "greater_or_nan",
     "integers",
     "larger",
@@ -361,6 +362,12 @@ def element(builder: Any, x: Any) -> Any:
 def larger(builder: Any, a: Any, b: Any) -> Any:
     """The larger of a and b; a where one of them is NaN."""
     return builder.select(builder.fcmp_ordered(">", b, a), b, a)
+
+
+@_operation(mask, vector, vector)
+def greater(builder: Any, a: Any, b: Any) -> Any:
+    """Whether a > b; not where one of them is NaN."""
+    return builder.fcmp_ordered(">", a, b)
 
 
 @_operation(mask, vector, vector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from backends.kernel import kernel, update_kernel
+from backends.reference.pool import max_pool2d, max_pool2d_backward
 from backends.standard import sum_rows
 
 
@@ -27,7 +28,7 @@ def batch_norm(xp, x, gamma, beta, *, eps, needed):
 
 
 @batch_norm.backward
-def _(xp, dys, saved, *, eps, needed):
+def _batch_norm_backward(xp, dys, saved, *, eps, needed):
     dy = dys[0]
     centred, inverse, scale = saved
     dbeta = sum_rows(xp, dy)
@@ -40,6 +41,30 @@ def _(xp, dys, saved, *, eps, needed):
         dx -= centred * (scale * inverse * dgamma / count)
         dx -= scale * dbeta / count
     return dx, dgamma if needed[1] else None, dbeta if needed[2] else None
+
+
+@kernel
+def batch_norm_relu(xp, x, gamma, beta, *, eps, pool, needed):
+    """max(0, :func:`batch_norm`), and the largest of it in each window (height, width) of ``pool`` unless that is None.
+
+    One kernel, because what lies in between is as large as x, and is not needed again. Outputs (y, mean, variance).
+    """
+    (y, mean, variance), normalised = batch_norm.forward(xp, x, gamma, beta, eps=eps, needed=needed)
+    y, winners = xp.maximum(y, 0.0), None
+    if pool is not None:
+        pooling = {"kernel": pool, "stride": pool, "padding": ((0, 0), (0, 0))}
+        y, winners = max_pool2d.forward(xp, y, needed=(any(needed),), **pooling)
+    return (y, mean, variance), (normalised, y, winners)
+
+
+@batch_norm_relu.backward
+def _(xp, dys, saved, *, eps, pool, needed):
+    normalised, y, winners = saved
+    dy = dys[0] * xp.astype(y > 0, dys[0].dtype)
+    if pool is not None:
+        pooling = {"kernel": pool, "stride": pool, "padding": ((0, 0), (0, 0))}
+        (dy,) = max_pool2d_backward(xp, dy, winners, needed=(True,), **pooling)
+    return _batch_norm_backward(xp, (dy, None, None), normalised, eps=eps, needed=needed)
 
 
 @kernel

@@ -5,14 +5,26 @@ launch and alike on every device: a :class:`dlcore.errors.ShapeError` says what 
 """
 
 from dlcore.functional.activations import leaky_relu, log_softmax, relu, sigmoid, softmax, tanh
-from dlcore.functional.layers import avg_pool2d, batch_norm, conv2d, dropout, embedding, linear, max_pool2d
+from dlcore.functional.layers import (
+    avg_pool2d,
+    batch_norm,
+    batch_norm_relu,
+    conv2d,
+    conv2d_relu,
+    dropout,
+    embedding,
+    linear,
+    max_pool2d,
+)
 from dlcore.functional.losses import binary_cross_entropy, cross_entropy, mse
 
 __all__ = [
     "avg_pool2d",
     "batch_norm",
+    "batch_norm_relu",
     "binary_cross_entropy",
     "conv2d",
+    "conv2d_relu",
     "cross_entropy",
     "dropout",
     "embedding",

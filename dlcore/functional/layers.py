@@ -18,7 +18,17 @@ from dlcore.errors import ShapeError
 from dlcore.functional.checks import out_of_range, padding_of, pair, refuse, same_dtype
 from dlcore.tensor import Tensor, apply, as_tensor
 
-__all__ = ["avg_pool2d", "batch_norm", "conv2d", "dropout", "embedding", "linear", "max_pool2d"]
+__all__ = [
+    "avg_pool2d",
+    "batch_norm",
+    "batch_norm_relu",
+    "conv2d",
+    "conv2d_relu",
+    "dropout",
+    "embedding",
+    "linear",
+    "max_pool2d",
+]
 
 
 def linear(x: Any, w: Any, b: Any = None) -> Tensor:
@@ -74,35 +84,70 @@ def conv2d(
 
     Source: notes, 4.2 (where * stands for this correlation).
     """
+    arrays, how = _convolution("conv2d", x, w, b, stride, padding, dilation)
+    return apply(conv.conv2d, *arrays, **how)
+
+
+def conv2d_relu(
+    x: Any,
+    w: Any,
+    b: Any = None,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: str | Padding = "valid",
+    dilation: int | tuple[int, int] = 1,
+    pool: int | tuple[int, int] | None = None,
+) -> Tensor:
+    """max(0, :func:`conv2d`), and of it the largest pixel of each window, in one go: what lies between is not kept.
+
+    pool : height and width of the windows, which lie side by side; None leaves the pooling out
+
+    The other arguments as for :func:`conv2d`, the result as from ``max_pool2d(relu(conv2d(...)), pool)``.
+
+    >>> conv2d_relu([[[[1.0], [2.0], [-3.0], [4.0]]]], [[[[1.0]]]], pool=(1, 2)).numpy().ravel()
+    array([2., 4.], dtype=float32)
+
+    Source: notes, 1.2, 4.2 and 4.3.
+    """
+    arrays, how = _convolution("conv2d_relu", x, w, b, stride, padding, dilation)
+    if pool is not None:
+        pool = pair("conv2d_relu", "pool", pool)
+        (n, h, width, _), (kh, kw, _, k) = arrays[0].data.shape, arrays[1].data.shape
+        (down, right), (below, across), sides = how["stride"], how["dilation"], how["padding"]
+        size = output_size(h + sum(sides[0]), kh, down, below), output_size(width + sum(sides[1]), kw, right, across)
+        _check_window("conv2d_relu", (n, *size, k), pool, pool, _NO_PADDING)
+    return apply(conv.conv2d_relu, *arrays, pool=pool, **how)
+
+
+_NO_PADDING = ((0, 0), (0, 0))
+
+
+def _convolution(
+    operation: str, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], dict[str, Any]]:
+    """The checked arrays and parameters of a convolution."""
     x, w = as_tensor(x), as_tensor(w)
     shape, wshape = x.data.shape, w.data.shape
     if len(shape) != 4 or len(wshape) != 4:
         refuse(
-            "conv2d",
+            operation,
             f"x has shape {tuple(shape)} and w {tuple(wshape)}",
             "x (N, H, W, C) and w (kh, kw, C, K) are expected",
             "reshape the images to four axes, channels last",
         )
     if shape[3] != wshape[2]:
         refuse(
-            "conv2d",
+            operation,
             f"x has {shape[3]} channels",
             f"w {tuple(wshape)} expects {wshape[2]}",
             "build the layer on this data, or check that the channels come last",
         )
-    same_dtype("conv2d", x, "w", w)
-    stride, dilation = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
-    pads = padding_of("conv2d", padding, (wshape[0], wshape[1]), dilation)
-    _check_window("conv2d", shape, (wshape[0], wshape[1]), stride, pads, dilation)
-    return apply(
-        conv.conv2d,
-        x,
-        w,
-        b if b is None else _bias("conv2d", b, wshape[3]),
-        stride=stride,
-        padding=pads,
-        dilation=dilation,
-    )
+    same_dtype(operation, x, "w", w)
+    stride, dilation = pair(operation, "stride", stride), pair(operation, "dilation", dilation)
+    pads = padding_of(operation, padding, (wshape[0], wshape[1]), dilation)
+    _check_window(operation, shape, (wshape[0], wshape[1]), stride, pads, dilation)
+    bias = b if b is None else _bias(operation, b, wshape[3])
+    return (x, w, bias), {"stride": stride, "padding": pads, "dilation": dilation}
 
 
 def max_pool2d(
@@ -166,17 +211,9 @@ def batch_norm(
 
     Source: notes, 3.9; Ioffe and Szegedy (2015).
     """
-    x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
-    shape = x.data.shape
-    if len(shape) < 2 or gamma.shape != shape[-1:] or beta.shape != shape[-1:]:
-        refuse(
-            "batch_norm",
-            f"x has shape {tuple(shape)}",
-            f"gamma {tuple(gamma.shape)} and beta {tuple(beta.shape)} expect as many channels on its last axis",
-            "build the layer on this data",
-        )
-    same_dtype("batch_norm", x, "gamma", gamma)
+    x, gamma, beta = _normalisation("batch_norm", x, gamma, beta)
     if statistics is not None:
+        shape = x.data.shape
         mean, variance = (as_tensor(s) for s in statistics)
         if mean.shape != shape[-1:] or variance.shape != shape[-1:]:
             refuse(
@@ -186,16 +223,61 @@ def batch_norm(
                 "give one mean and one variance a channel",
             )
         return apply(norm.batch_norm_fixed, x, gamma, beta, mean, variance, eps=eps), mean.data, variance.data
-    positions = prod(shape[:-1])
+    _check_positions("batch_norm", x)
+    y, mean, variance = apply(norm.batch_norm, x, gamma, beta, eps=eps)
+    return y, mean.data, variance.data
+
+
+def batch_norm_relu(
+    x: Any, gamma: Any, beta: Any, *, eps: float = 1e-5, pool: int | tuple[int, int] | None = None
+) -> tuple[Tensor, Any, Any]:
+    """max(0, :func:`batch_norm`) of a batch, and of it the largest pixel of each window, in one go.
+
+    pool : height and width of the windows, which lie side by side; None leaves the pooling out, else x is (N, H, W, C)
+
+    The other arguments as for :func:`batch_norm`; returns (y, mean, variance), y as from
+    ``max_pool2d(relu(batch_norm(...)), pool)``. What lies between is not kept.
+
+    >>> batch_norm_relu([[1.0], [3.0]], [1.0], [0.0], eps=0.0)[0].numpy().ravel()
+    array([0., 1.], dtype=float32)
+
+    Source: notes, 1.2, 3.9 and 4.3.
+    """
+    x, gamma, beta = _normalisation("batch_norm_relu", x, gamma, beta)
+    _check_positions("batch_norm_relu", x)
+    if pool is not None:
+        pool = pair("batch_norm_relu", "pool", pool)
+        if x.ndim != 4:
+            refuse("batch_norm_relu", f"x has shape {tuple(x.shape)}", "to pool, (N, H, W, C)", "reshape to four axes")
+        _check_window("batch_norm_relu", x.shape, pool, pool, _NO_PADDING)
+    y, mean, variance = apply(norm.batch_norm_relu, x, gamma, beta, eps=eps, pool=pool)
+    return y, mean.data, variance.data
+
+
+def _normalisation(operation: str, x: Any, gamma: Any, beta: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The checked arrays of a batch normalisation."""
+    x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
+    shape = x.data.shape
+    if len(shape) < 2 or gamma.shape != shape[-1:] or beta.shape != shape[-1:]:
+        refuse(
+            operation,
+            f"x has shape {tuple(shape)}",
+            f"gamma {tuple(gamma.shape)} and beta {tuple(beta.shape)} expect as many channels on its last axis",
+            "build the layer on this data",
+        )
+    same_dtype(operation, x, "gamma", gamma)
+    return x, gamma, beta
+
+
+def _check_positions(operation: str, x: Tensor) -> None:
+    positions = prod(x.shape[:-1])
     if positions < 2:
         refuse(
-            "batch_norm",
-            f"the batch has {'one position' if positions else 'no positions'} {tuple(shape)}",
+            operation,
+            f"the batch has {'one position' if positions else 'no positions'} {tuple(x.shape)}",
             "statistics need at least two",
             "use a larger batch, drop_last=True, or eval mode",
         )
-    y, mean, variance = apply(norm.batch_norm, x, gamma, beta, eps=eps)
-    return y, mean.data, variance.data
 
 
 def dropout(x: Any, rate: float = 0.5, *, key: Key, first_row: int = 0, training: bool = True) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlcore.errors import ConfigError, ShapeError
-from dlcore.nn.module import Module
+from dlcore.nn.module import Module, building
 from dlcore.tensor import Tensor
 
 __all__ = ["Heads", "Residual", "Sequential"]
@@ -37,8 +37,15 @@ class Sequential(Module):
         return self.layers[i]
 
     def forward(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
+        if building():  # each layer by itself learns its input and tells its output
+            for layer in self.layers:
+                x = layer(x)
+            return x
+        i = 0
+        while i < len(self.layers):
+            taken, how = self.layers[i].takes_over(self.layers[i + 1 : i + 3])
+            x = self.layers[i](x, **how)
+            i += 1 + taken
         return x
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from backends.standard import Padding
 from dlcore import functional as F
 from dlcore.errors import ConfigError
 from dlcore.functional.checks import padding_of, pair
+from dlcore.nn.activation import ReLU
 from dlcore.nn.init import Initializer, named
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
+from dlcore.nn.shape import MaxPool2D
 from dlcore.recorded import number, settings
 from dlcore.tensor import Tensor
 
@@ -88,8 +91,14 @@ class Conv2D(Module):
         self.w = self.parameter("w", (*self.kernel_size, x.shape[-1], self.filters), self.init)
         self.b = self.parameter("b", (self.filters,), "zeros", decay=False) if self.bias else None
 
-    def forward(self, x: Any) -> Tensor:
-        return F.conv2d(x, self.w, self.b, stride=self.stride, padding=self.padding, dilation=self.dilation)
+    def forward(self, x: Any, relu: bool = False, pool: tuple[int, int] | None = None) -> Tensor:
+        how = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        if not relu:
+            return F.conv2d(x, self.w, self.b, **how)
+        return F.conv2d_relu(x, self.w, self.b, pool=pool, **how)
+
+    def takes_over(self, following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
+        return relu_and_pool(following) if type(self) is Conv2D else (0, {})
 
 
 class Embedding(Module):
@@ -146,14 +155,24 @@ class BatchNorm(Module):
         self.running_mean = Buffer(np.zeros(c, dtype=np.float32))
         self.running_variance = Buffer(np.ones(c, dtype=np.float32))
 
-    def forward(self, x: Any) -> Tensor:
-        if not self.training or not self.gamma.requires_grad:
+    def forward(self, x: Any, relu: bool = False, pool: tuple[int, int] | None = None) -> Tensor:
+        if self._fixed():
             running = (self.running_mean.data, self.running_variance.data)
             return F.batch_norm(x, self.gamma, self.beta, statistics=running, eps=self.eps)[0]
-        y, mean, variance = F.batch_norm(x, self.gamma, self.beta, eps=self.eps)
+        if relu:
+            y, mean, variance = F.batch_norm_relu(x, self.gamma, self.beta, eps=self.eps, pool=pool)
+        else:
+            y, mean, variance = F.batch_norm(x, self.gamma, self.beta, eps=self.eps)
         running_average_(self.running_mean.data, mean, momentum=self.momentum)
         running_average_(self.running_variance.data, variance, momentum=self.momentum)
         return y
+
+    def _fixed(self) -> bool:
+        """Whether the running statistics are used."""
+        return not self.training or not self.gamma.requires_grad
+
+    def takes_over(self, following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
+        return relu_and_pool(following) if type(self) is BatchNorm and not self._fixed() else (0, {})
 
 
 class Dropout(Module):
@@ -175,6 +194,16 @@ class Dropout(Module):
         if not self.training or not self.rate:
             return x
         return F.dropout(x, self.rate, key=self.draw("dropout"), first_row=self.clock.first_row)
+
+
+def relu_and_pool(following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
+    """Whether a ReLU follows, and a pooling of windows side by side: an answer for ``takes_over``."""
+    if not following or type(following[0]) is not ReLU:
+        return 0, {}
+    pool = following[1] if len(following) > 1 else None
+    if type(pool) is MaxPool2D and pool.stride == pool.kernel_size and pool.padding == ((0, 0), (0, 0)):
+        return 2, {"relu": True, "pool": pool.kernel_size}
+    return 1, {"relu": True}
 
 
 def _flag(layer: str, name: str, value: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
 from dlcore.tensor import Tensor, as_tensor, no_grad
 
-__all__ = ["Clock", "Module", "default_seed", "seed"]
+__all__ = ["Clock", "Module", "building", "default_seed", "seed"]
 
 _default_seed = 0
 
@@ -63,6 +63,11 @@ class _Build:
 _building: ContextVar[_Build | None] = ContextVar("building", default=None)
 
 
+def building() -> bool:
+    """Whether a model is being built: its layers then learn their inputs, one by one."""
+    return _building.get() is not None
+
+
 class Module(Recorded):
     """Base of layers and models: subclass it, put layers and Parameters in fields, and define ``forward``.
 
@@ -95,6 +100,14 @@ class Module(Recorded):
 
     def setup(self, x: Tensor) -> None:
         """Make the parameters for inputs like ``x``; called once, before the first ``forward``."""
+
+    def takes_over(self, following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
+        """How many of the layers that follow this one can compute in the same go, and with which arguments.
+
+        A :class:`~dlcore.nn.Sequential` then calls this module with these arguments, and does not call those: the
+        result is the same, and what would lie between is never stored.
+        """
+        return 0, {}
 
     def parameter(self, name: str, shape: tuple[int, ...], init: Any, decay: bool = True) -> Parameter:
         """In ``setup``: a new parameter whose values depend on the seed and on its path alone."""

@@ -62,6 +62,10 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
         "cross_entropy", normal(400, 101), np.arange(400) % 101, None, label_smoothing=0.1
     ),
     "max_pool2d": lambda: both_passes("max_pool2d", normal(5, 20, 21, 19), **POOL),
+    "relu": lambda: both_passes("relu", normal(9, 31, 20, 37)),
+    "batch_norm_relu": lambda: both_passes(
+        "batch_norm_relu", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5, pool=(2, 2)
+    ),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
 }
 every_work = pytest.mark.parametrize("work", WORK.values(), ids=WORK)
