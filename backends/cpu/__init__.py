@@ -12,14 +12,23 @@ norm         batch normalisation
 norm_relu    batch normalisation, ReLU and max-pooling in one
 optim        the steps of the optimisers
 
-Without Numba nothing is registered and the references run: :data:`WHY_NOT` then says why.
+Without Numba nothing is registered and the references run: :data:`WHY_NOT` then says why. What Numba is not able to
+compile on a machine declines every call, with the compiler's words as the reason.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from backends.kernel import Alternative, kernels
 
 __all__ = ["WHY_NOT"]
+
+_FAMILIES = ("elementwise", "loss", "max_pool", "norm", "norm_relu", "optim")
+"""In the order of their registration: of two that take a call, the later one runs it."""
 
 
 def _register() -> str:
@@ -29,12 +38,48 @@ def _register() -> str:
     except Exception as error:  # a Numba that does not go with this NumPy, or is broken, shows here as anything
         if isinstance(error, ModuleNotFoundError) and error.name == "numba":
             return "numba is not installed"
-        return f"numba does not import: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        return f"numba does not import: {_words(error)}"
     if numba.config.DISABLE_JIT:
         return "NUMBA_DISABLE_JIT is set"
-    for family in ("elementwise", "loss", "max_pool", "norm", "norm_relu", "optim"):
-        importlib.import_module(f"backends.cpu.{family}")
+    try:
+        for family in _FAMILIES:
+            importlib.import_module(f"backends.cpu.{family}")
+    except Exception as error:  # what the vectors are made of has moved in another Numba
+        return f"numba {numba.__version__} does not take the kernels: {_words(error)}"
+    for kernel in kernels().values():
+        entries = kernel.alternatives.get("numpy", [])
+        entries[:] = [_where_it_compiles(entry) for entry in entries]
     return ""
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+def _where_it_compiles(entry: Alternative) -> Alternative:
+    """The alternative, compiled before it first takes a call; it declines where that is not possible."""
+    from backends.cpu.pool import compiled_parts
+
+    reasons: list[str | None] = []  # once it is known
+
+    def why_not() -> str | None:
+        try:
+            for compiled in compiled_parts(entry.pair):
+                _ = compiled.address
+        except Exception as error:
+            return f"it does not compile here: {_words(error)}"
+        return None
+
+    def unless(*arrays: Any, **params: Any) -> str | None:
+        reason = entry.unless(*arrays, **params)
+        if reason is None:
+            if not reasons:
+                reasons.append(why_not())
+            reason = reasons[0]
+        return reason
+
+    checked: Callable[..., str | None] = unless
+    return replace(entry, unless=checked)
 
 
 WHY_NOT: str = _register()

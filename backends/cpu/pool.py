@@ -25,6 +25,7 @@ import threading
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from numba.extending import intrinsic
 from backends.cpu.compile import Compiled
 from backends.threads import kernel_threads
 
-__all__ = ["Task", "launch", "reads", "scratch", "task", "writes"]
+__all__ = ["Task", "compiled_parts", "launch", "reads", "scratch", "task", "tasks_of", "writes"]
 
 
 # --- what a task declares
@@ -126,6 +127,25 @@ def task(**arrays: _Declared) -> Callable[[Callable[..., None]], Task]:
     the integers of the launch; its numbers come after them. One of the arrays may be :func:`scratch`.
     """
     return lambda function: Task(function, arrays)
+
+
+def tasks_of(pair: Any) -> list[Task]:
+    """The tasks that the functions of a class name, and the functions of this package that they name."""
+    found: list[Task] = []
+    seen: set[Any] = set()
+    waiting = [part for name in ("forward", "backward") if (part := getattr(pair, name, None)) is not None]
+    while waiting:
+        function = waiting.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        for name in function.__code__.co_names:
+            value = function.__globals__.get(name)
+            if isinstance(value, Task):
+                found.append(value)
+            elif isinstance(value, FunctionType) and value.__module__.startswith("backends.cpu."):
+                waiting.append(value)
+    return list(dict.fromkeys(found))
 
 
 def launch(
@@ -286,6 +306,11 @@ _long = types.int64
 _alone = Compiled(_run_alone, types.void(_long, _long, _long))
 _together = Compiled(_run_with_helpers, types.void(_long, _long, _long, _long, _long, _long))
 _helping = Compiled(_help, _long(_long, _long, _long))
+
+
+def compiled_parts(pair: Any) -> list[Compiled]:
+    """Everything that a call of the class may run."""
+    return [_alone, _together, _helping, *(task.compiled for task in tasks_of(pair))]
 
 
 # --- the pool

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import backends.cpu
-from backends.cpu.pool import launch, reads, task, writes
+from backends.cpu.pool import Task, launch, reads, task, tasks_of, writes
 from backends.cpu.simd import LANES, exp, integers, load, store
 from backends.kernel import Kernel, explain, kernels
 from backends.namespace import NUMPY
@@ -242,6 +242,43 @@ def test_a_numba_that_does_not_import_does_no_harm(tmp_path: Path):
     result = python(f"sys.path.insert(0, {str(tmp_path)!r})\n" + textwrap.dedent(USE))
     assert result.stdout.splitlines()[0] == "5.2983", result.stderr
     assert "Numba needs NumPy 1.0 or less" in result.stdout
+
+
+def test_what_does_not_compile_declines_and_the_reference_runs():
+    result = python("""
+        import numpy as np
+        import backends.reference
+        from backends.kernel import explain, kernels
+        from numba.core.ccallback import CFunc
+        original = CFunc.compile
+        def compile(self):
+            if self._pyfunc.__module__ == "backends.cpu.loss":
+                raise NotImplementedError("no vectors\\non this machine")
+            original(self)
+        CFunc.compile = compile
+        x, labels = np.full((200, 200), 2.0, np.float32), np.zeros(200, int)
+        print(round(float(kernels()["cross_entropy"](x, labels, None, label_smoothing=0.0)), 4))
+        print(explain(kernels()["cross_entropy"], x, labels, None, label_smoothing=0.0))
+        print(explain(kernels()["relu"], np.ones(200_000, np.float32)).taken)
+    """)
+    assert result.stdout.splitlines() == [
+        "5.2983",
+        "cross_entropy on numpy: reference",
+        "  not CrossEntropyByRows: it does not compile here: NotImplementedError: no vectors",
+        "ReluByPieces",
+    ], result.stderr
+
+
+def test_every_alternative_names_the_tasks_that_it_launches(monkeypatch: pytest.MonkeyPatch):
+    """Nothing is left to be compiled, and perhaps to fail, once an alternative has taken a call."""
+    launched: set[str] = set()
+    words = Task.words
+    monkeypatch.setattr(Task, "words", lambda self, *rest: launched.add(self.name) or words(self, *rest))
+    for work in WORK.values():
+        work()
+    pairs = [entry.pair for kernel in kernels().values() for entry in kernel.alternatives.get("numpy", ())]
+    assert launched <= {task.name for pair in pairs for task in tasks_of(pair)}
+    assert all(tasks_of(pair) for pair in pairs)
 
 
 def test_the_first_run_is_announced_once_and_the_second_is_not(tmp_path: Path):
