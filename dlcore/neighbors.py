@@ -100,7 +100,7 @@ class KNNClassifier(Recorded):
         n, features = rows.shape
         if self.k > n:
             raise ConfigError(f"KNNClassifier: k is {self.k} but there are {n} training examples; lower k")
-        need = 128 * (self.k + _SPARE) * (features + 16)
+        need = least_memory(self.k, features)
         if self.memory < need:
             raise ConfigError(
                 f"KNNClassifier: memory is {self.memory:,} bytes but examples of {features:,} numbers need at least "
@@ -118,8 +118,20 @@ class KNNClassifier(Recorded):
         >>> KNNClassifier(k=1, device="cpu").fit([[0.0], [9.0]], [-5, 70]).predict([[1.0], [8.0], [4.5]]).tolist()
         [-5, 70, -5]
         """
-        parts = [self.classes[self._vote(distances, positions)] for distances, positions in self._search(x)]
+        parts = [self.classes[np.argmax(votes, axis=1)] for votes in self._votes(x)]  # of equals the smallest label
         return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """The share of the votes for each label: (Q, ...) -> (Q, K) float64, columns as in ``classes``.
+
+        Raises as :meth:`neighbors`.
+
+        >>> classifier = KNNClassifier(k=2, device="cpu").fit([[0.0], [1.0], [9.0]], [4, 6, 6])
+        >>> classifier.predict_proba([[0.2], [8.0]]).tolist()
+        [[0.5, 0.5], [0.0, 1.0]]
+        """
+        parts = [votes / votes.sum(axis=1, keepdims=True) for votes in self._votes(x)]
+        return np.concatenate([np.zeros((0, len(self.classes))), *parts])
 
     def score(self, x: Any, y: Any = None) -> float:
         """The share of examples whose label is predicted; x may be a Dataset, in place of both."""
@@ -141,6 +153,11 @@ class KNNClassifier(Recorded):
         return np.concatenate(distances), np.concatenate(positions)
 
     # --- the training set
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the memorised examples take, without their labels; 0 before :meth:`fit`."""
+        return 0 if self._x is None else int(self._x.size) * int(self._x.dtype.itemsize)
 
     def _rows(self, x: Any) -> Any:
         """(N, ...) numbers on the host or a device -> (N, D) on this one."""
@@ -277,8 +294,12 @@ class KNNClassifier(Recorded):
         values, places = smallest(xp, xp.concat(parts, axis=0), self.k)
         return xp.sqrt(values), xp.take_along_axis(positions, places, axis=-1)
 
-    def _vote(self, distances: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """(q, k) -> (q,) positions in ``classes``; argmax takes the first of equals, the smallest label."""
+    def _votes(self, x: Any) -> Iterator[np.ndarray]:
+        """How many votes each label has, (q, K), for some queries at a time."""
+        return (self._ballot(distances, positions) for distances, positions in self._search(x))
+
+    def _ballot(self, distances: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """(q, k) -> (q, K)"""
         votes = np.ones_like(distances)
         if self.weights == "distance":
             same = distances == 0
@@ -286,7 +307,12 @@ class KNNClassifier(Recorded):
                 votes = np.where(same.any(axis=1, keepdims=True), same, 1 / distances)
         ballot = np.zeros((len(distances), len(self.classes)))
         np.add.at(ballot, (np.arange(len(distances))[:, None], self._labels[positions]), votes)
-        return np.argmax(ballot, axis=1)
+        return ballot
+
+
+def least_memory(k: int, features: int) -> int:
+    """Bytes without which k neighbours of examples of so many numbers cannot be searched."""
+    return 128 * (k + _SPARE) * (features + 16)
 
 
 def _blocks(n: int, size: int) -> list[slice]:

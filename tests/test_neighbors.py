@@ -51,6 +51,24 @@ def test_l2_predicts_every_test_image_as_scikit_learn_does(k: int, weights: str)
     np.testing.assert_array_equal(predicted, known.predict(pixels(data.test.x)))
 
 
+@pytest.mark.parametrize(("metric", "weights"), ALL)
+def test_the_shares_of_the_votes_are_those_of_scikit_learn(metric: str, weights: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y, queries = rng.random((60, 3)), rng.integers(-3, 4, 60) * 10, rng.random((20, 3))
+    classifier = KNNClassifier(7, metric, weights, device="cpu").fit(x, y)
+    known = theirs(7, metric, weights).fit(x, y)
+    np.testing.assert_allclose(classifier.predict_proba(queries), known.predict_proba(queries), rtol=1e-12)
+    np.testing.assert_array_equal(classifier.classes, known.classes_)
+    assert classifier.predict_proba(queries[:0]).shape == (0, 7)
+
+
+def test_what_is_memorised_is_counted_in_bytes() -> None:
+    classifier = KNNClassifier(1, device="cpu")
+    assert classifier.nbytes == 0
+    assert classifier.fit(np.zeros((3, 4, 4), np.float32) + 0.3, [0, 1, 1]).nbytes == 3 * 16 * 4
+    assert classifier.fit(np.full((3, 4, 4), 7 / 255), [0, 1, 1]).nbytes == 3 * 16  # a byte each
+
+
 @functools.cache
 def ten_nearest() -> tuple[np.ndarray, np.ndarray]:
     """The L1 neighbours of all test images, which take a processor seconds: found once for every k."""

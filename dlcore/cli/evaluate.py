@@ -15,7 +15,7 @@ from dlcore.errors import DataError
 if TYPE_CHECKING:
     from dlcore.data import Splits
 
-__all__ = ["evaluate"]
+__all__ = ["check", "evaluate"]
 
 
 def evaluate(
@@ -30,8 +30,9 @@ def evaluate(
 ) -> int:
     """Measure the model of a run: its loss and its metrics on the test set, as at the end of its training.
 
-    A run that is not finished is measured with the weights of its newest checkpoint. A run of your own model runs the
-    copy of your file that it holds: evaluate only runs whose code you would run.
+    A run that is not finished is measured with the weights of its newest checkpoint; one of knn memorises its training
+    set again. A run of your own model runs the copy of your file that it holds: evaluate only runs whose code you would
+    run.
     """
     from backends.device import describe, resolve
     from dlcore.train.run import Run
@@ -39,11 +40,17 @@ def evaluate(
     found = Run.find(run, runs)
     settings = found.settings
     place = resolve(settings.train.device if device is None else device)
-    model, about, which = found.model(place)
-    splits = settings.data.load()
-    _check(splits, model.input_shape, about, part)
-    trainer = settings.trainer(splits, place, model=model)
-    figures = trainer.evaluate(getattr(splits, part))
+    if settings.model.model == "knn":
+        from dlcore.cli.knn import remembered
+
+        memory, splits, _ = remembered(found, place, part)
+        which = "its training set memorised again"
+        figures = memory.measure(getattr(splits, part))[0]
+    else:
+        model, about, which = found.model(place)
+        splits = settings.data.load()
+        check(splits, model.input_shape, about, part)
+        figures = settings.trainer(splits, place, model=model).evaluate(getattr(splits, part))
     if json_:
         print(json.dumps({"run": str(found.folder), "part": part, "weights": which, "figures": figures}))
         return 0
@@ -55,8 +62,13 @@ def evaluate(
     return 0
 
 
-def _check(splits: Splits, shape: tuple[int, ...], about: dict[str, Any], part: str) -> None:
-    """Say where the data are not those of the training any more."""
+def check(splits: Splits, shape: tuple[int, ...], about: dict[str, Any], part: str) -> None:
+    """Say where the training set, or another part, is not that of the training any more.
+
+    shape, about : of the model, as model.json has them
+
+    Raises DataError for examples of another shape; others of the same shape are a UserWarning.
+    """
     from dlcore.data.source import as_source, fingerprint
 
     if splits.train.shape != shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -37,8 +38,9 @@ def predict(
     """Say what the model of a run makes of images, of the rows of CSV tables, or of arrays in an NPZ file.
 
     Images are brought to the model's size and colours as they were in training, and everything is normalised with the
-    statistics of the training set. A file that cannot be read is named, the others are predicted, and the exit code is
-    1. A run of your own model runs the copy of your file that it holds: use only runs whose code you would run.
+    statistics of the training set. For knn, which memorises its training set again, a probability is the share of the
+    votes. A file that cannot be read is named, the others are predicted, and the exit code is 1. A run of your own
+    model runs the copy of your file that it holds: use only runs whose code you would run.
     """
     if bool(files) == (npz is not None):
         raise ConfigError("predict: give files, or --npz FILE, one of the two")
@@ -48,18 +50,27 @@ def predict(
     from backends.device import resolve
     from dlcore.data import Normalizer
     from dlcore.train import Trainer
+    from dlcore.train.rebuild import load_about
     from dlcore.train.run import Run
 
     found = Run.find(run, runs)
     place = resolve(device)
-    model, about, _ = found.model(place)
-    trainer = Trainer(model, loss=about.get("loss") or "mse", device=place)
+    about, shape = load_about(found.folder)
+    if about.get("model") == "knn":
+        from dlcore.cli.knn import remembered
+
+        memory, _, about = remembered(found, place)
+        answer = memory.answer
+    else:
+        model, about, _ = found.model(place)
+        trainer = Trainer(model, loss=about.get("loss") or "mse", device=place)
+        answer = functools.partial(trainer.predict, batch_size=BATCH)
     normalizer = Normalizer.from_dict(about["normalizer"]) if about.get("normalizer") else None
     failed: list[str] = []
-    examples = _from_npz(npz, model.input_shape) if npz else _from_files(files, about, str(found.folder), failed)
+    examples = _from_npz(npz, shape) if npz else _from_files(files, about, str(found.folder), failed)
     say = _as_json if json_ else _in_words
     for names, x in _batches(examples):
-        outputs = trainer.predict(x if normalizer is None else normalizer.transform(x), batch_size=BATCH)
+        outputs = answer(x if normalizer is None else normalizer.transform(x))
         for name, said in zip(names, _meanings(outputs, about, len(names), top), strict=True):
             print(say(name, said), flush=sys.stdout.isatty())
     return 1 if failed else 0
@@ -112,8 +123,8 @@ def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iter
     for logits in outputs:
         plain: dict[str, Any] = {"outputs": logits.tolist()}
         wide = logits.astype(np.float64)
-        if about.get("loss") == "cross_entropy":
-            shares = np.exp(wide - wide.max())
+        if about.get("loss") == "cross_entropy" or about.get("model") == "knn":
+            shares = np.exp(wide - wide.max()) if about.get("model") != "knn" else wide  # these are shares of votes
             shares /= shares.sum()
             order = np.argsort(-shares, kind="stable")[:top]
             best = [{"class": _class(classes, int(i)), "probability": float(shares[i])} for i in order]

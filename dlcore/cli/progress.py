@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dlcore.optim import Constant
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from dlcore.train.trainer import Trainer
 
-__all__ = ["PlainLines", "ProgressBar"]
+__all__ = ["PlainLines", "ProgressBar", "counting"]
 
 _NOT_MEASURED = ("epoch", "lr", "seconds", "examples_per_second")
 
@@ -82,3 +83,17 @@ class ProgressBar(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         self._progress.stop()
+
+
+@contextmanager
+def counting(console: Console | None, label: str, total: int, unit: str) -> Iterator[Callable[[int], Any]]:
+    """A bar over ``total`` examples where somebody sees it, moved on by calling what is given; gone at the end."""
+    if console is None:
+        yield lambda count: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda count: progress.advance(task, count)

@@ -51,7 +51,7 @@ def _about(run: Run) -> dict[str, Any]:
         settings = run.settings
         metric = (settings.train.metrics or ("loss",))[0]
         about |= {"data": settings.data.data, "model": model_name(settings)}
-        epochs: Any = f"{len(records)} of {settings.train.epochs}"
+        epochs: Any = None if settings.model.model == "knn" else f"{len(records)} of {settings.train.epochs}"
     except ConfigError as error:
         warnings.warn(str(error), stacklevel=2)
         metric, epochs = "loss", len(records)

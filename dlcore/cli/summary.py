@@ -22,6 +22,7 @@ __all__ = [
     "about_model",
     "about_test",
     "about_training",
+    "environment",
     "model_name",
     "report",
     "results",
@@ -49,12 +50,12 @@ def about_data(data: Splits) -> str:
     return f"data: {data.source}\n      {sizes} of {shape}, {what}"
 
 
-def about_model(settings: Config, trainer: Trainer) -> str:
+def about_model(settings: Config, trainer: Trainer, label: str = "model") -> str:
     """The model, its settings, and its size."""
     model = settings.model
     name = Path(model.model or "").name  # of one's own: the file's, without its folder
     parts = [name, *_named(channels=model.channels, hidden=model.hidden, activation=model.activation)]
-    return f"model: {', '.join([*parts, *_named(dropout=model.dropout)])}; {trainer.model.count():,} parameters"
+    return f"{label}: {', '.join([*parts, *_named(dropout=model.dropout)])}; {trainer.model.count():,} parameters"
 
 
 def about_training(settings: Config, data: Splits) -> str:
@@ -104,8 +105,7 @@ def about_test(trainer: Trainer, results: dict[str, dict[str, float]]) -> str:
 
 def table_of(results: dict[str, dict[str, float]], title: str) -> list[str]:
     """A row of figures for each name."""
-    measures = list(next(iter(results.values())))
-    measures = [*measures[1:], measures[0]]  # the loss last: the metric is what people ask for
+    measures = sorted(next(iter(results.values())), key="loss".__eq__)  # last: the metric is what people ask for
     rows = [[title, *measures]]
     rows += [[name, *(f"{values[measure]:,.4f}" for measure in measures)] for name, values in results.items()]
     return table(rows, left={0})
@@ -142,7 +142,7 @@ def report(
         title=name,
         lines=[line for line in lines if line.startswith(("device: ", "data: ", "model: ", "training: "))],
         settings=dump(settings),
-        environment=_environment(),
+        environment=environment(),
         summary=trainer.model.summary(),
         history=history,
         best_epoch=history.best_epoch,
@@ -154,7 +154,8 @@ def report(
     )
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Versions and the machine."""
     import numpy
 
     return {

@@ -46,6 +46,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "mlp": {"hidden": (128,), "activation": "relu", "dropout": 0.0},
         "logistic": {},
         "linear": {},
+        "knn": {"neighbors": 5, "distance": "l2", "votes": "uniform"},
     },
     "optimizer": {
         "sgd": {},
@@ -164,6 +165,11 @@ class ModelConfig(Section):
         None, "what follows each hidden layer", choices=("relu", "leaky_relu", "sigmoid", "tanh")
     )
     dropout: float | None = setting(None, "share of activations dropped in training", within="[0, 1)")
+    neighbors: int | None = setting(None, "nearest training examples that vote", within="[1, inf)")
+    distance: str | None = setting(None, "sum of absolute or of squared differences", choices=("l1", "l2"))
+    votes: str | None = setting(
+        None, "one vote each, or 1/distance, so that nearer ones count more", choices=("uniform", "distance")
+    )
 
     def build(self, outputs: int) -> Module:
         """The model, for so many outputs; see :mod:`dlcore.train.models`."""
@@ -326,8 +332,9 @@ class RunConfig(Section):
     )
     baseline: str | None = setting(
         None,
-        "model to compare with, trained on the same data [default: mlp for the cnn, one layer for the mlp]",
-        choices=("mlp", "logistic", "linear", "none"),
+        "model to compare with, trained on the same data [default: mlp for the cnn, one layer for the mlp, for knn "
+        "the cnn or, on tables, the mlp, to which all settings of training then apply]",
+        choices=("cnn", "mlp", "logistic", "linear", "none"),
     )
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError
@@ -160,11 +160,32 @@ lr_decay out or change schedule
         }
         for owner, table in CHOICES.items():
             filled |= table.get(given.flat()[owner], {})
-        filled["lr"] = _learning_rate(given.optimizer.optimizer, model, task, few)
         values = given.flat()
+        learner = model if model != "knn" else values["baseline"] or filled["baseline"]
+        filled["lr"] = _learning_rate(given.optimizer.optimizer, learner, task, few)
         resolved = Config.of(**(values | {name: value for name, value in filled.items() if values[name] is None}))
         _check_measures(resolved, data)
         return resolved
+
+    def beside(self) -> Config:
+        """The settings of the model that these, resolved, are compared with, on the same data and from the same seed.
+
+        It has its own defaults and is trained as long. Beside knn, which is not trained, the settings of training are
+        all its own.
+
+        >>> Config.of(model="knn", neighbors=3, epochs=2, baseline="mlp").beside() == Config.of(
+        ...     model="mlp", epochs=2, baseline="none"
+        ... )
+        True
+        """
+        if self.model.model == "knn":
+            return self.override({"model": self.run.baseline, "baseline": "none"})
+        return Config(
+            data=self.data,
+            model=ModelConfig(model=self.run.baseline),
+            train=replace(self.train, patience=0, augment=None),
+            run=RunConfig(baseline="none"),
+        )
 
     def anchored(self) -> Config:
         """These settings with every path absolute, so that they mean the same in another folder."""
@@ -283,8 +304,8 @@ def _check_model(model: str, data: Splits) -> None:
         raise ConfigError(
             f"cnn is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; take mlp"
         )
-    if model == "logistic" and data.task == "regression":
-        raise ConfigError(f"logistic is for classes, but {data.name} has numbers to predict; take linear or mlp")
+    if model in ("logistic", "knn") and data.task == "regression":
+        raise ConfigError(f"{model} is for classes, but {data.name} has numbers to predict; take linear or mlp")
 
 
 def _learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
@@ -300,7 +321,9 @@ def _learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
 
 
 def _baseline(model: str, data: Splits) -> str:
-    """The next simpler model."""
+    """The next simpler model; a network for knn, the other way of learning."""
+    if model == "knn":
+        return "cnn" if _is_images(data) else "mlp"
     if model in ("logistic", "linear"):
         return "none"
     if model != "mlp" and _is_images(data):

@@ -27,6 +27,8 @@ def build(outputs: int, config: ModelConfig) -> nn.Module:
     outputs : logits of a classification, 1 for a binary task or one number
     """
     name = config.model or ""
+    if name == "knn":
+        raise ConfigError("knn is no network and has no trainer; take dlcore.neighbors.KNNClassifier")
     if ".py" in name:
         return from_file(name, outputs)
     return {"cnn": cnn, "mlp": mlp, "logistic": logistic, "linear": linear}[name](outputs, config)

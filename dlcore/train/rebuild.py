@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -29,7 +29,7 @@ from dlcore.train._description import FORMAT, describe, rebuild, written
 from dlcore.train.checkpoint import write_atomically
 from dlcore.version import __version__
 
-__all__ = ["describe", "load_model", "rebuild", "save_model"]
+__all__ = ["describe", "load_about", "load_model", "rebuild", "save_about", "save_model"]
 
 _MODEL, _SOURCE = "model.json", "model.py"
 _LARGEST = 16 * 2**20
@@ -113,6 +113,43 @@ def load_model(folder: str | Path, *, device: Device | str = "cpu") -> tuple[Mod
     except Exception as error:  # whatever a damaged description, or one's own code, comes to
         raise CheckpointError(f"{path}: {in_one_line(error)}") from error
     return model, content["about"]
+
+
+def save_about(path: str | Path, shape: Sequence[int], about: dict[str, Any], why: str) -> Path:
+    """Write the ``model.json`` of what is no Module: its examples' shape, and ``about`` as :func:`save_model` takes it.
+
+    why : :func:`load_model` does not rebuild it, in words
+
+    Raises ConfigError and CheckpointError as :func:`save_model`. Returns the path.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> path = save_about(f"{folder}/model.json", (2,), {"task": "binary"}, "it has no layers")
+    >>> load_about(folder)
+    ({'task': 'binary'}, (2,))
+    """
+    content = {
+        "format": FORMAT,
+        "dlcore": __version__,
+        "model": None,
+        "input_shape": list(shape),
+        "input_dtype": None,
+        "dtype": "float32",
+        "parameters": [],
+        "about": _plain(about),
+        "why": why,
+    }
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return write_atomically(Path(path), lambda: text)
+
+
+def load_about(folder: str | Path) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """What the ``model.json`` of a run says about its model, and the shape of an example; the model is not rebuilt.
+
+    Raises CheckpointError as :func:`load_model`.
+    """
+    content = _read(Path(folder) / _MODEL, rebuildable=False)
+    return content["about"], tuple(content["input_shape"])
 
 
 def is_of(path: Path, model: Module) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dlcore.nn import Module
     from dlcore.train.trainer import Trainer
 
-__all__ = ["Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget"]
+__all__ = ["Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget", "write_settings"]
 
 TIMING = ("seconds", "examples_per_second")
 """Figures that differ each time; they stand in a file of their own."""
@@ -43,6 +43,8 @@ class Run:
     ``report.html``             all of it for reading
     ``result.json``             the test figures; written last: with it, the run is finished
     ==========================  =================================================================
+
+    A run of knn has one record and no weights, checkpoints and curves: its model is the training set.
     """
 
     FILES = (
@@ -239,6 +241,15 @@ def _numbered(runs: Path, stem: str) -> Path:
         return folder
 
 
+def write_settings(folder: Path, settings: config.Config) -> None:
+    """Write config.toml, where it does not say the same already; a former result is void."""
+    file = folder / "config.toml"
+    nameless = config.Config.of(**{**settings.flat(), "name": None})  # so that --config repeats it elsewhere
+    (folder / "result.json").unlink(missing_ok=True)
+    if not file.exists() or config.load(file) != nameless:
+        write_atomically(file, lambda: config.dump(nameless))
+
+
 class Begin(Callback):
     """Write what a run is as soon as it is sure to begin: config.toml and model.json; a former result is void.
 
@@ -252,11 +263,8 @@ class Begin(Callback):
         self.data = data
 
     def on_start(self, trainer: Trainer) -> None:
-        settings, file = self.settings, self.folder / "config.toml"
-        nameless = config.Config.of(**{**settings.flat(), "name": None})  # so that --config repeats it elsewhere
-        (self.folder / "result.json").unlink(missing_ok=True)
-        if not file.exists() or config.load(file) != nameless:
-            write_atomically(file, lambda: config.dump(nameless))
+        settings = self.settings
+        write_settings(self.folder, settings)
         if trainer.resumed is None:
             from dlcore.train import rebuild
 

@@ -290,6 +290,29 @@ def test_what_is_left_open_follows_from_the_data(
     } | {key for table in CHOICES.values() for takes in table.values() for key in takes}
 
 
+@pytest.mark.parametrize(
+    ("name", "target", "baseline", "expected"),
+    [
+        ("digits", None, None, "cnn"),
+        ("penguins", "sex", None, "mlp"),
+        ("digits", None, "logistic", "logistic"),
+    ],
+)
+def test_beside_knn_stands_a_network_with_all_settings_of_training(
+    name: str, target: str | None, baseline: str | None, expected: str
+) -> None:
+    given = {"data": name, "target": target, "lr": 0.5, "patience": 3, "penalty": "l1", "optimizer": "momentum"}
+    splits = Config.of(**given).data.load()
+    resolved = Config.of(model="knn", baseline=baseline, **given).resolve(splits)
+    model = resolved.model
+    assert (model.neighbors, model.distance, model.votes, resolved.run.baseline) == (5, "l2", "uniform", expected)
+    alone = Config.of(model=expected, baseline="none", **given).resolve(splits)
+    assert resolved.beside().resolve(splits) == alone
+    del given["lr"], given["optimizer"]
+    alone = Config.of(model=expected, baseline="none", **given).resolve(splits)
+    assert Config.of(model="knn", baseline=baseline, **given).resolve(splits).beside().resolve(splits) == alone
+
+
 def test_what_is_given_is_kept() -> None:
     config = Config.of(data="digits", model="mlp", hidden=(8,), lr=0.5, epochs=3, metrics=("f1",), baseline="none")
     resolved = config.resolve(data.load("digits"))
