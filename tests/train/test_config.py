@@ -59,6 +59,8 @@ def values(setting: Setting) -> st.SearchStrategy[Any]:
         one = st.booleans()
     elif setting.kind is str:
         one = st.text(st.characters(codec="utf-8"), min_size=1)
+        if setting.many:  # of several words on a command line, one with a dash in front is a flag
+            one = one.filter(lambda word: not word.startswith("-"))
     else:
         low, high = (float(end) for end in setting.within[1:-1].split(","))
         if setting.kind is int:
