@@ -8,6 +8,7 @@ loss       softmax cross-entropy
 max_pool   max-pooling
 norm       batch normalisation
 optim      the steps of the optimisers
+winograd   convolution by 3×3 filters of many channels
 
 Without Numba nothing is registered and the references run: :data:`WHY_NOT` then says why.
 """
@@ -29,7 +30,7 @@ def _register() -> str:
         return f"numba does not import: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     if numba.config.DISABLE_JIT:
         return "NUMBA_DISABLE_JIT is set"
-    for family in ("loss", "max_pool", "norm", "optim"):
+    for family in ("loss", "max_pool", "norm", "optim", "winograd"):
         importlib.import_module(f"backends.cpu.{family}")
     return ""
 
