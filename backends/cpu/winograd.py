@@ -338,7 +338,13 @@ def _filter_gradient(x, dy, padding, size, *, kind=PLAIN, mask=None, stood=_NONE
 
 
 _CHANNELS = 16
-_LEAST = 8192  # elements
+"""With fewer, of images or filters, vectors are mostly empty."""
+
+_PIXELS = 512
+"""With fewer, in all images, it does not pay to transform the filters, whose numbers become four times as many."""
+
+_FILLED = 1 / 3
+"""The part of the tiles' outputs that must exist: of images of 2 × 2 it is a quarter, and plain sums are faster."""
 
 
 def _unsuited(x, w, b, *, stride, padding, dilation, pool=None) -> str | None:
@@ -348,11 +354,15 @@ def _unsuited(x, w, b, *, stride, padding, dilation, pool=None) -> str | None:
         return f"stride {stride} and dilation {dilation}, not 1"
     if pool not in (None, (2, 2)):
         return f"a pool of {pool}, not 2×2"
-    if min(w.shape[2:]) < _CHANNELS:
-        return f"{w.shape[2]} channels and {w.shape[3]} filters, one of them fewer than {_CHANNELS}"
-    if 0 in (len(x), *_pooled(_size(x.shape, padding), pool)):
+    c, k = w.shape[2:]
+    if min(c, k) < _CHANNELS:
+        return f"{c} channels and {k} filters, one of them fewer than {_CHANNELS}"
+    height, width = _size(x.shape, padding)
+    if 0 in (len(x), *_pooled((height, width), pool)):
         return "there is no output"
-    return accept.not_float32(x=x, w=w, b=b) or accept.too_few(x, _LEAST)
+    if height * width < _FILLED * _up(height, 4) * _up(width, 4):
+        return f"outputs of {height}×{width}, which leave most of the tiles of 4×4 empty"
+    return accept.not_float32(x=x, w=w, b=b) or accept.too_few(x, _PIXELS * c)
 
 
 def _size(shape, padding) -> tuple[int, int]:

@@ -149,8 +149,10 @@ def test_gradients_are_zero_where_the_relu_lets_nothing_through():
 # --- what it takes
 
 
-def image(c: int = 32, k: int = 32, *, window: int = 3, n: int = 4, dtype: str = "float32") -> list[np.ndarray]:
-    return [np.ones(shape, dtype) for shape in ((n, 16, 16, c), (window, window, c, k), (k,))]
+def image(
+    c: int = 32, k: int = 32, *, n: int = 4, size: int = 16, window: int = 3, dtype: str = "float32"
+) -> list[np.ndarray]:
+    return [np.ones(shape, dtype) for shape in ((n, size, size, c), (window, window, c, k), (k,))]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,9 @@ def image(c: int = 32, k: int = 32, *, window: int = 3, n: int = 4, dtype: str =
         (image(k=3), {}, "3 filters"),
         (image(dtype="float64"), {}, "float64"),
         (image(n=0), {}, "no output"),
-        (image(c=16, k=16, n=1), {}, "fewer than"),
+        (image(n=1), {}, "fewer than"),
+        (image(n=900, size=2), {}, "2×2"),
+        (image(size=1), {"padding": ((0, 1), (1, 1))}, "no output"),
     ],
 )
 def test_calls_that_do_not_suit_are_declined_with_the_reason(arrays: Any, params: dict[str, Any], reason: str):
