@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from case import Case, case, normal
+from case import Case, Tolerance, case, normal
 from scipy import signal
 
 __all__ = ["as_pair", "as_sides", "convolutions", "fused_convolutions"]
@@ -65,6 +65,20 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
 }  # fmt: skip
 
 
+TILED = Tolerance(
+    128, "sums of up to six hundred terms; an alternative that works by tiles of 4 × 4 also subtracts large sums"
+)
+MANY_CHANNELS: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any]] = {  # x, w, padding
+    "sixteen channels, whole tiles": ((2, 8, 8, 16), (3, 3, 16, 16), 1),
+    "seventeen channels, valid": ((2, 7, 9, 17), (3, 3, 17, 19), 0),
+    "seventeen channels, same": ((2, 6, 7, 17), (3, 3, 17, 33), 1),
+    "more filters than channels, padding of one side": ((1, 5, 6, 18), (3, 3, 18, 50), ((0, 2), (1, 0))),
+    "more channels than filters, wide padding": ((1, 3, 4, 70), (3, 3, 70, 16), ((3, 2), (1, 4))),
+    "many images": ((9, 7, 6, 16), (3, 3, 16, 18), 1),
+    "two pixels": ((1, 2, 1, 16), (3, 3, 16, 17), ((1, 1), (2, 2))),
+}
+
+
 def convolutions() -> Iterator[Case]:
     for name, (x, w, params) in CONVOLUTIONS.items():
         how = {"stride": as_pair(params.get("stride", 1)), "padding": as_sides(params.get("padding", 0))}
@@ -72,6 +86,12 @@ def convolutions() -> Iterator[Case]:
         yield case("conv2d", name, normal(*x), normal(*w), normal(w[-1]), oracle=_conv2d, **how)
         if name in ("valid", "1x1", "all at once"):
             yield case("conv2d", f"{name}, no bias", normal(*x), normal(*w), None, oracle=_conv2d, **how)
+    for name, (x, w, padding) in MANY_CHANNELS.items():
+        how = {"stride": (1, 1), "padding": as_sides(padding), "dilation": (1, 1)}
+        b = None if name == "many images" else normal(w[-1])
+        yield case(
+            "conv2d", name, normal(*x), normal(*w), b, oracle=_conv2d, tolerance=TILED, gradient_tolerance=TILED, **how
+        )
 
 
 def _conv2d_relu(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, *, pool, **how) -> np.ndarray:
@@ -126,3 +146,10 @@ def fused_convolutions() -> Iterator[Case]:
         yield case("conv2d_relu", name, normal(*x), normal(*w), normal(w[-1]), **how)
         if name.startswith("same"):
             yield case("conv2d_relu", f"{name}, no bias", normal(*x), normal(*w), None, **how)
+    for (name, (x, w, padding)), pool in itertools.product(MANY_CHANNELS.items(), (None, (2, 2))):
+        how = {"stride": (1, 1), "padding": as_sides(padding), "dilation": (1, 1), "pool": pool}
+        b = None if name == "many images" else normal(w[-1])
+        yield case(
+            "conv2d_relu", f"{name}, pooled" if pool else name, normal(*x), normal(*w), b, oracle=_conv2d_relu,
+            gradient=_gradient, tolerance=TILED, gradient_tolerance=TILED, **how,
+        )  # fmt: skip

@@ -11,6 +11,7 @@ max_pool     max-pooling
 norm         batch normalisation
 norm_relu    batch normalisation, ReLU and max-pooling in one
 optim        the steps of the optimisers
+winograd     convolution by 3×3 filters of many channels
 
 Without Numba nothing is registered and the references run: :data:`WHY_NOT` then says why. What Numba is not able to
 compile on a machine declines every call, with the compiler's words as the reason.
@@ -27,7 +28,7 @@ from backends.kernel import Alternative, kernels
 
 __all__ = ["WHY_NOT"]
 
-_FAMILIES = ("elementwise", "loss", "max_pool", "norm", "norm_relu", "optim")
+_FAMILIES = ("elementwise", "loss", "max_pool", "norm", "norm_relu", "optim", "winograd")
 """In the order of their registration: of two that take a call, the later one runs it."""
 
 

@@ -18,8 +18,9 @@ once where two operations round twice.
 from __future__ import annotations
 
 import inspect
+import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ __all__ = [
     "integers",
     "larger",
     "largest",
+    "linear",
     "load",
     "load_bytes",
     "load_integer",
@@ -386,6 +388,56 @@ def where(builder: Any, condition: Any, x: Any, y: Any) -> Any:
 def where_equal(builder: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
     """x where a == b, else y."""
     return builder.select(builder.fcmp_ordered("==", a, b), x, y)
+
+
+def linear(matrix: Sequence[Sequence[float]]) -> Any:
+    """An operation (x, step, y, y_step): y = matrix x, of vectors that lie ``step`` and ``y_step`` elements apart.
+
+    Where two columns differ in signs alone, the sum and the difference of their vectors are computed once; of two such
+    rows what they share, and what they do not. Terms without a factor come first, the others are fused.
+    """
+
+    @_operation(types.void, *[types.intp] * 4)
+    def transform(builder: Any, x: Any, step: Any, y: Any, y_step: Any) -> None:
+        place = lambda base, step, i: _pointer(  # noqa: E731
+            builder, base, builder.mul(step, ir.Constant(_LONG, i)), _FLOAT, _FLOATS
+        )
+        values = [builder.load(place(x, step, j), align=4) for j in range(len(matrix[0]))]
+        rows, at_once = [list(row) for row in matrix], {}
+        for j, k in _alike([list(column) for column in zip(*matrix, strict=True)]):
+            values[j], values[k] = builder.fadd(values[j], values[k]), builder.fsub(values[j], values[k])
+            for row in rows:
+                row[j], row[k] = (row[j], 0) if row[j] == row[k] else (0, row[j])
+        for i, k in _alike(rows):
+            same = _weighted(builder, [a if a == b else 0 for a, b in zip(rows[i], rows[k], strict=True)], values)
+            other = _weighted(builder, [a if a != b else 0 for a, b in zip(rows[i], rows[k], strict=True)], values)
+            at_once |= {i: builder.fadd(same, other), k: builder.fsub(same, other)}
+        for i, row in enumerate(rows):
+            value = at_once[i] if i in at_once else _weighted(builder, row, values)
+            builder.store(value, place(y, y_step, i), align=4)
+
+    return transform
+
+
+def _alike(rows: list[list[float]]) -> Iterator[tuple[int, int]]:
+    """Neighbours that differ in the signs of some elements, and are more than one number."""
+    for i, (a, b) in enumerate(itertools.pairwise(rows)):
+        if a != b and list(map(abs, a)) == list(map(abs, b)) and sum(map(bool, a)) > 1:
+            yield i, i + 1
+
+
+def _weighted(builder: Any, weights: Sequence[float], values: Sequence[Any]) -> Any:
+    """The sum of weights times vectors."""
+    terms = sorted((pair for pair in zip(weights, values, strict=True) if pair[0]), key=lambda pair: pair[0] != 1)
+    weight, total = terms[0]
+    if weight != 1:
+        total = builder.fmul(_constant(weight), total)
+    for weight, value in terms[1:]:
+        if abs(weight) == 1:
+            total = (builder.fadd if weight == 1 else builder.fsub)(total, value)
+        else:
+            total = _fma(builder, _constant(weight), value, total)
+    return total
 
 
 def _folded(builder: Any, x: Any, combine: Callable[[Any, Any], Any]) -> Any:
