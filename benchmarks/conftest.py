@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
+from benchmarks import forget_settings_from_outside
 
-for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    os.environ.pop(_name, None)  # read when NumPy loads its BLAS, so before NumPy is imported
+forget_settings_from_outside()

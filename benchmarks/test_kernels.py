@@ -11,27 +11,31 @@ import pytest
 from backends.kernel import Kernel, UpdateKernel
 from backends.namespace import namespace
 from backends.reference import conv, linear, loss, norm, optim, pool
-
-RNG = np.random.default_rng(0)
-
-
-def _normal(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape).astype(np.float32)
-
+from benchmarks.peers.ours import filter_of
+from benchmarks.peers.workloads import SUITES, Block, Conv, Filter, Layer, labels
+from benchmarks.peers.workloads import normal as _normal
 
 _PLAIN = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 _POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 
+
+def _conv(work: Block, layer: Layer) -> tuple[str, tuple[Kernel, list[Any], dict[str, Any]]]:
+    """The convolution that a block begins with, of 3 × 3."""
+    assert isinstance(layer, Conv)
+    *pixels, c = work.shape
+    arrays = [_normal(work.batch, *pixels, c), _normal(3, 3, c, layer.filters), _normal(layer.filters)]
+    return f"conv2d {work.batch} {pixels[0]}x{pixels[1]} {c}-{layer.filters}", (conv.conv2d, arrays, _PLAIN)
+
+
 CASES: dict[str, tuple[Kernel, list[Any], dict[str, Any]]] = {
     "linear 128 784-512": (linear.linear, [_normal(128, 784), _normal(784, 512), _normal(512)], {}),
-    "conv2d 128 28x28 1-32": (conv.conv2d, [_normal(128, 28, 28, 1), _normal(3, 3, 1, 32), _normal(32)], _PLAIN),
-    "conv2d 128 14x14 32-64": (conv.conv2d, [_normal(128, 14, 14, 32), _normal(3, 3, 32, 64), _normal(64)], _PLAIN),
+    **dict(_conv(work, work.layers[0]) for work in SUITES["conv"] if isinstance(work, Block)),
     "batch_norm 64 28x28 32": (norm.batch_norm, [_normal(64, 28, 28, 32), _normal(32), _normal(32)], {"eps": 1e-5}),
     "batch_norm 64 32x32 64": (norm.batch_norm, [_normal(64, 32, 32, 64), _normal(64), _normal(64)], {"eps": 1e-5}),
     "max_pool2d 128 28x28 32": (pool.max_pool2d, [_normal(128, 28, 28, 32)], _POOL),
     "cross_entropy 4096 1000": (
         loss.cross_entropy,
-        [_normal(4096, 1000), RNG.integers(0, 1000, 4096), None],
+        [_normal(4096, 1000), labels(4096, 1000), None],
         {"label_smoothing": 0.0},
     ),
 }
@@ -69,3 +73,11 @@ def test_a_step_on_four_million_parameters(name: str, benchmark: Callable[..., N
     kernel, written, settings = _STEPS[name]
     arrays = [np.abs(_normal(4_000_000)) for _ in range(written + 1)]
     benchmark(lambda: kernel(*arrays, **settings))
+
+
+FILTERS = {work.name: work for work in SUITES["filters"] if isinstance(work, Filter)}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_of_four_million_pixels(name: str, benchmark: Callable[..., Any]) -> None:
+    benchmark(filter_of(FILTERS[name]))

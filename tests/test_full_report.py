@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from full_report import Figures, commit_of, machine
+from full_report import Figures
+
+from benchmarks.provenance import commit_of, machine
 
 pytest_plugins = ["pytester"]
 
@@ -25,7 +27,8 @@ MEASURING = """
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """A session of its own, which loads the plugin as tests/conftest.py does."""
-    pytester.makeini(f"[pytest]\nmarkers = full\npythonpath = {Path(__file__).parent}")
+    tests = Path(__file__).parent
+    pytester.makeini(f"[pytest]\nmarkers = full\npythonpath = {tests} {tests.parent}")
     pytester.makeconftest('pytest_plugins = ["full_report"]')
     return pytester.runpytest_subprocess(*arguments)
 
