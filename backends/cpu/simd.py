@@ -36,8 +36,10 @@ __all__ = [
     "exp",
     "first",
     "fma",
+    "greater",
     "greater_or_nan",
     "integers",
+    "integers_at",
     "larger",
     "largest",
     "load",
@@ -271,6 +273,12 @@ def transpose(builder: Any, x: Any, row: Any, y: Any, y_row: Any) -> None:
         builder.store(value, at_row(y, y_row, j), align=4)
 
 
+@_operation(types.intp, types.intp, types.intp)
+def integers_at(builder: Any, x: Any, i: Any) -> Any:
+    """As :func:`at`, of an array of int64."""
+    return builder.add(x, builder.mul(i, ir.Constant(_LONG, 8)))
+
+
 @_operation(types.float32, types.intp, types.intp)
 def number(builder: Any, x: Any, i: Any) -> Any:
     """The number x[i]."""
@@ -361,6 +369,12 @@ def element(builder: Any, x: Any) -> Any:
 def larger(builder: Any, a: Any, b: Any) -> Any:
     """The larger of a and b; a where one of them is NaN."""
     return builder.select(builder.fcmp_ordered(">", b, a), b, a)
+
+
+@_operation(mask, vector, vector)
+def greater(builder: Any, a: Any, b: Any) -> Any:
+    """Whether a > b."""
+    return builder.fcmp_ordered(">", a, b)
 
 
 @_operation(mask, vector, vector)
