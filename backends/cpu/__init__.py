@@ -29,7 +29,7 @@ def _register() -> str:
         return f"numba does not import: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     if numba.config.DISABLE_JIT:
         return "NUMBA_DISABLE_JIT is set"
-    for family in ("loss", "max_pool", "norm", "optim", "columns", "direct"):
+    for family in ("loss", "max_pool", "norm", "optim", "linear", "columns", "direct"):
         importlib.import_module(f"backends.cpu.{family}")
     return ""
 

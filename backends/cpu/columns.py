@@ -262,7 +262,7 @@ def _launch(x, taps, panels, bias, y, winner, *, counts, step, pool, first, apar
     pieces, stripe = _pieces(len(taps), x.shape[3]), min(_FILTERS, _whole(k, COLUMNS))
     stripes, outputs = -(-k // stripe), n * counts[0] * counts[1]
     block = max(1, _PIXELS // pixels)
-    while -(-outputs // block) * stripes < _TASKS and block * pixels > 4 * ROWS:
+    while -(-outputs // block) * stripes < _TASKS and block > 1 and block * pixels > 4 * ROWS:
         block = -(-block // 2)
     full = block * pixels + ROWS
     room = full * (pieces.depth + _PAD) + full * (stripe + _PAD)

@@ -24,6 +24,7 @@ from backends.threads import kernel_threads, limit_kernel_threads
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.01, "step": 3}
+CONVOLUTION = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 
 
@@ -62,6 +63,16 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
         "cross_entropy", normal(400, 101), np.arange(400) % 101, None, label_smoothing=0.1
     ),
     "max_pool2d": lambda: both_passes("max_pool2d", normal(5, 20, 21, 19), **POOL),
+    "conv2d": lambda: both_passes(
+        "conv2d", normal(3, 15, 14, 20), normal(5, 4, 20, 37), normal(37), **CONVOLUTION | {"stride": (2, 1)}
+    ),
+    "conv2d_relu": lambda: both_passes(
+        "conv2d_relu", normal(3, 15, 14, 20), normal(5, 4, 20, 37), normal(37), pool=(2, 2), **CONVOLUTION
+    ),
+    "conv2d_relu of few channels": lambda: both_passes(
+        "conv2d_relu", normal(5, 28, 27, 3), normal(3, 3, 3, 37), normal(37), pool=(2, 2), **CONVOLUTION
+    ),
+    "linear": lambda: both_passes("linear", normal(90, 300), normal(300, 170), normal(170)),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
 }
 every_work = pytest.mark.parametrize("work", WORK.values(), ids=WORK)
