@@ -62,6 +62,9 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "one filter": ((2, 5, 5, 2), (3, 3, 2, 1), {}),
     "one of each": ((1, 3, 3, 1), (1, 1, 1, 1), {}),
     "one pixel": ((1, 1, 1, 2), (3, 3, 2, 2), {"padding": 1}),
+    "a deep window": ((2, 9, 10, 20), (5, 4, 20, 3), {"padding": 2}),
+    "more channels than a piece": ((1, 4, 5, 270), (2, 1, 270, 3), {"stride": 2}),
+    "more filters than a stripe": ((1, 3, 4, 5), (2, 2, 5, 270), {}),
 }  # fmt: skip
 
 
@@ -134,6 +137,7 @@ FUSED: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, int] | None,
     "one channel, pooled": ((2, 9, 9, 1), (3, 3, 1, 17), (2, 2), {"padding": 1}),
     "five by five": ((2, 8, 8, 2), (5, 5, 2, 3), (2, 2), {"padding": 2}),
     "stride and dilation": ((1, 9, 9, 2), (3, 2, 2, 3), (2, 2), {"stride": (2, 1), "dilation": (1, 2)}),
+    "large pool": ((1, 13, 14, 5), (2, 2, 5, 18), (12, 12), {}),
     "many channels": ((2, 9, 10, 33), (3, 3, 33, 35), (2, 2), {"padding": 1}),
 }  # fmt: skip
 

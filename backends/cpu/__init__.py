@@ -5,7 +5,10 @@ simd         vectors of sixteen numbers
 pool         tasks, and the threads that share them
 product      products of matrices, and the tile that they are made of
 accept       what is taken, and the reasons why not
+columns      convolution by blocks of windows, of any kind
+direct       convolution of images of few channels
 elementwise  activations
+linear       dense layers
 loss         softmax cross-entropy
 max_pool     max-pooling
 norm         batch normalisation
@@ -28,7 +31,9 @@ from backends.kernel import Alternative, kernels
 
 __all__ = ["WHY_NOT"]
 
-_FAMILIES = ("elementwise", "loss", "max_pool", "norm", "norm_relu", "optim", "winograd")
+_FAMILIES = (
+    "elementwise", "linear", "loss", "max_pool", "norm", "norm_relu", "optim", "columns", "direct", "winograd",
+)  # fmt: skip
 """In the order of their registration: of two that take a call, the later one runs it."""
 
 

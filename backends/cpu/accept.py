@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["not_flat", "not_float32", "too_few"]
+__all__ = ["not_flat", "not_float32", "too_few", "too_little"]
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -33,3 +33,8 @@ def not_flat(**arrays: Any) -> str | None:
 def too_few(x: Any, least: int) -> str | None:
     """Why an array is left to the reference, whose few calls cost less than a launch: found by measuring."""
     return f"{x.size} elements are fewer than {least}" if x.size < least else None
+
+
+def too_little(work: int, least: int) -> str | None:
+    """As :func:`too_few`, by the multiplications that a call takes."""
+    return f"{work} multiplications are fewer than {least}" if work < least else None

@@ -11,6 +11,7 @@ of the cache. The cut depends on the shapes alone, so the bits do not depend on 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,17 @@ from backends.cpu.compile import part
 from backends.cpu.pool import launch, reads, scratch, task, writes
 from backends.cpu.simd import LANES, at, integers, larger, load, number, spread, store, store_number, transpose
 
-__all__ = ["COLUMNS", "ROWS", "add_tile", "product", "tile"]
+__all__ = [
+    "COLUMNS",
+    "ROWS",
+    "TAPS",
+    "add_tile",
+    "add_tile_of_taps",
+    "copy_panel",
+    "product",
+    "tile",
+    "tile_over_taps",
+]
 
 
 def _registers() -> int:
@@ -41,6 +52,9 @@ ROWS, VECTORS = (8, 2) if _registers() == 32 else (6, 1)
 
 COLUMNS = VECTORS * LANES
 
+TAPS = 9 if ROWS == 8 else ROWS
+"""Rows of a tile whose rows are the taps of a window; windows of three by three are common."""
+
 _ZERO = np.float32(0.0)
 _DEPTH = 256
 _PAD = 16  # elements between the rows of what is copied, so that they are no power of two apart
@@ -52,34 +66,57 @@ _FLOAT, _LONG = ir.FloatType(), ir.IntType(64)
 _FLOATS = ir.VectorType(_FLOAT, LANES)
 
 
-def _tile(adding: bool) -> Any:
-    """An operation on addresses; it is written out for LLVM because no compiler would keep the tile in registers."""
+def _tile(name: str, height: int, *, adding: bool, table: str = "") -> Any:
+    """An operation on addresses; it is written out for LLVM because no compiler would keep the tile in registers.
 
-    def definition(typing: Any, depth: Any, a: Any, row: Any, column: Any, b: Any, b_row: Any, c: Any, c_row: Any):
+    table : "depth" or "rows" where offsets from a table take the place of a's ``column`` or ``row``
+    """
+    steps = {"": ("row", "column"), "depth": ("row", "offsets"), "rows": ("column", "offsets")}[table]
+    parameters = ("depth", "a", *steps, "b", "b_row", "c", "c_row")
+
+    def definition(typing: Any, *_: Any) -> Any:
         def generate(context: Any, builder: Any, types_: Any, values: Any) -> Any:
-            depth, a, row, column, b, b_row, c, c_row = values
+            given = dict(zip(parameters, values, strict=True))
             in_bytes = lambda elements: builder.mul(elements, ir.Constant(_LONG, 4))  # noqa: E731
-            rows = [builder.mul(in_bytes(row), ir.Constant(_LONG, m)) for m in range(ROWS)]
-            out = [
+            times = lambda step, m: builder.mul(step, ir.Constant(_LONG, m))  # noqa: E731
+            offset = lambda k: in_bytes(_integer(builder, given["offsets"], k))  # noqa: E731
+            if table == "rows":
+                rows = [offset(ir.Constant(_LONG, m)) for m in range(height)]
+            else:
+                rows = [times(in_bytes(given["row"]), m) for m in range(height)]
+            start = given["a"]
+            if table == "depth":
+                a_at = lambda k: builder.add(start, offset(k))  # noqa: E731
+            else:
+                step = in_bytes(given["column"])
+                a_at = lambda k: builder.add(start, builder.mul(k, step))  # noqa: E731
+            places = [
                 [
-                    builder.add(c, builder.add(builder.mul(in_bytes(c_row), ir.Constant(_LONG, m)), _vectors(v)))
+                    builder.add(given["c"], builder.add(times(in_bytes(given["c_row"]), m), _vectors(v)))
                     for v in range(VECTORS)
                 ]
-                for m in range(ROWS)
+                for m in range(height)
             ]
             nothing = ir.Constant(_FLOATS, [ir.Constant(_FLOAT, 0.0)] * LANES)
-            sums = [[_read(builder, place) if adding else nothing for place in line] for line in out]
-            sums = _over_depth(builder, depth, (a, in_bytes(column), rows), (b, in_bytes(b_row)), sums)
-            for line, values in zip(out, sums, strict=True):
+            sums = [[_read(builder, place) if adding else nothing for place in line] for line in places]
+            sums = _over_depth(builder, given["depth"], (a_at, rows), (given["b"], in_bytes(given["b_row"])), sums)
+            for line, values in zip(places, sums, strict=True):
                 for place, value in zip(line, values, strict=True):
                     builder.store(value, builder.inttoptr(place, _FLOATS.as_pointer()), align=4)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 8), generate
+        return types.void(*[types.intp] * len(parameters)), generate
 
-    definition.__name__ = "add_tile" if adding else "tile"
+    definition.__name__ = name
+    empty = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    definition.__signature__ = inspect.Signature([inspect.Parameter(p, empty) for p in ("typing", *parameters)])
     made: Any = intrinsic(definition)
     return made
+
+
+def _integer(builder: Any, base: Any, k: Any) -> Any:
+    place = builder.add(base, builder.mul(k, ir.Constant(_LONG, 8)))
+    return builder.load(builder.inttoptr(place, _LONG.as_pointer()), align=8)
 
 
 def _vectors(n: int) -> Any:
@@ -92,23 +129,23 @@ def _read(builder: Any, place: Any) -> Any:
 
 def _over_depth(builder: Any, depth: Any, a: Any, b: Any, sums: list[list[Any]]) -> list[list[Any]]:
     """The loop: at each depth a row of b, and each row's number of a in all lanes."""
-    (a, a_step, rows), (b, b_step) = a, b
+    (a_at, rows), (b, b_step) = a, b
     fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), "llvm.fma.v16f32")
     before, loop, after = builder.block, builder.append_basic_block("depth"), builder.append_basic_block("done")
     builder.cbranch(builder.icmp_signed(">", depth, ir.Constant(_LONG, 0)), loop, after)
 
     builder.position_at_end(loop)
-    count, a_now, b_now = (builder.phi(_LONG) for _ in range(3))
+    count, b_now = builder.phi(_LONG), builder.phi(_LONG)
     now = [[builder.phi(_FLOATS) for _ in line] for line in sums]
     from_b = [_read(builder, builder.add(b_now, _vectors(v))) for v in range(VECTORS)]
-    then = []
-    for m in range(ROWS):
+    a_now, then = a_at(count), []
+    for m in range(len(rows)):
         number = builder.load(builder.inttoptr(builder.add(a_now, rows[m]), _FLOAT.as_pointer()), align=4)
         first = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         from_a = builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), lanes)
         then.append([builder.call(fma, [from_a, from_b[v], now[m][v]]) for v in range(VECTORS)])
-    steps = [(count, ir.Constant(_LONG, 0), ir.Constant(_LONG, 1)), (a_now, a, a_step), (b_now, b, b_step)]
+    steps = [(count, ir.Constant(_LONG, 0), ir.Constant(_LONG, 1)), (b_now, b, b_step)]
     for moving, start, step in steps:
         moving.add_incoming(start, before)
         moving.add_incoming(builder.add(moving, step), loop)
@@ -129,15 +166,25 @@ def _flat(*tables: list[list[Any]]) -> Any:
     return zip(*([cell for line in table for cell in line] for table in tables), strict=True)
 
 
-tile: Any = _tile(adding=False)
+tile: Any = _tile("tile", ROWS, adding=False)
 """tile(depth, a, row, column, b, b_row, c, c_row): c = a b, for ROWS rows and COLUMNS columns of c.
 
 Element (m, k) of a stands ``m row + k column`` elements from a, row k of b at ``k b_row``, row m of c at ``m c_row``.
 All of the tile is read and written, so matrices that are smaller are padded by who calls.
 """
 
-add_tile: Any = _tile(adding=True)
+add_tile: Any = _tile("add_tile", ROWS, adding=True)
 """As :data:`tile`, but c += a b."""
+
+tile_over_taps: Any = _tile("tile_over_taps", ROWS, adding=False, table="depth")
+"""tile_over_taps(depth, a, row, offsets, b, b_row, c, c_row): as :data:`tile`, with element (m, k) of a
+``m row + offsets[k]`` elements from a; ``offsets`` is an array of int64.
+"""
+
+add_tile_of_taps: Any = _tile("add_tile_of_taps", TAPS, adding=True, table="rows")
+"""add_tile_of_taps(depth, a, column, offsets, b, b_row, c, c_row): as :data:`add_tile` for :data:`TAPS` rows, with
+element (m, k) of a ``offsets[m] + k column`` elements from a.
+"""
 
 
 # --- a whole product
@@ -153,7 +200,7 @@ def _copy_rows(source, row, first, count, depth_first, depth, target, target_row
 
 
 @part
-def _copy_panel(source, row, depth_first, depth, first, count, target):
+def copy_panel(source, row, depth_first, depth, first, count, target):
     """Columns of a matrix (depth, columns) to a panel (depth, COLUMNS), beyond the last one zeros."""
     for k in range(depth):
         for v in range(0, COLUMNS, LANES):
@@ -163,7 +210,7 @@ def _copy_panel(source, row, depth_first, depth, first, count, target):
 
 @part
 def _transpose_panel(source, row, depth_first, depth, first, count, target):
-    """As :func:`_copy_panel`, of a matrix (columns, depth)."""
+    """As :func:`copy_panel`, of a matrix (columns, depth)."""
     for j in range(0, COLUMNS, LANES):
         for k in range(0, depth, LANES):
             place = (first + j) * row + depth_first + k
@@ -204,7 +251,7 @@ def _block(block, arguments):
             if b_across:
                 _transpose_panel(b, bc, start, depth, first, n - first, panel)
             else:
-                _copy_panel(b, bc, start, depth, first, n - first, panel)
+                copy_panel(b, bc, start, depth, first, n - first, panel)
             for r in range(0, full_rows, ROWS):
                 place = at(sums, r * sums_row + p * COLUMNS)
                 if start == 0:

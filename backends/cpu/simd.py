@@ -40,6 +40,7 @@ __all__ = [
     "greater",
     "greater_or_nan",
     "integers",
+    "integers_at",
     "larger",
     "largest",
     "linear",
@@ -272,6 +273,12 @@ def transpose(builder: Any, x: Any, row: Any, y: Any, y_row: Any) -> None:
         half //= 2
     for j, value in enumerate(rows):
         builder.store(value, at_row(y, y_row, j), align=4)
+
+
+@_operation(types.intp, types.intp, types.intp)
+def integers_at(builder: Any, x: Any, i: Any) -> Any:
+    """As :func:`at`, of an array of int64."""
+    return builder.add(x, builder.mul(i, ir.Constant(_LONG, 8)))
 
 
 @_operation(types.float32, types.intp, types.intp)

@@ -24,7 +24,7 @@ from backends.threads import kernel_threads, limit_kernel_threads
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.01, "step": 3}
-CONV = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+CONVOLUTION = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 
 
@@ -68,14 +68,24 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
         "batch_norm_relu", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5, pool=(2, 2)
     ),
     "conv2d of many channels": lambda: both_passes(
-        "conv2d", normal(4, 13, 10, 33), normal(3, 3, 33, 40), normal(40), **CONV
+        "conv2d", normal(4, 13, 10, 33), normal(3, 3, 33, 40), normal(40), **CONVOLUTION
     ),
     "conv2d_relu of many channels": lambda: both_passes(
-        "conv2d_relu", normal(4, 13, 10, 33), normal(3, 3, 33, 40), normal(40), pool=None, **CONV
+        "conv2d_relu", normal(4, 13, 10, 33), normal(3, 3, 33, 40), normal(40), pool=None, **CONVOLUTION
     ),
     "conv2d_relu of many channels, pooled": lambda: both_passes(
-        "conv2d_relu", normal(4, 13, 10, 33), normal(3, 3, 33, 40), normal(40), pool=(2, 2), **CONV
+        "conv2d_relu", normal(4, 13, 10, 33), normal(3, 3, 33, 40), normal(40), pool=(2, 2), **CONVOLUTION
     ),
+    "conv2d": lambda: both_passes(
+        "conv2d", normal(3, 15, 14, 20), normal(5, 4, 20, 37), normal(37), **CONVOLUTION | {"stride": (2, 1)}
+    ),
+    "conv2d_relu": lambda: both_passes(
+        "conv2d_relu", normal(3, 15, 14, 20), normal(5, 4, 20, 37), normal(37), pool=(2, 2), **CONVOLUTION
+    ),
+    "conv2d_relu of few channels": lambda: both_passes(
+        "conv2d_relu", normal(5, 28, 27, 3), normal(3, 3, 3, 37), normal(37), pool=(2, 2), **CONVOLUTION
+    ),
+    "linear": lambda: both_passes("linear", normal(90, 300), normal(300, 170), normal(170)),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
 }
 every_work = pytest.mark.parametrize("work", WORK.values(), ids=WORK)
