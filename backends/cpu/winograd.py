@@ -41,8 +41,10 @@ from backends.cpu.winograd_tiles import (
     NOWHERE,
     PLAIN,
     POINTS,
+    READ,
     WHERE_IT_STOOD,
     WHERE_POSITIVE,
+    WRITTEN,
     fetch,
     filter_gradient,
     filter_points,
@@ -67,6 +69,7 @@ _SLICE = 64
 _GROUPS = 8
 """Parts of the filters' gradient to be worked on at once, if the slices are fewer: as many as there are threads."""
 
+_FIRST = np.int64(0)
 _ZERO, _NOWHERE = np.float32(0.0), np.float32(NOWHERE)
 
 
@@ -180,7 +183,7 @@ def _convolve(block, arguments):
     m = at(v, POINTS * v_point)
     for t in range(count):
         image, i, j = _locate(first + t, down, across)
-        fetch(x, mask, stood, kind, (h, w, c), image, 4 * i - top, 4 * j - left, 6, 0, c, pixels, row)
+        fetch(x, mask, stood, kind, (h, w, c), image, 4 * i - top, 4 * j - left, READ, _FIRST, c, pixels, row)
         for channel in range(0, c, LANES):
             target = at(v, t * row + channel)
             image_points(at(pixels, channel), 6 * row, row, between, target, v_point)
@@ -214,7 +217,7 @@ def _run(x, u, bias, y, padding, *, relu=False, winner=None, kind=PLAIN, mask=No
     bias = np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias)
     flat = _NONE if winner is None else winner.reshape(-1)
     arrays = (x, x if mask is None else mask, stood.reshape(-1), u, bias, y, flat, room)
-    how = (kind, padding[0][0], padding[1][0], relu, winner is not None, down, across, tiles)
+    how = (int(kind), padding[0][0], padding[1][0], relu, winner is not None, down, across, tiles)
     launch(_convolve, -(-tiles // _BLOCK), arrays, how)
 
 
@@ -253,11 +256,11 @@ def _sum_products(slot, arguments):
         count = min(_BLOCK, stop - first)
         for t in range(count):
             image, i, j = _locate(first + t, down, across)
-            fetch(x, x, stood, PLAIN, (h, w, c), image, 4 * i - top, 4 * j - left, 6, c_first, c_last, pixels, v_row)
+            fetch(x, x, stood, PLAIN, (h, w, c), image, 4 * i - top, 4 * j - left, READ, c_first, c_last, pixels, v_row)
             for channel in range(0, c_last - c_first, LANES):
                 target = at(v, t * v_row + channel)
                 image_points(at(pixels, channel), 6 * v_row, v_row, between, target, v_point)
-            fetch(dy, mask, stood, kind, (oh, ow, k), image, 4 * i, 4 * j, 4, k_first, k_last, pixels, y_row)
+            fetch(dy, mask, stood, kind, (oh, ow, k), image, 4 * i, 4 * j, WRITTEN, k_first, k_last, pixels, y_row)
             for channel in range(0, k_last - k_first, LANES):
                 target = at(y, t * y_row + channel)
                 gradient_points(at(pixels, channel), 4 * y_row, y_row, between, target, y_point)
@@ -326,7 +329,7 @@ def _filter_gradient(x, dy, padding, size, *, kind=PLAIN, mask=None, stood=_NONE
     totals = np.empty((groups, _up(k, slice_k)), np.float32)
     v_row, y_row = rows + _PAD, columns + _PAD
     room = _BETWEEN + POINTS * (max(v_row, y_row) + _BLOCK * (v_row + y_row) + 2 * _PAD)
-    how = (kind, padding[0][0], padding[1][0], slice_c, slice_k, down, across, tiles, at_once)
+    how = (int(kind), padding[0][0], padding[1][0], slice_c, slice_k, down, across, tiles, at_once)
     arrays = (x, dy, dy if mask is None else mask, stood.reshape(-1), sums, totals, room)
     launch(_sum_products, groups * slices, arrays, how)
     dw = np.empty((3, 3, c, k), np.float32)

@@ -32,8 +32,10 @@ __all__ = [
     "NOWHERE",
     "PLAIN",
     "POINTS",
+    "READ",
     "WHERE_IT_STOOD",
     "WHERE_POSITIVE",
+    "WRITTEN",
     "fetch",
     "filter_gradient",
     "filter_points",
@@ -45,7 +47,10 @@ __all__ = [
 POINTS = 36
 """Products of a tile: six points along either axis."""
 
-PLAIN, WHERE_POSITIVE, WHERE_IT_STOOD = 0, 1, 2
+READ, WRITTEN = np.int64(6), np.int64(4)
+"""Pixels along either axis of a tile. Of NumPy's type, because Numba compiles a part for each Python number anew."""
+
+PLAIN, WHERE_POSITIVE, WHERE_IT_STOOD = np.int64(0), np.int64(1), np.int64(2)
 """What :func:`fetch` takes of a pixel: all; where the mask is above 0; where the largest of its window stood."""
 
 NOWHERE = 4

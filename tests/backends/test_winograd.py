@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from llvmlite import binding
 
 import backends.cpu.accept
+from backends.cpu.pool import launch, reads, task, writes
+from backends.cpu.simd import LANES, integers, linear
 from backends.cpu.winograd import Conv2dByWinograd, Conv2dReluByWinograd
 from backends.kernel import explain, kernels
 from backends.namespace import NUMPY
@@ -144,6 +146,29 @@ def test_gradients_are_zero_where_the_relu_lets_nothing_through():
     assert not y.any()
     for gradient in Conv2dReluByWinograd.backward(NUMPY, np.ones_like(y), saved, needed=ALL, **params):
         assert not gradient.any()
+
+
+# --- the vectors' transforms
+
+MATRIX = ((1, 1, 2, 0), (1, 1, -2, 0), (3, -3, 0, 5), (-1, 1, 0.5, 0), (0, 0, 0, 0.25))  # alike rows, and alike columns
+
+
+@task(x=reads("n lanes"), y=writes("m lanes"))
+def _transformed(number, arguments):
+    x, y, _, lanes = integers(arguments, 0, 4)
+    _transform(x, lanes, y, lanes)
+
+
+_transform = linear(MATRIX)
+
+
+@pytest.mark.parametrize("lanes", [LANES, 3 * LANES])
+def test_linear_multiplies_by_the_matrix(lanes: int):
+    x = np.random.default_rng(4).integers(-99, 99, (4, lanes)).astype(np.float32)
+    y = np.full((5, lanes), np.nan, np.float32)
+    launch(_transformed, 1, (x, y))
+    assert (y[:, :LANES] == np.array(MATRIX) @ x[:, :LANES]).all()  # whole numbers and halves: nothing is rounded
+    assert np.isnan(y[:, LANES:]).all()
 
 
 # --- what it takes
