@@ -4,6 +4,7 @@ compile    Numba's compiler: late, kept on disk, announced once
 simd       vectors of sixteen numbers
 pool       tasks, and the threads that share them
 accept     what is taken, and the reasons why not
+filter     correlation of images with one kernel
 loss       softmax cross-entropy
 max_pool   max-pooling
 norm       batch normalisation
@@ -29,7 +30,7 @@ def _register() -> str:
         return f"numba does not import: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     if numba.config.DISABLE_JIT:
         return "NUMBA_DISABLE_JIT is set"
-    for family in ("loss", "max_pool", "norm", "optim"):
+    for family in ("filter", "loss", "max_pool", "norm", "optim"):
         importlib.import_module(f"backends.cpu.{family}")
     return ""
 

@@ -24,6 +24,7 @@ from backends.threads import kernel_threads, limit_kernel_threads
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.01, "step": 3}
+FILTER = {"padding": ((1, 2), (2, 2)), "border": "reflect", "stride": (1, 1)}
 POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 
 
@@ -63,6 +64,10 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
     ),
     "max_pool2d": lambda: both_passes("max_pool2d", normal(5, 20, 21, 19), **POOL),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
+    "correlate2d": lambda: both_passes("correlate2d", normal(2, 75, 83, 3), normal(4, 5), **FILTER),
+    "correlate_separable": lambda: both_passes(
+        "correlate_separable", normal(2, 75, 83, 3), normal(4), normal(5), **FILTER
+    ),
 }
 every_work = pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 
