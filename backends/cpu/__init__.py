@@ -2,6 +2,7 @@
 
 compile    Numba's compiler: late, kept on disk, announced once
 simd       vectors of sixteen numbers
+sums       several of them at once, in registers
 pool       tasks, and the threads that share them
 accept     what is taken, and the reasons why not
 filter     correlation of images with one kernel

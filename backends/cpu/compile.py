@@ -36,7 +36,7 @@ def _fingerprint() -> str:
     Numba notices only that the file of a function itself has changed, and would go on with the old vector operations.
     """
     digest = hashlib.sha256()
-    for name in ("compile.py", "simd.py", "product.py"):
+    for name in ("compile.py", "simd.py", "sums.py", "product.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 

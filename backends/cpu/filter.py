@@ -20,23 +20,18 @@ from backends.cpu.pool import launch, reads, scratch, task, writes
 from backends.cpu.product import COLUMNS
 from backends.cpu.simd import (
     LANES,
-    add_taps,
     at,
-    before_line,
     element,
-    finish_streams,
     integers,
     load,
     load_bytes,
     load_integer,
     load_number,
-    no_sums,
     spread,
     store,
     store_number,
-    store_sums,
-    stream_sums,
 )
+from backends.cpu.sums import add_taps, before_line, finish_streams, no_sums, store_sums, stream_sums
 from backends.reference import filter
 from backends.standard import Padding, output_size
 
@@ -47,7 +42,7 @@ _REACH = _ALONG * LANES  # numbers that the vectors of a row may reach beyond it
 _ZERO = np.float32(0.0)
 _ONE_TAP = np.ones((1, 1), np.float32)  # extends an image and changes nothing
 
-_PIECE_ROWS, _PIECE_WIDTH = 32, 4096
+_PIECE_ROWS, _PIECE_WIDTH = 32, 8192
 _TALL = 8
 """Rows of a kernel from which on all pixels are copied: rows a power of two apart push each other out of the cache."""
 
@@ -204,10 +199,14 @@ def _places(n: int, sides: tuple[int, int], border: str) -> np.ndarray:
 
 def _cut(n: int, oh: int, ow: int, c: int, kernel: tuple[int, int]) -> tuple[int, int, int]:
     """Rows and columns of a piece, and how much room a thread needs for it."""
-    rows, width = _PIECE_ROWS, min(max(1, _PIECE_WIDTH // c, 2 * kernel[1]), ow)
+    (kh, kw), rows = kernel, _PIECE_ROWS
+    width, least = max(1, _PIECE_WIDTH // c), 2 * kw  # narrower pieces would copy more than they compute
+    while width > least and (rows + kh) * (width + kw) * c > _MOST // 2:
+        width //= 2
+    width = min(max(width, least), ow)
     while rows > 8 and n * -(-oh // rows) * -(-ow // width) < 8:  # enough for every thread
         rows //= 2
-    return rows, width, (rows + kernel[0] + 2 * _ROWS) * ((width + kernel[1] - 1) * c + _REACH)
+    return rows, width, (rows + kh + 2 * _ROWS) * ((width + kw - 1) * c + _REACH)
 
 
 def _size(x, kernel: tuple[int, int], padding: Padding) -> tuple[int, int]:

@@ -31,12 +31,9 @@ from numba.extending import intrinsic, models, register_model
 
 __all__ = [
     "LANES",
-    "add_taps",
     "at",
-    "before_line",
     "element",
     "exp",
-    "finish_streams",
     "first",
     "fma",
     "greater_or_nan",
@@ -47,7 +44,6 @@ __all__ = [
     "load_bytes",
     "load_integer",
     "load_number",
-    "no_sums",
     "number",
     "numbers",
     "spread",
@@ -55,8 +51,6 @@ __all__ = [
     "store",
     "store_bytes",
     "store_number",
-    "store_sums",
-    "stream_sums",
     "total",
     "transpose",
     "where",
@@ -99,8 +93,6 @@ class _MaskModel(models.PrimitiveModel):
 
 
 # --- what the operations are made of
-
-_intrinsic: Any = intrinsic  # what it makes is called without the typing context, which its annotations do not say
 
 
 def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -391,94 +383,6 @@ def where(builder: Any, condition: Any, x: Any, y: Any) -> Any:
 def where_equal(builder: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
     """x where a == b, else y."""
     return builder.select(builder.fcmp_ordered("==", a, b), x, y)
-
-
-# --- sums for several rows and vectors, which stay in registers as long as they are added to
-
-
-@_intrinsic(prefer_literal=True)
-def no_sums(typing: Any, count: Any) -> Any:
-    """no_sums(count): ``count`` vectors of zeros. They are the sums of some rows, each of as many vectors."""
-
-    def generate(context: Any, builder: Any, types_: Any, values: Any) -> Any:
-        return cgutils.pack_array(builder, [_constant(0.0)] * count.literal_value)
-
-    return types.UniTuple(vector, count.literal_value)(count), generate
-
-
-@_intrinsic(prefer_literal=True)
-def add_taps(typing: Any, sums: Any, vectors: Any, first: Any, last: Any, x: Any, i: Any, h: Any, j: Any) -> Any:
-    """add_taps(sums, vectors, first, last, x, i, h, j): the sums, with h[j - m] x[i : ] added to those of the row m.
-
-    So the same pixels take part in the rows from ``first`` to ``last - 1``, each time under another tap. All vectors
-    are read whole.
-    """
-
-    def generate(context: Any, builder: Any, types_: Any, values: Any) -> Any:
-        across, (x, i, h, j) = vectors.literal_value, values[4:]
-        new = cgutils.unpack_tuple(builder, values[0])
-        step = lambda base, n: builder.add(base, ir.Constant(_LONG, n))  # noqa: E731
-        pixels = [
-            builder.load(_pointer(builder, x, step(i, LANES * v), _FLOAT, _FLOATS), align=4) for v in range(across)
-        ]
-        for m in range(first.literal_value, last.literal_value):
-            weight = _everywhere(builder, builder.load(_pointer(builder, h, step(j, -m), _FLOAT, _FLOAT), align=4))
-            for v in range(across):
-                new[m * across + v] = _fma(builder, weight, pixels[v], new[m * across + v])
-        return cgutils.pack_array(builder, new)
-
-    return sums(sums, vectors, first, last, *[types.intp] * 4), generate
-
-
-@_intrinsic(prefer_literal=True)
-def store_sums(typing: Any, sums: Any, vectors: Any, y: Any, i: Any, row: Any, count: Any, left: Any) -> Any:
-    """store_sums(sums, vectors, y, i, row, count, left): y[i + m row : ] = those of the row m, of ``count`` rows.
-
-    Of each row ``left`` numbers are written.
-    """
-
-    def generate(context: Any, builder: Any, types_: Any, values: Any) -> Any:
-        across, (y, i, row, count, left) = vectors.literal_value, values[2:]
-        for k, value in enumerate(cgutils.unpack_tuple(builder, values[0])):
-            m, lane = k // across, ir.Constant(_LONG, LANES * (k % across))
-            place = builder.add(builder.add(i, builder.mul(row, ir.Constant(_LONG, m))), lane)
-            with builder.if_then(builder.icmp_signed("<", ir.Constant(_LONG, m), count), likely=True):
-                _store(builder, y, place, value, builder.sub(left, lane))
-        return context.get_dummy_value()
-
-    return types.void(sums, vectors, *[types.intp] * 5), generate
-
-
-@_intrinsic(prefer_literal=True)
-def stream_sums(typing: Any, sums: Any, vectors: Any, y: Any, i: Any, row: Any) -> Any:
-    """As :func:`store_sums`, but all sums whole, at the beginning of a cache line each, and past the caches.
-
-    A result larger than the caches need not be read before it is written so. Call :func:`finish_streams` at the end.
-    """
-
-    def generate(context: Any, builder: Any, types_: Any, values: Any) -> Any:
-        across, (y, i, row) = vectors.literal_value, values[2:]
-        for k, value in enumerate(cgutils.unpack_tuple(builder, values[0])):
-            m, lane = ir.Constant(_LONG, k // across), ir.Constant(_LONG, LANES * (k % across))
-            place = builder.add(builder.add(i, builder.mul(row, m)), lane)
-            stored = builder.store(value, _pointer(builder, y, place, _FLOAT, _FLOATS), align=4 * LANES)
-            stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_INT, 1)]))
-        return context.get_dummy_value()
-
-    return types.void(sums, vectors, *[types.intp] * 3), generate
-
-
-@_operation(types.void)
-def finish_streams(builder: Any) -> None:
-    """Make what was streamed visible to the other threads before anything that follows."""
-    builder.fence("seq_cst")
-
-
-@_operation(types.intp, types.intp)
-def before_line(builder: Any, y: Any) -> Any:
-    """How many numbers stand before the first one of y that begins a cache line of 64 bytes."""
-    quarter = builder.lshr(builder.neg(y), ir.Constant(_LONG, 2))
-    return builder.and_(quarter, ir.Constant(_LONG, LANES - 1))
 
 
 def _folded(builder: Any, x: Any, combine: Callable[[Any, Any], Any]) -> Any:
