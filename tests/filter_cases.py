@@ -39,6 +39,9 @@ FILTERS: dict[str, tuple[tuple[int, ...], tuple[int, int], Any, tuple[int, int],
     "1x1": ((2, 3, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), ("zero",)),
     "one row": ((1, 1, 5, 1), (3, 3), ROUND, (1, 1), ("reflect",)),
     "kernel larger than the image": ((1, 2, 3, 2), (7, 9), ((3, 3), (4, 4)), (1, 1), EVERY),
+    "several pieces of rows": ((1, 70, 37, 1), (5, 4), ((2, 2), (1, 2)), (1, 1), ("zero", "wrap")),
+    "rows that are read where they are": ((3, 40, 50, 3), (3, 5), ((1, 1), (2, 2)), (1, 1), ("symmetric",)),
+    "a tall kernel": ((1, 45, 21, 2), (9, 2), ((4, 4), (0, 1)), (1, 1), ("nearest",)),
     "one pixel": ((1, 1, 1, 1), (6, 5), ((5, 5), (4, 4)), (1, 1), EVERY),
 }
 
@@ -50,7 +53,7 @@ def filtering() -> Iterator[Case]:
             yield case("correlate2d", f"{name}, {border}", normal(*x), normal(*h), oracle=_correlate2d, **how)
             sides = normal(*x), normal(h[0]), normal(h[1])
             yield case("correlate_separable", f"{name}, {border}", *sides, oracle=_separable, **how)
-    for dtype in ("uint8", "int64"):
+    for dtype in ("uint8", "int64", "bool"):
         how = {"padding": ROUND, "border": "reflect", "stride": (1, 1)}
         image = integers(256, 1, 4, 5, 2, dtype=dtype)
         yield case("correlate2d", dtype, image, normal(3, 3), oracle=_correlate2d, **how)

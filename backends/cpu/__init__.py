@@ -2,12 +2,14 @@
 
 compile      Numba's compiler: late, kept on disk, announced once
 simd         vectors of sixteen numbers
+sums         several of them at once, in registers
 pool         tasks, and the threads that share them
 product      products of matrices, and the tile that they are made of
 accept       what is taken, and the reasons why not
 columns      convolution by blocks of windows, of any kind
 direct       convolution of images of few channels
 elementwise  activations
+filter       correlation of images with one kernel
 linear       dense layers
 loss         softmax cross-entropy
 max_pool     max-pooling
@@ -32,7 +34,8 @@ from backends.kernel import Alternative, kernels
 __all__ = ["WHY_NOT"]
 
 _FAMILIES = (
-    "elementwise", "linear", "loss", "max_pool", "norm", "norm_relu", "optim", "columns", "direct", "winograd",
+    "elementwise", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
+    "columns", "direct", "winograd",
 )  # fmt: skip
 """In the order of their registration: of two that take a call, the later one runs it."""
 

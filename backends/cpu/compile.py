@@ -26,8 +26,12 @@ _announced = False
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """A function that tasks of the same file are made of; it is compiled into each of them."""
-    return njit(error_model="numpy")(function)
+    """A function that tasks of the same file are made of; it is compiled into each of them.
+
+    It is called by them alone, so it needs no way in from Python, which would have to be compiled too.
+    """
+    compiler: Any = njit  # whose annotations leave the last two options out
+    return compiler(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def _fingerprint() -> str:
@@ -36,7 +40,7 @@ def _fingerprint() -> str:
     Numba notices only that the file of a function itself has changed, and would go on with the old vector operations.
     """
     digest = hashlib.sha256()
-    for name in ("compile.py", "simd.py", "product.py", "winograd_tiles.py"):
+    for name in ("compile.py", "simd.py", "sums.py", "product.py", "winograd_tiles.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 

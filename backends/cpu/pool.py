@@ -130,7 +130,7 @@ def task(**arrays: _Declared) -> Callable[[Callable[..., None]], Task]:
 
 
 def tasks_of(pair: Any) -> list[Task]:
-    """The tasks that the functions of a class name, and the functions of this package that they name."""
+    """The tasks that the functions of a class name, also in a dict, and the functions of this package that they name."""
     found: list[Task] = []
     seen: set[Any] = set()
     waiting = [part for name in ("forward", "backward") if (part := getattr(pair, name, None)) is not None]
@@ -141,9 +141,9 @@ def tasks_of(pair: Any) -> list[Task]:
         seen.add(function)
         for name in function.__code__.co_names:
             value = function.__globals__.get(name)
-            if isinstance(value, Task):
-                found.append(value)
-            elif isinstance(value, FunctionType) and value.__module__.startswith("backends.cpu."):
+            several = value.values() if isinstance(value, dict) else (value,)
+            found += [task for task in several if isinstance(task, Task)]
+            if isinstance(value, FunctionType) and value.__module__.startswith("backends.cpu."):
                 waiting.append(value)
     return list(dict.fromkeys(found))
 

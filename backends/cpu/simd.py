@@ -199,8 +199,12 @@ def load(builder: Any, x: Any, i: Any, left: Any) -> Any:
 
 
 @_operation(types.void, types.intp, types.intp, vector, types.intp)
-def store(builder: Any, y: Any, i: Any, value: Any, left: Any) -> Any:
+def store(builder: Any, y: Any, i: Any, value: Any, left: Any) -> None:
     """y[i : i + 16] = value, of which ``left`` are written."""
+    _store(builder, y, i, value, left)
+
+
+def _store(builder: Any, y: Any, i: Any, value: Any, left: Any) -> None:
     pointer = _pointer(builder, y, i, _FLOAT, _FLOATS)
 
     def whole() -> None:
@@ -210,7 +214,7 @@ def store(builder: Any, y: Any, i: Any, value: Any, left: Any) -> Any:
         lanes, name = _first_lanes(builder, left), "llvm.masked.store.v16f32.p0"
         _call(builder, name, ir.VoidType(), value, pointer, ir.Constant(_INT, 4), lanes)
 
-    return _if_whole(builder, left, whole, part)
+    _if_whole(builder, left, whole, part)
 
 
 @_operation(vector, types.intp, types.intp, types.intp)

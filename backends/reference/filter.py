@@ -26,7 +26,7 @@ from typing import Any
 from backends.kernel import kernel
 from backends.standard import Padding, device_of, output_size, pad, strip, tap
 
-__all__ = ["BORDERS", "correlate2d", "correlate_separable", "pixel_at", "polar"]
+__all__ = ["BORDERS", "correlate2d", "correlate_separable", "fold", "kernel_gradient", "pixel_at", "polar"]
 
 BORDERS = ("zero", "reflect", "symmetric", "nearest", "wrap")
 
@@ -47,8 +47,8 @@ def correlate2d(xp, x, h, *, padding, border, stride, needed):
 @correlate2d.backward
 def _(xp, dy, saved, *, padding, border, stride, needed):
     wide, h, shape = saved
-    dx = _fold(_slide_adjoint(xp, dy, h, shape, stride), padding, border) if needed[0] else None
-    dh = _kernel_gradient(xp, dy, wide, h.shape, stride) if needed[1] else None
+    dx = fold(_slide_adjoint(xp, dy, h, shape, stride), padding, border) if needed[0] else None
+    dh = kernel_gradient(xp, dy, wide, h.shape, stride) if needed[1] else None
     return dx, dh
 
 
@@ -66,13 +66,13 @@ def _(xp, dy, saved, *, padding, border, stride, needed):
     wide, half, column, row, wide_shape, half_shape = saved
     dx = dcolumn = drow = None
     if needed[2]:
-        drow = _kernel_gradient(xp, dy, half, (1, row.shape[0]), (1, stride[1]))[0, :]
+        drow = kernel_gradient(xp, dy, half, (1, row.shape[0]), (1, stride[1]))[0, :]
     if needed[0] or needed[1]:
         dhalf = _slide_adjoint(xp, dy, row[None, :], half_shape, (1, stride[1]))
         if needed[1]:
-            dcolumn = _kernel_gradient(xp, dhalf, wide, (column.shape[0], 1), (stride[0], 1))[:, 0]
+            dcolumn = kernel_gradient(xp, dhalf, wide, (column.shape[0], 1), (stride[0], 1))[:, 0]
         if needed[0]:
-            dx = _fold(_slide_adjoint(xp, dhalf, column[:, None], wide_shape, (stride[0], 1)), padding, border)
+            dx = fold(_slide_adjoint(xp, dhalf, column[:, None], wide_shape, (stride[0], 1)), padding, border)
     return dx, dcolumn, drow
 
 
@@ -135,7 +135,7 @@ def _slide_adjoint(xp: Any, dy: Any, h: Any, shape: tuple[int, ...], stride: tup
     return dwide
 
 
-def _kernel_gradient(xp: Any, dy: Any, wide: Any, shape: tuple[int, ...], stride: tuple[int, int]) -> Any:
+def kernel_gradient(xp: Any, dy: Any, wide: Any, shape: tuple[int, ...], stride: tuple[int, int]) -> Any:
     """The gradient for the kernel (kh, kw) of :func:`_slide`: one sum a tap."""
     return xp.reshape(xp.stack([xp.sum(dy * wide[place]) for _, _, place in _taps(shape, wide.shape, stride)]), shape)
 
@@ -158,7 +158,7 @@ def _extend(xp: Any, x: Any, padding: Padding, border: str) -> Any:
     return wide
 
 
-def _fold(dwide: Any, padding: Padding, border: str) -> Any:
+def fold(dwide: Any, padding: Padding, border: str) -> Any:
     """The adjoint of :func:`_extend`, in ``dwide`` itself: the lines beyond go to the lines that they are copies of."""
     (top, bottom), (left, right) = padding
     h, w = dwide.shape[1] - top - bottom, dwide.shape[2] - left - right

@@ -25,6 +25,7 @@ from backends.threads import kernel_threads, limit_kernel_threads
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.01, "step": 3}
 CONVOLUTION = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+FILTER = {"padding": ((1, 2), (2, 2)), "border": "reflect", "stride": (1, 1)}
 POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 
 
@@ -87,6 +88,10 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
     ),
     "linear": lambda: both_passes("linear", normal(90, 300), normal(300, 170), normal(170)),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
+    "correlate2d": lambda: both_passes("correlate2d", normal(2, 75, 83, 3), normal(4, 5), **FILTER),
+    "correlate_separable": lambda: both_passes(
+        "correlate_separable", normal(2, 75, 83, 3), normal(4), normal(5), **FILTER
+    ),
 }
 every_work = pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 
