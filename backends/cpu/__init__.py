@@ -4,7 +4,11 @@ compile    Numba's compiler: late, kept on disk, announced once
 simd       vectors of sixteen numbers
 pool       tasks, and the threads that share them
 accept     what is taken, and the reasons why not
+product    products of matrices, by tiles in registers
 loss       softmax cross-entropy
+linear     dense layers
+columns    convolution of any kind
+direct     convolution of few channels
 max_pool   max-pooling
 norm       batch normalisation
 optim      the steps of the optimisers
