@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["not_flat", "not_float32", "too_few", "too_little"]
+__all__ = ["not_flat", "not_float32", "too_few", "too_little", "too_narrow"]
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -38,3 +38,8 @@ def too_few(x: Any, least: int) -> str | None:
 def too_little(work: int, least: int) -> str | None:
     """As :func:`too_few`, by the multiplications that a call takes."""
     return f"{work} multiplications are fewer than {least}" if work < least else None
+
+
+def too_narrow(side: int, least: int) -> str | None:
+    """As :func:`too_few`, by the shortest side of a product, which tiles fill up with zeros."""
+    return f"a side of {side} is shorter than {least}" if side < least else None

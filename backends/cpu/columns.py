@@ -48,7 +48,7 @@ _PIXELS = 128  # of a block
 _FILTERS = 256  # of a stripe
 _PAD = 16  # elements between rows in a task's memory, so that they are no power of two apart
 _TASKS = 8  # that are enough for the most threads that there are
-_LEAST = 200_000  # multiplications; with fewer the reference is as fast
+_LEAST = 2_000_000  # multiplications; with fewer the reference is as fast
 
 
 # --- convolution
@@ -273,8 +273,8 @@ def _launch(x, taps, panels, bias, y, winner, *, counts, step, pool, first, apar
 
 def _taps(kernel: tuple[int, int], padding: Any, dilation: tuple[int, int]) -> np.ndarray:
     """Where the taps of the first window stand in the image, row and column: (taps, 2)."""
-    rows, columns = (np.arange(kernel[axis]) * dilation[axis] - padding[axis][0] for axis in (0, 1))
-    return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+    places = ([i * dilation[axis] - padding[axis][0] for i in range(kernel[axis])] for axis in (0, 1))
+    return np.array(list(itertools.product(*places)), np.int64)
 
 
 def _is_product(w: np.ndarray, stride: Any, padding: Any) -> bool:

@@ -12,12 +12,14 @@ from backends.cpu import accept
 from backends.cpu.product import product
 from backends.reference import linear
 
-_LEAST = 4_000_000  # multiplications; with fewer one thread of the BLAS is as fast
+_LEAST = 6_000_000  # multiplications; with fewer one thread of the BLAS is as fast
+_NARROWEST = 32  # rows or columns
 
 
 def _unsuited(x, w, b) -> str | None:
-    work = x.size * w.shape[-1]
-    return accept.too_little(work, _LEAST) or accept.not_float32(x=x, w=w, b=b)
+    d, k = w.shape
+    reason = accept.too_little(x.size * k, _LEAST)
+    return reason or accept.too_narrow(min(x.size // d, d, k), _NARROWEST) or accept.not_float32(x=x, w=w, b=b)
 
 
 @linear.linear.alternative("numpy", unless=_unsuited)

@@ -130,7 +130,7 @@ def task(**arrays: _Declared) -> Callable[[Callable[..., None]], Task]:
 
 
 def tasks_of(pair: Any) -> list[Task]:
-    """The tasks that the functions of a class name, also in a dict, and the functions of this package that they name."""
+    """The tasks that the functions of a class name, alone or in a dict, and those that functions they name do."""
     found: list[Task] = []
     seen: set[Any] = set()
     waiting = [part for name in ("forward", "backward") if (part := getattr(pair, name, None)) is not None]

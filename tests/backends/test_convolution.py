@@ -39,8 +39,10 @@ class Oracle:
         self.size = [
             (self.x.shape[1 + a] - (w.shape[a] - 1) * how["dilation"][a] - 1) // how["stride"][a] + 1 for a in (0, 1)
         ]
-        z = sum((self.x[self.under(u, v)] @ self.w[u, v] for u, v in np.ndindex(*w.shape[:2])), np.zeros(()))
-        self.z = z if b is None else z + b
+        z: np.ndarray = sum(
+            (self.x[self.under(u, v)] @ self.w[u, v] for u, v in np.ndindex(*w.shape[:2])), np.zeros(())
+        )
+        self.z: np.ndarray = z if b is None else z + b
 
     def under(self, u: int, v: int) -> tuple[slice, ...]:
         """The pixels under a tap."""
@@ -64,10 +66,9 @@ class Oracle:
         """The gradient for z: a window's goes to the first of its largest pixels, where that is above 0."""
         dz = np.zeros_like(self.z)
         best = self.windows(pool).argmax(axis=-1)
-        for place in itertools.product(*map(range, dy.shape)):
-            n, i, j, k = place
-            row, column = i * pool[0] + best[place] // pool[1], j * pool[1] + best[place] % pool[1]
-            dz[n, row, column, k] = dy[place] * (self.z[n, row, column, k] > 0)
+        for n, i, j, k in itertools.product(*map(range, dy.shape)):
+            row, column = (np.array((i, j)) * pool + divmod(best[n, i, j, k], pool[1])).tolist()
+            dz[n, row, column, k] = dy[n, i, j, k] * (self.z[n, row, column, k] > 0)
         return dz
 
     def gradients(self, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,7 +149,7 @@ def test_what_is_not_taken_is_declined_with_the_reason(monkeypatch: pytest.Monke
     x, w = np.ones((1, 20, 20, 5), np.float32), np.ones((3, 3, 5, 8), np.float32)
     reasons = lambda *arrays, **how: dict(explain(conv.conv2d_relu, *arrays, **WITHOUT, **how).declined)  # noqa: E731
     assert "are fewer than" in reasons(x, w, None, pool=None)["ConvolutionWithReluByColumns"]
-    large = np.repeat(x, 16, axis=0)
+    large = np.repeat(x, 32, axis=0)
     assert "float64" in reasons(large.astype(float), w, None, pool=None)["ConvolutionWithReluByColumns"]
     assert "a byte" in reasons(large, w, None, pool=(18, 18))["ConvolutionWithReluByColumns"]
     assert "5 channels" in reasons(large, w, None, pool=(2, 2))["ConvolutionWithReluOfFewChannels"]

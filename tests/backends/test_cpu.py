@@ -86,7 +86,7 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
     "conv2d_relu of few channels": lambda: both_passes(
         "conv2d_relu", normal(5, 28, 27, 3), normal(3, 3, 3, 37), normal(37), pool=(2, 2), **CONVOLUTION
     ),
-    "linear": lambda: both_passes("linear", normal(90, 300), normal(300, 170), normal(170)),
+    "linear": lambda: both_passes("linear", normal(90, 300), normal(300, 290), normal(290)),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
     "correlate2d": lambda: both_passes("correlate2d", normal(2, 75, 83, 3), normal(4, 5), **FILTER),
     "correlate_separable": lambda: both_passes(
@@ -187,6 +187,21 @@ def test_inputs_may_lie_anyhow_in_memory():
 def test_vectors_that_do_not_suit_are_declined_with_the_reason(spoil: Callable[..., Any], reason: str):
     arrays = [spoil(np.abs(normal(40_000))) for _ in range(4)]
     choice = explain(kernels()["adam_"], *arrays, **ADAM)
+    assert choice.taken == "reference"
+    assert reason in choice.declined[0][1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "d", "k", "dtype", "reason"),
+    [
+        (32, 64, 32, "float32", "fewer than"),
+        (4096, 784, 10, "float32", "a side of 10"),
+        (1, 4096, 4096, "float32", "a side of 1"),
+        (128, 784, 512, "float64", "float64"),
+    ],
+)
+def test_products_that_a_blas_does_as_well_are_declined(rows: int, d: int, k: int, dtype: str, reason: str):
+    choice = explain(kernels()["linear"], np.ones((rows, d), dtype), np.ones((d, k), dtype), None)
     assert choice.taken == "reference"
     assert reason in choice.declined[0][1]
 

@@ -29,6 +29,7 @@ def _small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The alternatives take small arrays here, which they would leave to the reference for its speed."""
     monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
     monkeypatch.setattr(backends.cpu.accept, "too_little", lambda work, least: None)
+    monkeypatch.setattr(backends.cpu.accept, "too_narrow", lambda side, least: None)
 
 
 def every_case(check: Callable[[Case, Backend], None]) -> Callable[..., None]:
