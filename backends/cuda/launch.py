@@ -53,8 +53,8 @@ def launch(
 ) -> None:
     """Launch a kernel of ``family.cu`` in its unit for ``dtype``.
 
-    arguments : arrays of one device, in one piece, and Python numbers: an int is passed as int32 (``Index``), a float
-        as what the unit computes in (``Real``), a NumPy scalar as what it is
+    arguments : arrays of one device, in one piece, and numbers: integers are passed as int32 (``Index``), but uint32 as
+        it is, floats as what the unit computes in (``Real``)
 
     Raises
     ------
@@ -64,12 +64,12 @@ def launch(
     number = real(dtype).type
     device, packed = None, []
     for x in arguments:
-        if isinstance(x, np.generic):
+        if type(x) is np.uint32:
             packed.append(x)
-        elif isinstance(x, int):
-            packed.append(np.int32(x))  # raises where it does not fit
-        elif isinstance(x, float):
-            packed.append(number(x))  # CuPy would pass 8 bytes, whatever the kernel expects
+        elif isinstance(x, (int, np.integer)):
+            packed.append(np.int32(int(x)))  # raises where it does not fit
+        elif isinstance(x, (float, np.floating)):
+            packed.append(number(x))  # CuPy would pass a float or a float64 as 8 bytes, whatever the kernel expects
         else:
             if device is None:
                 device = x.device

@@ -460,6 +460,13 @@ def test_a_launch_checks_its_arguments(host_cuda: Backend):
         launch("elementwise", "relu", (x, y, 16), (1,), (2048,), x.dtype)
 
 
+def test_a_launch_passes_numbers_as_the_kernel_has_them(host_cuda: Backend):
+    x, y = host_cuda.place(-np.ones(16, np.float32)), host_cuda.place(np.zeros(16, np.float32))
+    for n, alpha in ((16, 0.5), (np.int64(16), np.float64(0.5)), (np.uint8(16), np.float16(0.5))):
+        by_elements("elementwise", "leaky_relu", (x, y, n, alpha), 16, x.dtype)
+        assert (host_cuda.host(y) == -0.5).all()
+
+
 def test_arrays_of_two_devices_do_not_mix(build_folder: None):
     with shim.installed() as cupy:
         standin.install(devices=2)

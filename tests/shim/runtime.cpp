@@ -291,12 +291,27 @@ void thread_of(unsigned i) {
     }
 }
 
+// Threads wait from one launch to the next: to start them takes a sanitizer longer than a kernel.
+unsigned workers = 0;
+std::atomic<unsigned> job{0}, busy{0};
+
+void work(unsigned i, unsigned done) {
+    for (;; ++done) {
+        job.wait(done);
+        if (i < launch.threads) thread_of(i);
+        busy.fetch_sub(1);
+        busy.notify_one();
+    }
+}
+
 void run_grid() {
+    for (; workers < launch.threads; ++workers) std::thread(work, workers, job.load()).detach();
     start.expect(launch.threads);
     end.expect(launch.threads);
-    std::vector<std::thread> threads;
-    for (unsigned i = 0; i < launch.threads; ++i) threads.emplace_back(thread_of, i);
-    for (std::thread& thread : threads) thread.join();
+    busy = workers;
+    ++job;
+    job.notify_all();
+    for (unsigned left = busy; left; left = busy) busy.wait(left);
 }
 
 }  // namespace
