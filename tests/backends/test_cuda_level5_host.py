@@ -32,6 +32,7 @@ from backends.device import resolve
 from backends.errors import DeviceError
 from backends.kernel import Kernel, explain, kernels, reference_only
 from backends.namespace import NUMPY
+from backends.random import bits
 
 pytestmark = pytest.mark.level5
 
@@ -235,6 +236,16 @@ def test_dropout_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
     pair = alternative("dropout", arrays, inputs, params)
     results = both_passes(pair, arrays.device.xp, inputs, [True], inputs[0], **params)
     assert [arrays.host(result).tobytes() for result in results] == [value.tobytes() for value in expected]
+
+
+def test_dropout_keeps_a_word_that_equals_the_threshold(host_cuda: Backend):
+    x = np.ones((2, 3), np.float32)
+    for word in bits(NUMPY, (5, 6), 2, 3).ravel().tolist():
+        params = {"rate": word * 2.0**-32, "key": (5, 6), "first_row": 0}
+        pair = alternative("dropout", host_cuda, [host_cuda.place(x)], params)
+        y, _ = pair.forward(host_cuda.device.xp, host_cuda.place(x), needed=(False,), **params)
+        expected, _ = kernels()["dropout"].forward(NUMPY, x, needed=(False,), **params)
+        assert host_cuda.host(y).tobytes() == expected.tobytes()
 
 
 @on_random_shapes
