@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import shim
 from arrays import KINDS, Backend, backend
 from hypothesis import HealthCheck, settings
+from shim import build
 
 from backends.device import Device, resolve
 from backends.errors import DeviceError
@@ -37,6 +39,22 @@ def cuda() -> Device:
         if os.environ.get("DLCORE_REQUIRE_CUDA") == "1":
             pytest.fail(f"DLCORE_REQUIRE_CUDA=1 but {error}")
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def build_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where this session compiles CUDA sources for the host: one folder for all its processes."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "host-cuda"
+    folder.mkdir(exist_ok=True)
+    build.use_folder(folder)
+
+
+@pytest.fixture
+def host_cuda(build_folder: None) -> Iterator[Backend]:
+    """The CuPy stand-in with the project's CUDA kernels, run on the host."""
+    with shim.installed():
+        yield Backend("host-cuda", resolve("cuda"))
 
 
 @pytest.fixture

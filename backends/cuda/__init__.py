@@ -1,0 +1,22 @@
+"""Alternatives for CuPy, written in CUDA C++; importing the package registers them and needs no driver.
+
+compile      the sources, and when they are compiled
+launch       checked launches in the current stream
+accept       what is taken, and the reasons why not
+dropout      masks from the counter-based stream
+elementwise  the activations
+loss         softmax cross-entropy
+norm         batch normalisation
+optim        the steps of the optimisers, and clipping
+pool         max- and average pooling
+
+Each family is a ``.cu`` file with the kernels and a ``.py`` file that launches them. ``numbers.cuh`` holds the dtypes,
+``reduce.cuh`` the sums over warps and blocks, ``threefry.cuh`` the random words. Sums have one order and no atomics, so
+that a run gives the same bits again. Arrays of float16 are computed in float32 and rounded once.
+"""
+
+from __future__ import annotations
+
+from backends.cuda import dropout, elementwise, loss, norm, optim, pool
+
+__all__ = ["dropout", "elementwise", "loss", "norm", "optim", "pool"]

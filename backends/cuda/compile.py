@@ -1,0 +1,102 @@
+"""The CUDA sources: what is compiled, with which options, and when.
+
+A compilation unit is one ``.cu`` file in one dtype; ``#include "..."`` of a ``.cuh`` file beside it is replaced by the
+file, so that a unit is one string. CuPy compiles it by NVRTC for the chip at hand when one of its kernels is first
+called, all kernels of the unit at once, and keeps the result in its cache folder, by default ``~/.cupy/kernel_cache``
+(``CUPY_CACHE_DIR``): only a first run waits.
+
+CuPy itself adds ``-ftz=true``: numbers below the smallest normal float32 count as 0 on the device.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["DTYPES", "FLAGS", "function", "sources", "why_not"]
+
+FOLDER = Path(__file__).parent
+
+_ALL = ("float32", "float64", "float16")
+DTYPES: dict[str, tuple[str, ...]] = {
+    "dropout": _ALL,
+    "elementwise": _ALL,
+    "loss": _ALL,
+    "norm": _ALL,
+    "optim": ("float32", "float64"),  # the master parameters and their state are never of float16
+    "pool": _ALL,
+}
+"""The files, and the dtypes that each is compiled in."""
+
+FLAGS: dict[str, tuple[str, ...]] = {"optim": ("--fmad=false",)}
+"""Options of a file. The optimisers wait for memory in any case, so a product and a sum are rounded apart, as NumPy
+does it: a step then gives the bits of the reference."""
+
+_INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
+_announced = False
+
+
+@functools.cache
+def _code(file: str) -> str:
+    """The text of a unit."""
+    return _INCLUDE.sub(lambda match: (FOLDER / match[1]).read_text("utf-8"), (FOLDER / file).read_text("utf-8"))
+
+
+def _options(family: str, dtype: str) -> tuple[str, ...]:
+    return "-std=c++17", f"-D{dtype.upper()}", *FLAGS.get(family, ())
+
+
+def sources() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Every compilation unit: its name, its code, the compiler's options.
+
+    >>> [name for name, code, options in sources() if name.startswith("optim")]
+    ['optim.float32', 'optim.float64']
+    """
+    for family, dtypes in DTYPES.items():
+        for dtype in dtypes:
+            yield f"{family}.{dtype}", _code(f"{family}.cu"), _options(family, dtype)
+
+
+def function(family: str, dtype: str, name: str) -> Callable[..., None]:
+    """A kernel as CuPy calls it, ``(grid, block, arguments)``; compiled with all of its unit at the first call."""
+    return _function(importlib.import_module("cupy"), family, dtype, name)
+
+
+@functools.cache  # by the module of CuPy too, which tests exchange
+def _function(cupy: Any, family: str, dtype: str, name: str) -> Callable[..., None]:
+    return _module(cupy, family, dtype).get_function(name)
+
+
+@functools.cache
+def _module(cupy: Any, family: str, dtype: str) -> Any:
+    _announce()
+    return cupy.RawModule(code=_code(f"{family}.cu"), options=_options(family, dtype))
+
+
+def why_not() -> str | None:
+    """Why nothing can be compiled here; None where it can."""
+    return _ask(getattr(importlib.import_module("cupy").cuda, "nvrtc", None))
+
+
+@functools.cache
+def _ask(nvrtc: Any) -> str | None:
+    if nvrtc is None:
+        return "this CuPy has no NVRTC"
+    try:
+        nvrtc.getVersion()
+    except Exception as error:  # the library is not found, or is not one
+        return f"NVRTC does not load: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    return None
+
+
+def _announce() -> None:
+    """Say once a process why it takes a moment."""
+    global _announced
+    if not _announced:
+        _announced = True
+        print("compiling CUDA kernels (first run)", file=sys.stderr, flush=True)

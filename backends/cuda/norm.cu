@@ -1,0 +1,170 @@
+// Batch normalisation of (rows, channels). A block takes a few channels and a piece of the rows: the threads along x
+// read neighbouring channels, those along y every blockDim.y-th row. The pieces are combined by one thread a channel, in
+// their order.
+
+#include "numbers.cuh"
+
+constexpr int THREADS = 256;  // of a block of sums: blockDim.x * blockDim.y, both powers of 2
+
+// How many numbers there are, their mean and the sum of (x - mean)^2: Welford's rule to include one, and that of Chan,
+// Golub and LeVeque (1983) to add others. Neither loses anything where the mean is far from zero.
+struct Moments {
+    Real count, mean, squares;
+    __device__ __forceinline__ void include(Real x) {
+        const Real before = x - mean;
+        count += 1;
+        mean += before / count;
+        squares += before * (x - mean);
+    }
+    __device__ __forceinline__ void add(const Moments& other) {
+        const Real both = count + other.count;
+        if (both == 0) return;
+        const Real apart = other.mean - mean, share = other.count / both;
+        mean += apart * share;
+        squares += other.squares + apart * apart * (count * share);
+        count = both;
+    }
+};
+
+// What the gradient needs of each channel: the sums of dy and of dy (x - mean).
+struct Slopes {
+    Real dy, product;
+    __device__ __forceinline__ void add(const Slopes& other) {
+        dy += other.dy;
+        product += other.product;
+    }
+};
+
+// The sum over the threads along y, for those with threadIdx.y == 0.
+template <class Sum>
+__device__ __forceinline__ Sum over_rows(Sum sum, Sum* threads) {
+    Sum* own = threads + threadIdx.y * blockDim.x + threadIdx.x;
+    *own = sum;
+    for (int half = blockDim.y / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half) own->add(own[half * blockDim.x]);
+    }
+    return *own;
+}
+
+__device__ __forceinline__ Index channel() { return blockIdx.x * blockDim.x + threadIdx.x; }
+
+__device__ __forceinline__ Index last_row(Index rows, Index rows_a_piece, Index piece) {
+    return rows_a_piece < rows - piece * rows_a_piece ? (piece + 1) * rows_a_piece : rows;
+}
+
+extern "C" __global__ void batch_norm_moments(
+    const Element* x, Real* means, Real* squares, Index rows, Index channels, Index rows_a_piece) {
+    __shared__ Moments threads[THREADS];
+    const Index c = channel(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
+    Moments moments = {0, 0, 0};
+    if (c < channels) {
+        for (Index row = piece * rows_a_piece + threadIdx.y; row < last; row += blockDim.y) {
+            moments.include(real(x[row * channels + c]));
+        }
+    }
+    moments = over_rows(moments, threads);
+    if (threadIdx.y == 0 && c < channels) {
+        means[piece * channels + c] = moments.mean;
+        squares[piece * channels + c] = moments.squares;
+    }
+}
+
+// The statistics, once as outputs and once as they are computed with: inverse = 1 / sqrt(variance + eps).
+extern "C" __global__ void batch_norm_statistics(
+    const Real* means, const Real* squares, const Element* gamma, Element* mean, Element* variance, Real* centre,
+    Real* inverse, Real* scale, Index rows, Index channels, Index pieces, Index rows_a_piece, Real eps) {
+    const Index c = place();
+    if (c >= channels) return;
+    Moments moments = {0, 0, 0};
+    for (Index piece = 0; piece < pieces; ++piece) {
+        const Index count = last_row(rows, rows_a_piece, piece) - piece * rows_a_piece;
+        moments.add({Real(count), means[piece * channels + c], squares[piece * channels + c]});
+    }
+    const Real spread = moments.squares / Real(rows);
+    mean[c] = element(moments.mean);
+    variance[c] = element(spread);
+    centre[c] = moments.mean;
+    inverse[c] = Real(1) / sqrt(spread + eps);
+    scale[c] = real(gamma[c]) * inverse[c];
+}
+
+// The same for statistics that are given.
+extern "C" __global__ void batch_norm_given(
+    const Element* gamma, const Element* mean, const Element* variance, Real* centre, Real* inverse, Real* scale,
+    Index channels, Real eps) {
+    const Index c = place();
+    if (c >= channels) return;
+    centre[c] = real(mean[c]);
+    inverse[c] = Real(1) / sqrt(real(variance[c]) + eps);
+    scale[c] = real(gamma[c]) * inverse[c];
+}
+
+extern "C" __global__ void batch_norm_apply(
+    const Element* x, const Real* centre, const Real* scale, const Element* beta, Element* y, Index n, Index channels) {
+    const Index i = place();
+    if (i >= n) return;
+    const Index c = i % channels;
+    y[i] = element((real(x[i]) - centre[c]) * scale[c] + real(beta[c]));
+}
+
+// --- the gradient
+
+extern "C" __global__ void batch_norm_slopes(
+    const Element* x, const Element* dy, const Real* centre, Real* sums, Real* products, Index rows, Index channels,
+    Index rows_a_piece) {
+    __shared__ Slopes threads[THREADS];
+    const Index c = channel(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
+    Slopes slopes = {0, 0};
+    if (c < channels) {
+        for (Index row = piece * rows_a_piece + threadIdx.y; row < last; row += blockDim.y) {
+            const Real slope = real(dy[row * channels + c]);
+            slopes.add({slope, slope * (real(x[row * channels + c]) - centre[c])});
+        }
+    }
+    slopes = over_rows(slopes, threads);
+    if (threadIdx.y == 0 && c < channels) {
+        sums[piece * channels + c] = slopes.dy;
+        products[piece * channels + c] = slopes.product;
+    }
+}
+
+// dgamma, dbeta, and what is taken from dy · scale to give dx: (x - mean) slope + offset.
+extern "C" __global__ void batch_norm_gradients(
+    const Real* sums, const Real* products, const Real* inverse, const Real* scale, Element* dgamma, Element* dbeta,
+    Real* slope, Real* offset, Index rows, Index channels, Index pieces) {
+    const Index c = place();
+    if (c >= channels) return;
+    Slopes slopes = {0, 0};
+    for (Index piece = 0; piece < pieces; ++piece) {
+        slopes.add({sums[piece * channels + c], products[piece * channels + c]});
+    }
+    const Real of_gamma = slopes.product * inverse[c];
+    dgamma[c] = element(of_gamma);
+    dbeta[c] = element(slopes.dy);
+    slope[c] = scale[c] * inverse[c] * of_gamma / Real(rows);
+    offset[c] = scale[c] * slopes.dy / Real(rows);
+}
+
+extern "C" __global__ void batch_norm_backward(
+    const Element* x, const Element* dy, const Real* centre, const Real* scale, const Real* slope, const Real* offset,
+    Element* dx, Index n, Index channels) {
+    const Index i = place();
+    if (i >= n) return;
+    const Index c = i % channels;
+    dx[i] = element(real(dy[i]) * scale[c] - ((real(x[i]) - centre[c]) * slope[c] + offset[c]));
+}
+
+// dx where the statistics are given.
+extern "C" __global__ void batch_norm_given_backward(
+    const Element* dy, const Real* scale, Element* dx, Index n, Index channels) {
+    const Index i = place();
+    if (i < n) dx[i] = element(real(dy[i]) * scale[i % channels]);
+}
+
+// --- the average that evaluation uses
+
+extern "C" __global__ void running_average(Element* average, const Element* value, Index n, Real momentum, Real rest) {
+    const Index i = place();
+    if (i < n) average[i] = element(momentum * real(average[i]) + rest * real(value[i]));
+}

@@ -1,0 +1,125 @@
+"""Batch normalisation: three launches forward, three backward; the images are read twice each way.
+
+The rows are cut into at most 64 pieces, whatever the chip, so that the sums have one order everywhere.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from backends.cuda import accept
+from backends.cuda.launch import THREADS, blocks, by_elements, compact, launch, real
+from backends.reference import norm
+
+_PIECES = 64
+_ROWS_A_THREAD = 8  # at least, before there is a second piece
+_CHANNELS = 32  # of a block
+
+
+def _cut(rows: int, channels: int) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """The grid and the block of a launch that sums over rows, and the rows a piece."""
+    across = min(_CHANNELS, 1 << (channels - 1).bit_length())  # a power of 2
+    down = THREADS // across
+    pieces = min(_PIECES, blocks(rows, down * _ROWS_A_THREAD))
+    rows_a_piece = blocks(rows, pieces)
+    return (blocks(channels, across), blocks(rows, rows_a_piece)), (across, down), rows_a_piece
+
+
+def _empty(xp, x, shape, *dtypes) -> list:
+    return [xp.empty(shape, dtype=dtype, device=x.device) for dtype in dtypes]
+
+
+def _apply(xp, x, centre, scale, beta):
+    """(x - centre) scale + beta."""
+    y = xp.empty(x.shape, dtype=x.dtype, device=x.device)
+    by_elements("norm", "batch_norm_apply", (x, centre, scale, beta, y, x.size, x.shape[-1]), x.size, x.dtype)
+    return y
+
+
+def _gradients(xp, x, dy, centre, inverse, scale) -> list:
+    """dgamma, dbeta, slope and offset, (C,) each."""
+    rows, channels, dtype = prod(x.shape[:-1]), x.shape[-1], x.dtype
+    grid, block, rows_a_piece = _cut(rows, channels)
+    number = real(dtype)
+    sums, products = _empty(xp, x, (grid[1], channels), number, number)
+    arguments = (x, dy, centre, sums, products, rows, channels, rows_a_piece)
+    launch("norm", "batch_norm_slopes", arguments, grid, block, dtype)
+    results = _empty(xp, x, channels, dtype, dtype, number, number)
+    arguments = (sums, products, inverse, scale, *results, rows, channels, grid[1])
+    by_elements("norm", "batch_norm_gradients", arguments, channels, dtype)
+    return results
+
+
+@norm.batch_norm.alternative(
+    "cupy", unless=lambda x, gamma, beta, **_: accept.unsuited("norm", x=x, gamma=gamma, beta=beta)
+)
+class BatchNormByPieces:
+    """Statistics in one pass by Welford's rule; only the images are kept for the gradient."""
+
+    @staticmethod
+    def forward(xp, x, gamma, beta, *, eps, needed):
+        x, dtype, number = compact(xp, x), x.dtype, real(x.dtype)
+        rows, channels = prod(x.shape[:-1]), x.shape[-1]
+        grid, block, rows_a_piece = _cut(rows, channels)
+        means, squares = _empty(xp, x, (grid[1], channels), number, number)
+        launch("norm", "batch_norm_moments", (x, means, squares, rows, channels, rows_a_piece), grid, block, dtype)
+        mean, variance, centre, inverse, scale = _empty(xp, x, channels, dtype, dtype, number, number, number)
+        statistics = (mean, variance, centre, inverse, scale)
+        arguments = (means, squares, compact(xp, gamma), *statistics, rows, channels, grid[1], rows_a_piece, float(eps))
+        by_elements("norm", "batch_norm_statistics", arguments, channels, dtype)
+        return (_apply(xp, x, centre, scale, compact(xp, beta)), mean, variance), (x, centre, inverse, scale)
+
+    @staticmethod
+    def backward(xp, dys, saved, *, eps, needed):
+        x, centre, inverse, scale = saved
+        dy = compact(xp, dys[0])
+        dgamma, dbeta, slope, offset = _gradients(xp, x, dy, centre, inverse, scale)
+        dx = None
+        if needed[0]:
+            dx = xp.empty(x.shape, dtype=x.dtype, device=x.device)
+            arguments = (x, dy, centre, scale, slope, offset, dx, x.size, x.shape[-1])
+            by_elements("norm", "batch_norm_backward", arguments, x.size, x.dtype)
+        return dx, dgamma if needed[1] else None, dbeta if needed[2] else None
+
+
+@norm.batch_norm_fixed.alternative(
+    "cupy",
+    unless=lambda x, gamma, beta, mean, variance, **_: accept.unsuited(
+        "norm", x=x, gamma=gamma, beta=beta, mean=mean, variance=variance
+    ),
+)
+class BatchNormGiven:
+    """The same with given statistics."""
+
+    @staticmethod
+    def forward(xp, x, gamma, beta, mean, variance, *, eps, needed):
+        x, channels, number = compact(xp, x), x.shape[-1], real(x.dtype)
+        centre, inverse, scale = _empty(xp, x, channels, number, number, number)
+        given = (compact(xp, array) for array in (gamma, mean, variance))
+        arguments = (*given, centre, inverse, scale, channels, float(eps))
+        by_elements("norm", "batch_norm_given", arguments, channels, x.dtype)
+        return _apply(xp, x, centre, scale, compact(xp, beta)), (x, centre, inverse, scale)
+
+    @staticmethod
+    def backward(xp, dy, saved, *, eps, needed):
+        x, centre, inverse, scale = saved
+        dy = compact(xp, dy)
+        dx = dgamma = dbeta = None
+        if needed[0]:
+            dx = xp.empty(x.shape, dtype=x.dtype, device=x.device)
+            by_elements("norm", "batch_norm_given_backward", (dy, scale, dx, x.size, x.shape[-1]), x.size, x.dtype)
+        if needed[1] or needed[2]:
+            dgamma, dbeta, _, _ = _gradients(xp, x, dy, centre, inverse, scale)
+        return dx, dgamma if needed[1] else None, dbeta if needed[2] else None, None, None
+
+
+@norm.running_average_.alternative(
+    "cupy", unless=lambda average, value, **_: accept.not_flat("norm", average=average, value=value)
+)
+class RunningAverageInOnePass:
+    """average = momentum average + (1 - momentum) value."""
+
+    @staticmethod
+    def forward(xp, average, value, *, momentum):
+        arguments = (average, value, average.size, float(momentum), float(1.0 - momentum))
+        by_elements("norm", "running_average", arguments, average.size, average.dtype)

@@ -1,0 +1,128 @@
+// The steps of the optimisers: one launch each, on a run of the flat vector. Every element is computed by the
+// operations of the reference in their order, and compiled without contraction: see FLAGS in compile.py.
+
+#include "numbers.cuh"
+#include "reduce.cuh"
+
+extern "C" __global__ void sgd(Element* theta, const Element* grad, Index n, Real lr) {
+    const Index first = place() * PACK;
+    Pack t = read(theta, first, n);
+    const Pack g = read(grad, first, n);
+#pragma unroll
+    for (Index k = 0; k < PACK; ++k) t.of[k] -= lr * g.of[k];
+    write(theta, first, n, t);
+}
+
+extern "C" __global__ void momentum(
+    Element* theta, Element* velocity, const Element* grad, Index n, Real beta, Real rest, Real lr, Index nesterov) {
+    const Index first = place() * PACK;
+    Pack t = read(theta, first, n), v = read(velocity, first, n);
+    const Pack g = read(grad, first, n);
+#pragma unroll
+    for (Index k = 0; k < PACK; ++k) {
+        v.of[k] = v.of[k] * beta + rest * g.of[k];
+        t.of[k] -= lr * (nesterov ? beta * v.of[k] + rest * g.of[k] : v.of[k]);
+    }
+    write(velocity, first, n, v);
+    write(theta, first, n, t);
+}
+
+extern "C" __global__ void rmsprop(
+    Element* theta, Element* square, const Element* grad, Index n, Real beta, Real rest, Real lr, Real eps) {
+    const Index first = place() * PACK;
+    Pack t = read(theta, first, n), s = read(square, first, n);
+    const Pack g = read(grad, first, n);
+#pragma unroll
+    for (Index k = 0; k < PACK; ++k) {
+        s.of[k] = s.of[k] * beta + rest * (g.of[k] * g.of[k]);
+        t.of[k] -= lr * g.of[k] / (sqrt(s.of[k]) + eps);
+    }
+    write(square, first, n, s);
+    write(theta, first, n, t);
+}
+
+// shrink is 1 - lr * decay; without decay theta is multiplied by 1, which changes no bit.
+extern "C" __global__ void adam(
+    Element* theta, Element* mean, Element* square, const Element* grad, Index n, Real beta1, Real rest1, Real beta2,
+    Real rest2, Real eps, Real rate, Real shrink) {
+    const Index first = place() * PACK;
+    Pack t = read(theta, first, n), m = read(mean, first, n), s = read(square, first, n);
+    const Pack g = read(grad, first, n);
+#pragma unroll
+    for (Index k = 0; k < PACK; ++k) {
+        m.of[k] = m.of[k] * beta1 + rest1 * g.of[k];
+        s.of[k] = s.of[k] * beta2 + rest2 * (g.of[k] * g.of[k]);
+        t.of[k] = t.of[k] * shrink - m.of[k] / (sqrt(s.of[k]) + eps) * rate;
+    }
+    write(mean, first, n, m);
+    write(square, first, n, s);
+    write(theta, first, n, t);
+}
+
+extern "C" __global__ void adagrad(
+    Element* theta, Element* total, const Element* grad, Index n, Real lr, Real eps) {
+    const Index first = place() * PACK;
+    Pack t = read(theta, first, n), s = read(total, first, n);
+    const Pack g = read(grad, first, n);
+#pragma unroll
+    for (Index k = 0; k < PACK; ++k) {
+        s.of[k] += g.of[k] * g.of[k];
+        t.of[k] -= lr * g.of[k] / (sqrt(s.of[k]) + eps);
+    }
+    write(total, first, n, s);
+    write(theta, first, n, t);
+}
+
+// --- clipping, by value and by norm
+
+extern "C" __global__ void clip(Element* x, Index n, Real limit) {
+    const Index first = place() * PACK;
+    Pack pack = read(x, first, n);
+#pragma unroll
+    for (Index k = 0; k < PACK; ++k) {
+        const Real v = pack.of[k];
+        pack.of[k] = v > limit ? limit : v < -limit ? -limit : v;  // a NaN is neither, and stays
+    }
+    write(x, first, n, pack);
+}
+
+// Of each block's elements the largest, and the squares of all divided by it. What is shorter than the smallest normal
+// number counts as 0.
+extern "C" __global__ void squares_by_blocks(
+    const Element* x, Index n, Index elements_a_block, Real* largest, Real* squares) {
+    __shared__ SumOfSquares warps[WARP];
+    const SumOfSquares zero = {SMALLEST_NORMAL, 0};
+    SumOfSquares sum = zero;
+    const Index start = blockIdx.x * elements_a_block;
+    const Index stop = elements_a_block < n - start ? start + elements_a_block : n;
+    for (Index first = start + threadIdx.x * PACK; first < stop; first += blockDim.x * PACK) {
+        const Pack pack = read(x, first, stop);
+#pragma unroll
+        for (Index k = 0; k < PACK; ++k) sum.include(pack.of[k]);
+    }
+    sum = over_block(sum, warps, zero);
+    if (threadIdx.x == 0) {
+        largest[blockIdx.x] = sum.largest;
+        squares[blockIdx.x] = sum.squares;
+    }
+}
+
+// x * min(1, limit / norm). Each block adds up the sums of all blocks, of which there are no more than its threads, so
+// that nothing waits for a norm; the first one writes it.
+extern "C" __global__ void clip_by_norm(
+    Element* x, Element* norm, Index n, const Real* largest, const Real* squares, Index sums, Real limit) {
+    __shared__ SumOfSquares warps[WARP];
+    const SumOfSquares zero = {SMALLEST_NORMAL, 0};
+    SumOfSquares sum = zero;
+    if (threadIdx.x < sums) sum = {largest[threadIdx.x], squares[threadIdx.x]};
+    sum = over_block(sum, warps, zero);
+    const Real root = sqrt(sum.squares), length = sum.largest * root;
+    if (place() == 0) norm[0] = length;
+    const Real floor = Real(1e-20) * limit;
+    const Real factor = length > limit ? limit / fmax(sum.largest, floor) / fmax(root, Real(1)) : Real(1);
+    const Index first = place() * PACK;
+    Pack pack = read(x, first, n);
+#pragma unroll
+    for (Index k = 0; k < PACK; ++k) pack.of[k] *= factor;
+    write(x, first, n, pack);
+}

@@ -1,0 +1,139 @@
+"""Level 6: launches of every kernel, recorded under the shim, run again in threads of the host under the sanitizers.
+
+AddressSanitizer and UndefinedBehaviorSanitizer see each array in memory of its own exact size and alignment;
+ThreadSanitizer sees whatever two threads of a block do without a barrier between. Their absence fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shim
+from arrays import Backend
+from shim import build
+from update_rules import RULES, gradients, start
+
+from backends.cuda import compile
+from backends.kernel import Kernel, kernels
+
+pytestmark = pytest.mark.level6
+
+UNITS = {name: (code, options) for name, code, options in compile.sources()}
+POOL = {"kernel": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1))}
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape)
+
+
+CALLS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
+    "dropout": [("dropout", [normal(5, 7)], {"rate": 0.4, "key": (1, 2), "first_row": 3})],
+    "elementwise": [(name, [normal(n)], {}) for name in ("relu", "sigmoid", "tanh") for n in (1, 64, 83)]
+    + [("leaky_relu", [normal(83)], {"alpha": 0.1})],
+    "loss": [
+        ("cross_entropy", [normal(11, 37), np.arange(11) * 5 - 3, np.abs(normal(11))], {"label_smoothing": 0.1}),
+        ("cross_entropy", [normal(300, 3), np.arange(300) % 3, None], {"label_smoothing": 0.0}),
+    ],
+    "norm": [
+        ("batch_norm", [normal(130, 3), normal(3), normal(3)], {"eps": 1e-5}),
+        ("batch_norm", [normal(70, 34), normal(34), normal(34)], {"eps": 1e-5}),
+        ("batch_norm_fixed", [normal(70, 5), normal(5), normal(5), normal(5), np.abs(normal(5))], {"eps": 1e-5}),
+    ],
+    "optim": [],
+    "pool": [(name, [normal(2, 6, 5, 3)], POOL) for name in ("max_pool2d", "avg_pool2d")],
+}
+"""Of each file calls of its kernels, in float64: small, and with a last block that is not full."""
+
+
+def call(arrays: Backend, name: str, host: list[Any], dtype: str, params: dict[str, Any]) -> None:
+    """Both passes by the CUDA kernels."""
+    inputs = [
+        arrays.place(x.astype(dtype) if x.dtype.kind == "f" else x) if isinstance(x, np.ndarray) else x for x in host
+    ]
+    kernel, xp = kernels()[name], arrays.device.xp
+    assert isinstance(kernel, Kernel)
+    pair = kernel.choose(xp, inputs, params)
+    assert pair is not kernel
+    needed = [i < 3 and x is not None and x.dtype.kind == "f" for i, x in enumerate(host)]
+    y, saved = pair.forward(xp, *inputs, needed=needed, **params)
+    first = y[0] if isinstance(y, tuple) else y
+    dy = arrays.place(np.asarray(normal(*first.shape)).astype(dtype))
+    pair.backward(xp, (dy, None, None) if isinstance(y, tuple) else dy, saved, needed=needed, **params)
+
+
+def steps(arrays: Backend, dtype: str) -> None:
+    """A step of every rule on a vector of packs, and on one that begins an element further."""
+    for rule in RULES:
+        if rule.kernel != "running_average_":
+            for n, offset in ((70, 0), (70, 1)):
+                host = [np.pad(x, (offset, 0)) for x in [*start(rule, n, dtype), gradients(n, dtype)[0]]]
+                kernels()[rule.kernel](*(arrays.place(x)[offset:] for x in host), **rule.at(1))
+    for n in (70, 17_000):
+        x = arrays.place(normal(n).astype(dtype))
+        kernels()["clip_by_norm_"](x, arrays.place(np.zeros((), dtype)), limit=1.0)
+    kernels()["clip_"](arrays.place(normal(70).astype(dtype)), limit=0.01)
+
+
+@pytest.fixture
+def record(host_cuda: Backend) -> Callable[[str], list[shim.Launch]]:
+    """The launches of a unit's sample."""
+
+    def sample(unit: str) -> list[shim.Launch]:
+        family, dtype = unit.split(".")
+        with shim.recorded() as launches:
+            for name, host, params in CALLS[family]:
+                call(host_cuda, name, host, dtype, params)
+            if family == "optim":
+                steps(host_cuda, dtype)
+            if family == "norm":
+                average, value = (host_cuda.place(normal(70).astype(dtype)) for _ in range(2))
+                kernels()["running_average_"](average, value, momentum=0.9)
+        assert {launch.kernel for launch in launches} == set(build.kernels(UNITS[unit][0]))
+        return launches
+
+    return sample
+
+
+def clean(unit: str, sanitizer: str, launches: list[shim.Launch], folder: Path) -> None:
+    shim.write_launches(folder / "launches", launches)
+    status, output = build.replay(build.program(*UNITS[unit], sanitizer), folder / "launches")
+    assert (status, output) == (0, ""), output
+
+
+FLOAT32 = [unit for unit in UNITS if unit.endswith("float32")]
+OTHERS = [unit for unit in UNITS if unit not in FLOAT32]
+
+
+@pytest.mark.parametrize("sanitizer", build.SANITIZERS)
+@pytest.mark.parametrize("unit", FLOAT32)
+def test_every_kernel_is_clean(
+    unit: str, sanitizer: str, record: Callable[[str], list[shim.Launch]], tmp_path: Path
+) -> None:
+    clean(unit, sanitizer, record(unit), tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("sanitizer", build.SANITIZERS)
+@pytest.mark.parametrize("unit", OTHERS)
+def test_every_kernel_is_clean_in_the_other_dtypes(
+    unit: str, sanitizer: str, record: Callable[[str], list[shim.Launch]], tmp_path: Path
+) -> None:
+    clean(unit, sanitizer, record(unit), tmp_path)
+
+
+@pytest.mark.parametrize("unit", [unit for unit in FLOAT32 if "__sync" in UNITS[unit][0]])
+def test_the_thread_sanitizer_sees_every_missing_barrier(
+    unit: str, record: Callable[[str], list[shim.Launch]], tmp_path: Path
+) -> None:
+    launches = [launch for launch in record(unit) if launch.barriers]
+    program = build.program(*UNITS[unit], "thread")
+    for kernel, line in {(launch.kernel, line) for launch in launches for line in launch.barriers}:
+        mine = [launch for launch in launches if launch.kernel == kernel][:1]
+        shim.write_launches(tmp_path / "launches", mine)
+        status, output = build.replay(program, tmp_path / "launches", skipped=line)
+        assert status, f"{kernel} without its barrier at line {line}"
+        assert "data race" in output
