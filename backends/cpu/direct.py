@@ -205,7 +205,7 @@ def _backward(dy, x, w, y=None, winner=None, *, stride, padding, dilation, pool=
         room = how[-1] + window[0] * ow * window[1] * COLUMNS
         launch(_filter_share, groups, (*arrays, room), (*how, y is not None, pool is not None, bands_a_group))
         if needed[1]:
-            dw = np.ascontiguousarray(shares.sum(axis=0)[: w.size // k, :k]).reshape(w.shape)
+            dw = shares[:, : w.size // k, :k].sum(axis=0).reshape(w.shape)  # what is beyond is undefined
         if needed[2]:
             db = sums.sum(axis=0)
     return dx, dw, db

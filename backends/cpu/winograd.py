@@ -334,7 +334,7 @@ def _filter_gradient(x, dy, padding, size, *, kind=PLAIN, mask=None, stood=_NONE
     launch(_sum_products, groups * slices, arrays, how)
     dw = np.empty((3, 3, c, k), np.float32)
     launch(_finish_filters, c, (sums, dw, _BETWEEN + (9 + POINTS) * LANES), (slice_c, slice_k))
-    return dw, totals.sum(axis=0)[:k]
+    return dw, totals[:, :k].sum(axis=0)  # what is beyond is undefined
 
 
 # --- the kernels

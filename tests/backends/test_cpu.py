@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import backends.cpu
+import backends.cpu.pool
 from backends.cpu.pool import Task, launch, reads, task, tasks_of, writes
 from backends.cpu.simd import LANES, exp, integers, load, store
 from backends.kernel import Kernel, explain, kernels
@@ -85,6 +86,9 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
     ),
     "conv2d_relu of few channels": lambda: both_passes(
         "conv2d_relu", normal(5, 28, 27, 3), normal(3, 3, 3, 37), normal(37), pool=(2, 2), **CONVOLUTION
+    ),
+    "conv2d of one channel": lambda: both_passes(
+        "conv2d", normal(32, 28, 28, 1), normal(3, 3, 1, 16), normal(16), **CONVOLUTION
     ),
     "linear": lambda: both_passes("linear", normal(90, 300), normal(300, 290), normal(290)),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
@@ -172,6 +176,29 @@ def test_inputs_may_lie_anyhow_in_memory():
     rows = normal(17, 20, 31, 9).T
     expected = both_passes("batch_norm", rows.copy(), normal(17), normal(17), eps=1e-5)
     assert both_passes("batch_norm", rows, normal(17), np.repeat(normal(17), 2)[::2], eps=1e-5) == expected
+
+
+@every_work
+def test_results_do_not_depend_on_what_memory_held_before(
+    work: Callable[[], list[bytes]], monkeypatch: pytest.MonkeyPatch
+):
+    """Fresh memory holds NaN of the kind that makes NumPy warn, and a warning is an error here."""
+    expected, original = work(), np.empty
+
+    def spoilt(shape: Any, dtype: Any = float) -> np.ndarray:
+        x = original(shape, dtype)
+        if x.flags.c_contiguous and x.itemsize in (1, 4):
+            whole = x.reshape(-1).view(np.uint8)
+            pattern = np.array([0x7FA00000], np.uint32).view(np.uint8)
+            whole[...] = np.resize(pattern, whole.size)
+        return x
+
+    monkeypatch.setattr(np, "empty", spoilt)
+    monkeypatch.setattr(backends.cpu.pool, "_pool", backends.cpu.pool._Pool())  # with scratch of its own
+    try:
+        assert work() == expected
+    finally:
+        backends.cpu.pool._pool.stop()
 
 
 @pytest.mark.parametrize(
