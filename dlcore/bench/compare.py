@@ -27,7 +27,7 @@ class Pair:
     @property
     def spread(self) -> float:
         """The larger of the two interquartile ranges, relative to its median."""
-        return max(self.a.iqr / self.a.median, self.b.iqr / self.b.median)
+        return max(self.a.spread, self.b.spread)
 
 
 @dataclass(frozen=True)

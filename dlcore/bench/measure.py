@@ -133,7 +133,7 @@ def measure(
 
 def _starting(where: Place, asked: Asked) -> dict[str, dict[str, Any]]:
     """Quickly: with what is kept on disk alone. The reference compiles nothing."""
-    settings = (where.name, asked.suites, asked.only, asked.quick)
+    settings = (where.name, where.threads, asked.suites, asked.only, asked.quick)
     states = {"cached": False} if asked.quick or where.reference else {"cold": True, "cached": False}
     return {state: starting.measure(*settings, cold=cold) for state, cold in states.items()}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,11 +32,16 @@ SUFFIXES = (".png", ".svg")
 
 @dataclass(frozen=True)
 class Bars:
-    """One side: its name, and for each workload the median and the interquartile range, in seconds."""
+    """One side: its name, and for each workload the median and the two quartiles, in seconds."""
 
     label: str
     medians: Sequence[float]
-    iqrs: Sequence[float]
+    q1s: Sequence[float]
+    q3s: Sequence[float]
+
+    def only(self, rows: Sequence[int]) -> Bars:
+        """Some of the workloads."""
+        return Bars(self.label, *([column[i] for i in rows] for column in (self.medians, self.q1s, self.q3s)))
 
 
 def check_target(path: str, flag: str, suffixes: Sequence[str] = ()) -> None:
@@ -76,16 +82,18 @@ def figure(names: Sequence[str], sides: Sequence[Bars], about: Sequence[str]) ->
     if len(rows) < len(names):
         left_out = f"of {len(names)} workloads the {len(rows)} whose speeds are farthest from 1"
         names = [names[i] for i in rows]
-        sides = [Bars(s.label, [s.medians[i] for i in rows], [s.iqrs[i] for i in rows]) for s in sides]
+        sides = [side.only(rows) for side in sides]
+    wide = len(sides) == 2
+    about = [row for line in about for row in textwrap.wrap(line, 165 if wide else 120, subsequent_indent="    ")]
     lines = [*([left_out] if left_out else []), *about]
     high = 1.3 + 0.27 * len(names) + 0.17 * len(lines)
-    drawn = Figure(figsize=(9.6 if len(sides) == 2 else 7.2, high), layout="constrained")
+    drawn = Figure(figsize=(9.6 if wide else 7.2, high), layout="constrained")
     engine: Any = drawn.get_layout_engine()
     below = (0.17 * len(lines) + 0.1) / high
     engine.set(w_pad=0.1, h_pad=0.08, rect=(0, below, 1, 1 - below))
     panels = drawn.subplots(1, len(sides), sharey=True, squeeze=False, width_ratios=(3, 2)[: len(sides)])[0]
     _times(panels[0], names, sides)
-    if len(sides) == 2:
+    if wide:
         _speeds(panels[1], [a / b for a, b in zip(sides[0].medians, sides[1].medians, strict=True)])
     drawn.text(0.012, 0.1 / high, "\n".join(lines), fontsize=7.5, color=COLOURS["muted"], va="bottom")
     return drawn
@@ -101,16 +109,22 @@ def _rows(count: int, sides: Sequence[Bars]) -> list[int]:
 
 
 def _times(axes: Axes, names: Sequence[str], sides: Sequence[Bars]) -> None:
-    """A dot at each median and a line over the interquartile range, in milliseconds."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    """A dot at each median and a line from quartile to quartile, in milliseconds."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     colours = (COLOURS["training"], COLOURS["development"])
     for number, (side, colour) in enumerate(zip(sides, colours, strict=False)):
         y = [row + (number - (len(sides) - 1) / 2) * 0.3 for row in range(len(names))]
         ms = [1e3 * seconds for seconds in side.medians]
-        spread = [500 * min(iqr, 1.9 * seconds) for iqr, seconds in zip(side.iqrs, side.medians, strict=True)]
-        axes.errorbar(ms, y, xerr=spread, fmt="o", markersize=4.5, linewidth=1.6, color=colour, label=side.label)
+        below = [1e3 * (m - q) for m, q in zip(side.medians, side.q1s, strict=True)]
+        above = [1e3 * (q - m) for m, q in zip(side.medians, side.q3s, strict=True)]
+        axes.errorbar(
+            ms, y, xerr=[below, above], fmt="o", markersize=4.5, linewidth=1.6, color=colour, label=side.label
+        )
     axes.set_xscale("log")
+    low, high = (500 * min(min(s.q1s) for s in sides), 2000 * max(max(s.q3s) for s in sides))  # half, and twice
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 200 * low else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(names)), names)
@@ -118,7 +132,7 @@ def _times(axes: Axes, names: Sequence[str], sides: Sequence[Bars]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=COLOURS["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel("median time, ms; the line is half the interquartile range to each side")
+    axes.set_xlabel("median time, ms; the line goes from quartile to quartile")
     axes.set_title("Time", loc="left")
     axes.legend(
         loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0.3, borderpad=0,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backends.threads import kernel_threads
 from dlcore.bench.measure import Outcome
 from dlcore.bench.provenance import commit_info, machine, machine_info
 from dlcore.errors import DataError
@@ -32,7 +33,7 @@ class Entry:
     key : what it is matched by, without its place
     name : what is shown
     place : "cpu", or empty where the file does not say
-    median, iqr : seconds
+    median, q1, q3 : seconds; without quartiles all three are the median
     error : relative to float64; None where it is not known
     """
 
@@ -40,10 +41,16 @@ class Entry:
     name: str
     place: str
     median: float
-    iqr: float
+    q1: float
+    q3: float
     throughput: float | None = None
     unit: str = ""
     error: float | None = None
+
+    @property
+    def spread(self) -> float:
+        """The distance of the quartiles relative to the median."""
+        return (self.q3 - self.q1) / self.median
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,8 @@ class Run:
         return Run(entries, self.machine, self.software, self.commit, self.date, devices)
 
 
-def document(outcome: Outcome, devices: Mapping[str, str]) -> dict[str, Any]:
-    """The object that is written; ``devices`` says what each place is made of."""
+def document(outcome: Outcome, devices: Mapping[str, str], blas: int = 1) -> dict[str, Any]:
+    """The object that is written; ``devices`` says what each place is made of, ``blas`` has the threads of the BLAS."""
     return {
         "machine_info": machine_info(),
         "commit_info": commit_info(),
@@ -99,6 +106,7 @@ def document(outcome: Outcome, devices: Mapping[str, str]) -> dict[str, Any]:
         "dlcore": {
             "version": __version__,
             "machine": machine(),
+            "threads": {"BLAS": blas, "kernels": kernel_threads()},
             "devices": dict(devices),
             "starting": outcome.starting,
             "transfer": outcome.transfer,
@@ -138,6 +146,8 @@ def run_of(content: Mapping[str, Any], path: str) -> Run:
     python = f"Python {found.get('python_version', 'unknown')}"
     software = [f"dlcore {own['version']}"] if "version" in own else []
     software += [python, *([f"NumPy {of['numpy']}", of["blas"]] if {"numpy", "blas"} <= set(of) else [])]
+    if threads := _dict(own, "threads"):
+        software.append(f"threads {' and '.join(f'{count} ({name})' for name, count in threads.items())}")
     software += [f"{name}={value}" for name, value in _dict(of, "environment").items()]
     return Run(
         entries=entries,
@@ -152,9 +162,11 @@ def run_of(content: Mapping[str, Any], path: str) -> Run:
 def _entry(one: Any, path: str, place: int) -> Entry:
     stats = _dict(one if isinstance(one, dict) else {}, "stats")
     name = one.get("name") if isinstance(one, dict) else None
-    median, iqr = _number(stats.get("median")), _number(stats.get("iqr"))
+    median, q1, q3 = (_number(stats.get(field)) for field in ("median", "q1", "q3"))
     if not isinstance(name, str) or not median or median <= 0:
         raise DataError(f"{path}: benchmark {place} has no name, or no median time above 0; write the file again")
+    if q1 is None or q3 is None or not 0 < q1 <= median <= q3:
+        q1 = q3 = median
     extra = _dict(one, "extra_info")
     ours = isinstance(extra.get("workload"), str) and isinstance(extra.get("device"), str)
     return Entry(
@@ -162,7 +174,8 @@ def _entry(one: Any, path: str, place: int) -> Entry:
         name=_plain(extra["workload"] if ours else name),
         place=_plain(extra["device"]) if ours else "",
         median=median,
-        iqr=iqr or 0.0,
+        q1=q1,
+        q3=q3,
         throughput=_number(extra.get("throughput")),
         unit=_plain(str(extra.get("unit", ""))),
         error=_number(extra.get("error")),

@@ -32,12 +32,14 @@ child(start, *sys.argv[2:])
 """
 
 
-def measure(place: str, suites: Sequence[str], only: str | None, quick: bool, *, cold: bool) -> dict[str, Any]:
+def measure(
+    place: str, threads: int, suites: Sequence[str], only: str | None, quick: bool, *, cold: bool
+) -> dict[str, Any]:
     """Seconds in a fresh process: "import", "device" and "first": of each workload by name; or the "error".
 
     cold : with nothing compiled yet; else with what is kept on disk
     """
-    asked = json.dumps({"place": place, "suites": list(suites), "only": only, "quick": quick})
+    asked = json.dumps({"place": place, "threads": threads, "suites": list(suites), "only": only, "quick": quick})
     command = [sys.executable, "-P", "-c", _SCRIPT, str(ROOT), asked]
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, **(dict.fromkeys(_CACHES, folder) if cold else {})}
@@ -59,7 +61,7 @@ def child(start: float, asked: str) -> None:
 
     what = json.loads(asked)
     imported = time.perf_counter()
-    where = place(what.pop("place"))
+    where = place(what.pop("place"), what.pop("threads"))
     if not where.reference and where.on_host:
         from backends import cpu  # noqa: F401  the compiled kernels are a part of what is imported
 

@@ -33,11 +33,12 @@ BUSY = 0.5
 """Processes a core that others run, from which on a figure is doubtful."""
 
 
-def _rounds(kind: Any, tokens: Sequence[Any]) -> int:
-    """The value of --rounds: cyclopts would round 1.5."""
-    if not tokens[0].value.isdecimal() or not 1 <= int(tokens[0].value) <= 10_000:
-        raise ConfigError(f"bench: --rounds is {tokens[0].value!r:.40} but a whole number from 1 to 10000 is expected")
-    return int(tokens[0].value)
+def _whole(kind: Any, tokens: Sequence[Any]) -> int:
+    """The value of a flag that takes a whole number: cyclopts would round 1.5."""
+    flag, value = tokens[0].keyword, tokens[0].value
+    if not value.isdecimal() or not 1 <= int(value[:9]) <= 10_000:
+        raise ConfigError(f"bench: {flag} is {value!r:.40} but a whole number from 1 to 10000 is expected")
+    return int(value)
 
 
 FAIL_BELOW = Annotated[
@@ -60,7 +61,10 @@ def run(
     ] = None,
     only: Annotated[str | None, Parameter(help="the workloads whose name contains this")] = None,
     quick: Annotated[bool, Parameter(negative=(), help="small workloads and few rounds, for CI: seconds")] = False,
-    rounds: Annotated[int | None, Parameter(converter=_rounds, help="figures a workload; 15, quickly 7")] = None,
+    rounds: Annotated[int | None, Parameter(converter=_whole, help="figures a workload; 15, quickly 7")] = None,
+    threads: Annotated[
+        int, Parameter(converter=_whole, help="of the BLAS on the CPU, as in dlcore train, which takes 1 as well")
+    ] = 1,
     json_: Annotated[
         str | None, Parameter(name="--json", help="write the figures to this file, in pytest-benchmark's format")
     ] = None,
@@ -84,13 +88,13 @@ def run(
     _check_flags(json_, picture, fail_below, both=compare is not None)
     asked = Asked(suites, only, quick, rounds)
     works = asked.works()
-    places, missing = _places(device, compare)
+    places, missing = _places(device, compare, threads)
     devices = {where.name: where.title() for where in places}
-    about = _about(run_of(document(Outcome(), devices), ""))
+    about = _about(run_of(document(Outcome(), devices, threads), ""))
     print("\n".join([*about, *missing, *_busy()]), flush=True)
     with _progress(len(works)) as done:
         outcome = measure(places, asked, done)
-    found = document(outcome, devices)
+    found = document(outcome, devices, threads)
     print("\n".join([*_starting(outcome), *_transfer(outcome)]))
     if len(places) == 2:
         whole = run_of(found, "")
@@ -155,18 +159,18 @@ def _check_flags(json_: str | None, picture: str | None, fail_below: float | Non
         check_target(picture, "--picture", SUFFIXES)
 
 
-def _places(device: str | None, compare: tuple[str, str] | None) -> tuple[list[Place], list[str]]:
+def _places(device: str | None, compare: tuple[str, str] | None, threads: int) -> tuple[list[Place], list[str]]:
     """Where to measure, and what to say of a device of --compare that cannot be used."""
     from dlcore.bench.places import place
 
     if compare is None:
-        return [place(device)], []
+        return [place(device, threads)], []
     if device is not None:
         raise ConfigError(f"bench: --compare names both devices and takes no --device {device}; leave it out")
     found, missing = [], []
     for name in dict.fromkeys(compare):
         try:
-            found.append(place(name))
+            found.append(place(name, threads))
         except DeviceError as error:
             if not error.cause:  # a name that stands for nothing
                 raise
@@ -252,7 +256,7 @@ def _show_one(outcome: Outcome, about: Sequence[str], picture: str | None) -> No
     print("ms: median of a call; ±: between the quartiles; error: relative to float64; first: in a fresh process")
     if picture is not None:
         stats = [figure.stats for figure in outcome.figures]
-        bars = Bars(name, [of["median"] for of in stats], [of["iqr"] for of in stats])
+        bars = Bars(name, *([of[column] for of in stats] for column in ("median", "q1", "q3")))
         _draw(picture, [figure.workload for figure in outcome.figures], [bars], about)
 
 
@@ -295,7 +299,7 @@ def _bars(found: Comparison, labels: Sequence[str]) -> list[Bars]:
 
     sides = ([pair.a for pair in found.pairs], [pair.b for pair in found.pairs])
     return [
-        Bars(label, [entry.median for entry in side], [entry.iqr for entry in side])
+        Bars(label, [e.median for e in side], [e.q1 for e in side], [e.q3 for e in side])
         for label, side in zip(labels, sides, strict=True)
     ]
 

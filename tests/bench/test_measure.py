@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import standin
+from threadpoolctl import threadpool_info
 
 from backends import transfer
 from backends.device import CPU
@@ -172,6 +173,13 @@ def test_two_places_are_measured_in_turns_with_a_break_even_for_each_batch(cuda:
     assert all(figure.stats["rounds"] == 3 and figure.throughput > 0 for figure in found.figures)
     assert [figure.implementation for figure in found.figures][1::2] == ["reference", "reference"]
     assert (found.transfer["cpu"], found.starting) == (None, {})
+
+
+def test_products_have_as_many_threads_as_are_asked_for_inside_a_place() -> None:
+    for threads in (1, 2):
+        with place("cpu", threads).active():
+            blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert set(blas) == {threads}
 
 
 def test_places() -> None:

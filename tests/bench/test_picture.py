@@ -13,7 +13,10 @@ from dlcore.bench.picture import MOST, Bars, check_target, draw, figure
 from dlcore.errors import ConfigError, DataError
 
 NAMES = ["conv2d", "linear"]
-SIDES = [Bars("A: cpu", [0.004, 0.001], [0.001, 0.0]), Bars("B: cuda:0", [0.001, 0.002], [0.0, 0.003])]
+SIDES = [
+    Bars("A: cpu", [0.004, 0.001], [0.003, 0.001], [0.008, 0.001]),
+    Bars("B: cuda:0", [0.001, 0.002], [0.001, 0.002], [0.001, 0.004]),
+]
 
 
 def test_two_sides_have_their_times_and_the_speed_of_the_second() -> None:
@@ -22,6 +25,12 @@ def test_two_sides_have_their_times_and_the_speed_of_the_second() -> None:
     assert [label.get_text() for label in times.get_yticklabels()] == NAMES
     dots = [np.asarray(line.get_xdata()).tolist() for line in times.lines if line.get_marker() == "o"]
     assert dots == [[4.0, 1.0], [1.0, 2.0]]  # milliseconds
+    lines = [
+        (segment[:, 0].tolist())
+        for bars in times.collections
+        for segment in bars.get_segments()  # type: ignore[attr-defined]
+    ]
+    assert lines == [pytest.approx(ends) for ends in ([3.0, 8.0], [1.0, 1.0], [1.0, 1.0], [2.0, 4.0])]
     assert [bar.get_x() + bar.get_width() for bar in speeds.patches] == pytest.approx([4.0, 0.5])  # type: ignore[attr-defined]
     assert [text.get_text() for text in speeds.texts] == ["4.00", "0.50"]
     assert [text.get_text() for text in drawn.texts] == ["cpu: a CPU\ncommit 1234"]
@@ -35,7 +44,7 @@ def test_of_many_workloads_those_farthest_from_equal_are_drawn_and_that_is_said(
     count = MOST + 5
     a, b = [1.0] * count, [1.0] * count
     b[3], b[count - 1] = 8.0, 0.125
-    drawn = figure([f"w{i}" for i in range(count)], [Bars("A", a, a), Bars("B", b, b)], [])
+    drawn = figure([f"w{i}" for i in range(count)], [Bars("A", a, a, a), Bars("B", b, b, b)], [])
     shown = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert len(shown) == MOST
     assert {"w3", f"w{count - 1}"} <= set(shown)

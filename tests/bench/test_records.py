@@ -41,7 +41,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     content = document(OUTCOME, {"cpu": "a CPU", "cuda:0": "a GPU, driver 1"})
     run = read(_write(tmp_path / "a.json", content))
     first, second = run.entries
-    assert first == Entry("sgd 9", "sgd 9", "cpu", 0.002, 0.001, 2.5, "GB/s", 1e-7)
+    assert first == Entry("sgd 9", "sgd 9", "cpu", 0.002, 0.0015, 0.0025, 2.5, "GB/s", 1e-7)
     assert (second.place, second.error) == ("cuda:0", None)
     assert run.devices == {"cpu": "a CPU", "cuda:0": "a GPU, driver 1"}
     assert run.at("cuda:0").entries == (second,)
@@ -127,7 +127,7 @@ def test_a_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
 
 
 def _run(*entries: tuple[str, str, float]) -> Run:
-    made = tuple(Entry(key, key, where, median, 0.1 * median) for key, where, median in entries)
+    made = tuple(Entry(key, key, where, median, median, median) for key, where, median in entries)
     return Run(made, "a machine", "versions", "a commit", "today", {})
 
 

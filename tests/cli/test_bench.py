@@ -107,7 +107,7 @@ def test_a_played_gpu_is_compared_with_its_copies(
 
 
 def _file(name: str, medians: dict[str, float], **more: Any) -> str:
-    benchmarks = [{"name": key, "stats": {"median": median, "iqr": 0.0}} for key, median in medians.items()]
+    benchmarks = [{"name": key, "stats": {"median": median}} for key, median in medians.items()]
     Path(name).write_text(json.dumps({"benchmarks": benchmarks, **more}))
     return name
 
@@ -143,6 +143,7 @@ def test_a_measured_device_that_is_too_slow_fails(
         (["bench", "--only", "lstm"], ["--only 'lstm'", "conv2d", "cnn"], 2),
         (["bench", "--rounds", "0"], ["--rounds is '0'", "from 1"], 2),
         (["bench", "--rounds", "1.5"], ["--rounds is '1.5'", "whole number"], 2),
+        (["bench", "--threads", "0"], ["--threads is '0'"], 2),
         (["bench", "--compare", "cpu", "cpu"], ["--compare cpu cpu", "both are cpu"], 2),
         (["bench", "--compare", "cuda", "cuda"], ["both are cuda"], 2),
         (["bench", "--compare", "cpu"], ["--compare"], 2),
@@ -174,7 +175,7 @@ def test_bad_input_is_one_line(
 
 
 def test_a_process_that_fails_is_said_by_its_last_line() -> None:
-    found = starting.measure("cuda:99", ["kernels"], "sgd", True, cold=False)
+    found = starting.measure("cuda:99", 1, ["kernels"], "sgd", True, cold=False)
     assert found.keys() == {"error"}
     assert "cuda:99" in found["error"]
 
@@ -191,7 +192,7 @@ def test_a_cold_process_compiles_into_a_folder_of_its_own(monkeypatch: pytest.Mo
 
     written: list[bool] = []
     monkeypatch.setattr(starting.subprocess, "run", watch)
-    found = starting.measure("cpu", ["kernels"], "rmsprop", True, cold=True)
+    found = starting.measure("cpu", 1, ["kernels"], "rmsprop", True, cold=True)
     assert found["first"]["rmsprop 200000"] > 0
     from backends import cpu
 
