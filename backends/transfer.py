@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,17 @@ from backends.device import Device
 from backends.errors import DeviceError, DlcoreError
 from backends.namespace import name_of, namespace_of
 
-__all__ = ["Counts", "TransferError", "counts", "guard", "guard_with", "register_download", "to_device", "to_host"]
+__all__ = [
+    "Counts",
+    "TransferError",
+    "counts",
+    "guard",
+    "guard_with",
+    "register_download",
+    "synchronize",
+    "to_device",
+    "to_host",
+]
 
 
 class TransferError(DlcoreError):
@@ -27,12 +38,16 @@ class TransferError(DlcoreError):
 
 @dataclass
 class Counts:
-    """Copies made so far by this module: calls and bytes each way. Every download also waits for the device."""
+    """Copies made so far by this module: calls and bytes each way; ``waits`` are those that no copy asked for.
+
+    Every download also waits for the device.
+    """
 
     uploads: int = 0
     downloads: int = 0
     uploaded_bytes: int = 0
     downloaded_bytes: int = 0
+    waits: int = 0
 
     def since(self, before: Counts) -> Counts:
         """The difference of two readings.
@@ -45,12 +60,16 @@ class Counts:
             self.downloads - before.downloads,
             self.uploaded_bytes - before.uploaded_bytes,
             self.downloaded_bytes - before.downloaded_bytes,
+            self.waits - before.waits,
         )
 
 
 _counts = Counts()
 _forbidden: ContextVar[bool] = ContextVar("forbidden", default=False)
 _downloads: dict[str, Callable[[Any], np.ndarray]] = {"cupy": lambda x: x.get()}
+_waits: dict[str, Callable[[], None]] = {
+    "cupy": lambda: importlib.import_module("cupy").cuda.get_current_stream().synchronize()
+}
 _guards: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
 
 
@@ -97,6 +116,21 @@ def to_host(x: Any) -> np.ndarray:
         host = _downloads[library](x)
     _counts.downloaded_bytes += host.nbytes
     return host
+
+
+def synchronize(device: Device) -> None:
+    """Wait until ``device`` has done the work that it was given in the current stream.
+
+    A library computes on the CPU while it is called: there is nothing to wait for, and the call counts all the same.
+
+    >>> synchronize(Device("cpu", np))
+    """
+    _refuse(f"a wait for {device}")
+    _counts.waits += 1
+    wait = _waits.get(name_of(device.xp))
+    if wait is not None:
+        with device.active():
+            wait()
 
 
 def register_download(library: str, download: Callable[[Any], np.ndarray]) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from backends.kernel import Kernel, UpdateKernel
-from backends.namespace import namespace
 from backends.reference import conv, linear, loss, norm, optim, pool
 from benchmarks.peers.ours import filter_of
 from benchmarks.peers.workloads import SUITES, Block, Conv, Filter, Layer, labels
 from benchmarks.peers.workloads import normal as _normal
+from dlcore.bench.workloads import forward_and_backward
 
 _PLAIN = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 _POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
@@ -44,16 +44,9 @@ CASES: dict[str, tuple[Kernel, list[Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_forward_and_backward(name: str, benchmark: Callable[..., None]) -> None:
     kernel, arrays, params = CASES[name]
-    xp = namespace(name, arrays)
-    pair = kernel.choose(xp, arrays, params)
-    needed = [x is not None and x.dtype.kind == "f" for x in arrays]
-
-    def both() -> None:
-        output, saved = pair.forward(xp, *arrays, needed=needed, **params)
-        dy = [np.ones_like(output[0]), None, None] if isinstance(output, tuple) else np.ones_like(output)
-        pair.backward(xp, dy, saved, needed=needed, **params)
-
-    benchmark(both)
+    output = kernel(*arrays, **params)
+    dy = np.ones_like(output[0] if isinstance(output, tuple) else output)
+    benchmark(forward_and_backward(kernel, arrays, params, dy))
 
 
 _STEPS: dict[str, tuple[UpdateKernel, int, dict[str, Any]]] = {

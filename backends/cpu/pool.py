@@ -129,8 +129,16 @@ def task(**arrays: _Declared) -> Callable[[Callable[..., None]], Task]:
     return lambda function: Task(function, arrays)
 
 
+_SHARED = ("backends.cpu.product", "backends.cpu.norm")
+"""Files whose functions launch tasks for others."""
+
+
 def tasks_of(pair: Any) -> list[Task]:
-    """The tasks that the functions of a class name, alone or in a dict, and those that functions they name do."""
+    """The tasks that the functions of a class name, alone or in a dict, and those that functions they name do.
+
+    Functions of other files are followed into a few alone: what a family borrows from another in a rare case is not
+    compiled before the case comes.
+    """
     found: list[Task] = []
     seen: set[Any] = set()
     waiting = [part for name in ("forward", "backward") if (part := getattr(pair, name, None)) is not None]
@@ -143,7 +151,7 @@ def tasks_of(pair: Any) -> list[Task]:
             value = function.__globals__.get(name)
             several = value.values() if isinstance(value, dict) else (value,)
             found += [task for task in several if isinstance(task, Task)]
-            if isinstance(value, FunctionType) and value.__module__.startswith("backends.cpu."):
+            if isinstance(value, FunctionType) and value.__module__ in (pair.__module__, *_SHARED):
                 waiting.append(value)
     return list(dict.fromkeys(found))
 

@@ -58,6 +58,11 @@ runs = App(name="runs", help="List the runs in a folder.")
 runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
 app.command(runs)
 app.command(
+    "dlcore.cli.bench:bench",
+    name="bench",
+    help="Measure how fast dlcore is on this machine, or on one device beside another; compare files of figures.",
+)
+app.command(
     "dlcore.cli.doctor:doctor",
     name="doctor",
     help="Show versions, devices and data: what this machine offers, and what to do about what it does not.",
