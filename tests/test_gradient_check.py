@@ -272,7 +272,7 @@ def test_the_relative_error_is_that_of_the_notes(monkeypatch):
         (linear.linear, scale(1, 1.01, (4, 3)), residual, dense_batch, None),  # both w of the second block
         (linear.linear, scale(1, 1.01, (216, 30)), large, conv_batch, "3.w"),
         (linear.linear, scale(2, 0.0, (30,)), large, conv_batch, "3.b"),
-        (conv.conv2d, scale(1, 1.0001), large, conv_batch, "0.w"),
+        (conv.conv2d_relu, scale(1, 1.0001), large, conv_batch, "0.w"),
     ],
 )
 def test_a_wrong_gradient_is_found_and_named(monkeypatch, kernel, spoil, build, batch, worst):
