@@ -91,6 +91,7 @@ class Difference:
     worst : the place of that difference
     values : there, on either device
     ok : within the tolerance
+    gradient : whether it belongs to the backward pass
     """
 
     what: str
@@ -98,6 +99,7 @@ class Difference:
     worst: tuple[int, ...]
     values: tuple[float, float]
     ok: bool
+    gradient: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def parity(
     for moves in range(_ATTEMPTS):
         steps = [_step(model, x, y, measure, at, dtype, moves) for at in places]
         found = _compare(places, steps, dtype, tolerance, moves)
-        if found.ok or not all(d.ok for layer in found.layers for d in layer.differences if not _is_gradient(d)):
+        if found.ok or not all(d.ok for layer in found.layers for d in layer.differences if not d.gradient):
             break
     return found  # pyright: ignore[reportReturnType]  # of the last attempt, in which no kink is mistaken for an error
 
@@ -309,30 +311,27 @@ def _layers(base: _Step, other: _Step, device: str, tolerance: float) -> Iterato
     for a, b in zip(base.seen, other.seen, strict=True):
         found = [_difference(n, a.outputs[n], b.outputs[n], tolerance) for n in a.outputs]
         found += [_difference(n, a.buffers[n], b.buffers[n], tolerance) for n in a.buffers]
-        found += [_difference(f"d {n}", a.slopes[n], b.slopes[n], tolerance) for n in a.slopes]
+        found += [_difference(f"d {n}", a.slopes[n], b.slopes[n], tolerance, 0.0) for n in a.slopes]
         least = max((float(np.max(np.abs(dy), initial=0.0)) for dy in a.slopes.values()), default=0.0)
         found += [_difference(f"d{n}", a.gradients[n], b.gradients[n], tolerance, least) for n in a.gradients]
         yield LayerParity(a.path or "all", a.kind, device, (a.kernel, b.kernel), tuple(found))
     yield LayerParity("loss", "", device, ("", ""), (_difference("value", base.loss, other.loss, tolerance),))
 
 
-def _difference(what: str, a: np.ndarray, b: np.ndarray, tolerance: float, least: float = 0.0) -> Difference:
-    """least : the size that a difference is compared with at least, where elements are sums of larger terms"""
+def _difference(what: str, a: np.ndarray, b: np.ndarray, tolerance: float, least: float | None = None) -> Difference:
+    """least : of a gradient, the size that it is compared with at least, for it may be a sum of larger terms"""
+    gradient = least is not None
     a, b = a.astype(np.float64), b.astype(np.float64)
     if not a.size:
-        return Difference(what, 0.0, (), (0.0, 0.0), True)
+        return Difference(what, 0.0, (), (0.0, 0.0), True, gradient)
     with np.errstate(invalid="ignore"):
         apart = np.abs(a - b)
     apart = np.where(np.isfinite(apart), apart, np.inf)
     worst = tuple(int(i) for i in np.unravel_index(np.argmax(apart), apart.shape))
     largest = float(apart[worst])
-    scale = max(float(np.max(np.abs(a))), least)
+    scale = max(float(np.max(np.abs(a))), least or 0.0)
     error = 0.0 if largest == 0.0 else math.inf if scale == 0.0 or largest == math.inf else largest / scale
-    return Difference(what, error, worst, (float(a[worst]), float(b[worst])), error <= tolerance)
-
-
-def _is_gradient(difference: Difference) -> bool:
-    return difference.what.startswith("d")
+    return Difference(what, error, worst, (float(a[worst]), float(b[worst])), error <= tolerance, gradient)
 
 
 def _first(layers: list[LayerParity], seen: list[Seen]) -> tuple[str, str]:
@@ -343,12 +342,12 @@ def _first(layers: list[LayerParity], seen: list[Seen]) -> tuple[str, str]:
     """
     for layer in layers:
         for d in layer.differences:
-            if not d.ok and not _is_gradient(d):
+            if not d.ok and not d.gradient:
                 return layer.path, f"in the forward pass: {_about(layer)}: {_values(d)}{_kernels(layer)}"
     by_name = {one.name: layer for one, layer in zip(seen, layers, strict=False)}
     for one, layer in reversed([*zip(seen, layers, strict=False)]):
         for d in layer.differences:
-            if d.ok or not _is_gradient(d):
+            if d.ok or not d.gradient:
                 continue
             if not d.what.startswith("d output"):
                 return layer.path, f"in the backward pass: {_about(layer)}: {_values(d)}{_kernels(layer)}"
