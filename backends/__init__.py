@@ -11,4 +11,6 @@ reference   the reference kernels, one family a file
 errors      what reaches a user
 
 The modules are imported one by one where they are needed; importing the package alone costs nothing.
+
+PYTEST_DONT_REWRITE: see dlcore.
 """

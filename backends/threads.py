@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-__all__ = ["blas_threads", "kernel_threads", "limit_kernel_threads"]
+__all__ = ["blas_threads", "kernel_threads", "limit_kernel_threads", "loaded_blas"]
 
 _MOST = 8
 """Threads of the compiled kernels at most: a few cores use up what the memory delivers."""
@@ -40,6 +40,15 @@ def blas_threads(n: int | None) -> AbstractContextManager[Any]:
     ...     pass
     """
     return nullcontext() if n is None else _controller().limit(limits=n, user_api="blas")
+
+
+def loaded_blas() -> list[dict[str, Any]]:
+    """What is known about each BLAS that is loaded: "internal_api", "version", "architecture", "num_threads", ...
+
+    >>> all(blas["num_threads"] > 0 for blas in loaded_blas())
+    True
+    """
+    return [library for library in _controller().info() if library["user_api"] == "blas"]
 
 
 @functools.cache

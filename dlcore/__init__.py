@@ -3,6 +3,8 @@
     import dlcore as dl
 
 Names are imported when they are first used: ``import dlcore`` alone costs milliseconds.
+
+PYTEST_DONT_REWRITE: pytest rewrites what a plugin's package holds, and would warn where dlcore is imported before it.
 """
 
 from __future__ import annotations

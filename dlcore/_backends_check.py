@@ -5,7 +5,9 @@ hides the package that belongs to dlcore; what follows is an ImportError about s
 this module first, so that the error names the culprit instead. Nothing foreign is executed on the way.
 
 The ``dlcore`` command cannot catch an error that is raised while its own package is imported, so for the command the
-error becomes the one line and the exit code 1 that it owes its user.
+error becomes the one line and the exit code 1 that it owes its user. And pytest loads dlcore's plugin in every project
+of an environment, also in those that have a ``backends`` of their own and never use dlcore: there the error waits in
+:data:`hidden`, and the plugin sees to it that whoever imports dlcore gets it.
 """
 
 from __future__ import annotations
@@ -80,9 +82,24 @@ def _is_command() -> bool:
     return os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))[0] == "dlcore"
 
 
+def _is_entry_point() -> bool:
+    """Whether dlcore is imported because somebody loads an entry point, as pytest does with its plugins."""
+    metadata = sys.modules.get("importlib.metadata")
+    load = metadata.EntryPoint.load.__code__ if metadata else None
+    frame = sys._getframe()
+    while frame is not None and frame.f_code is not load:
+        frame = frame.f_back
+    return frame is not None
+
+
+hidden: ForeignBackendsError | None = None
+"""The error, where it is not for this import to raise it."""
+
 try:
     check()
 except ForeignBackendsError as error:
     if _is_command():
         sys.exit(f"dlcore: error: {error}")
-    raise
+    if not _is_entry_point():
+        raise
+    hidden = error

@@ -1,4 +1,4 @@
-"""Gradient checks: is backward the derivative of forward? (notes 2.4)
+"""Gradient checks: is backward the derivative of forward? (notes 2.4) Parity of devices stands in dlcore/parity.py.
 
 The number (f(theta + eps) - f(theta - eps)) / 2 eps approximates a derivative with an error of order eps², and of order
 u / eps from rounding, with u = 2e-16 in float64: eps = 1e-5 makes both about 1e-11, far below the tolerance of 1e-6.
@@ -11,7 +11,6 @@ strong curvature, a larger one suffers less from rounding. A wrong gradient disa
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,10 +23,12 @@ from backends.device import Device
 from backends.namespace import namespace_of
 from dlcore import losses, nn
 from dlcore.errors import ConfigError
-from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
+from dlcore.nn.copies import copy_as
+from dlcore.nn.parameter import Parameter
+from dlcore.parity import Parity, parity
 from dlcore.tensor import Tensor, no_grad
 
-__all__ = ["GradientCheck", "gradient_check", "gradient_check_function"]
+__all__ = ["GradientCheck", "Parity", "gradient_check", "gradient_check_function", "parity"]
 
 _STEPS = (1.0, 10.0, 0.1, 0.01)  # times eps, one after the other until the quotient agrees
 _IN_FULL = 2000
@@ -261,23 +262,7 @@ def _relative_error(parts: list[_Part], tolerance: float) -> float:
 
 def _float64_copy(model: nn.Module) -> nn.Module:
     """The model with parameters and buffers of its own, in float64 on its device, ready to be checked."""
-    vector = model.built()
-    replaced: dict[int, Any] = {}  # what copy.deepcopy shall put in the place of an object
-    parameters = []
-    for p in vector.parameters:
-        twin = Parameter(transfer.to_host(p.data).astype(np.float64), decay=p.decay)
-        twin.path, twin.requires_grad = p.path, p.requires_grad
-        parameters.append(twin)
-        replaced[id(p)] = twin
-    for _, buffer in model.named_buffers():
-        twin = Buffer(transfer.to_device(_as_float64(transfer.to_host(buffer.data).copy()), vector.device))
-        twin.path = buffer.path
-        replaced[id(buffer)] = twin
-    own = ParameterVector(parameters, vector.device, "float64")
-    for _, module in model.named_modules():
-        if module.vector is not None:  # also that of a part which was built by itself before
-            replaced[id(module.vector)] = own
-    model = copy.deepcopy(model, replaced)
+    model = copy_as(model, "float64")
     for path, module in model.named_modules():
         if isinstance(module, nn.BatchNorm):
             module.training = False

@@ -24,6 +24,7 @@ compile on a machine declines every call, with the compiler's words as the reaso
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +32,7 @@ from typing import Any
 
 from backends.kernel import Alternative, kernels
 
-__all__ = ["WHY_NOT"]
+__all__ = ["WHY_NOT", "not_compiled"]
 
 _FAMILIES = (
     "elementwise", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
@@ -65,30 +66,38 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
-def _where_it_compiles(entry: Alternative) -> Alternative:
-    """The alternative, compiled before it first takes a call; it declines where that is not possible."""
+@functools.cache
+def _why_not_compiled(pair: Any) -> str | None:
+    """Why a pair's functions do not compile here; None where they do."""
     from backends.cpu.pool import compiled_parts
 
-    reasons: list[str | None] = []  # once it is known
+    try:
+        for compiled in compiled_parts(pair):
+            _ = compiled.address
+    except Exception as error:
+        return f"it does not compile here: {_words(error)}"
+    return None
 
-    def why_not() -> str | None:
-        try:
-            for compiled in compiled_parts(entry.pair):
-                _ = compiled.address
-        except Exception as error:
-            return f"it does not compile here: {_words(error)}"
-        return None
+
+def _where_it_compiles(entry: Alternative) -> Alternative:
+    """The alternative, compiled before it first takes a call; it declines where that is not possible."""
 
     def unless(*arrays: Any, **params: Any) -> str | None:
-        reason = entry.unless(*arrays, **params)
-        if reason is None:
-            if not reasons:
-                reasons.append(why_not())
-            reason = reasons[0]
-        return reason
+        return entry.unless(*arrays, **params) or _why_not_compiled(entry.pair)
 
     checked: Callable[..., str | None] = unless
     return replace(entry, unless=checked)
+
+
+def not_compiled() -> dict[str, str]:
+    """Which alternatives do not compile on this machine, and why; all of them are compiled, which takes a while once.
+
+    >>> isinstance(not_compiled(), dict)
+    True
+    """
+    entries = [entry for kernel in kernels().values() for entry in kernel.alternatives.get("numpy", [])]
+    reasons = {entry.name: _why_not_compiled(entry.pair) for entry in entries}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 WHY_NOT: str = _register()

@@ -397,7 +397,7 @@ def unsuited(x, w, b, *, stride, padding, dilation, pool=None) -> str | None:
 
 
 @conv.conv2d.alternative("numpy", unless=unsuited)
-class ConvolutionByColumns:
+class Conv2dByColumns:
     """Images and filters are all that the backward pass needs."""
 
     @staticmethod
@@ -411,7 +411,7 @@ class ConvolutionByColumns:
 
 
 @conv.conv2d_relu.alternative("numpy", unless=unsuited)
-class ConvolutionWithReluByColumns:
+class Conv2dReluByColumns:
     """Of what lies between, the pooled value and the number of its pixel are kept, a byte."""
 
     @staticmethod

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from numba import njit
 from numba.core import caching, ccallback
 
-__all__ = ["Compiled", "part"]
+__all__ = ["Compiled", "cache_folder", "part"]
 
 _lock = threading.Lock()
 _announced = False
@@ -68,6 +68,14 @@ class _Cache(caching.FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(Exception):  # a full disk, or a folder that has become read-only
             super().save_overload(sig, data)
+
+
+def cache_folder() -> str | None:
+    """Where compiled functions of this package are kept; None where no folder can be written."""
+    try:
+        return _Cache(_fingerprint).cache_path
+    except RuntimeError:
+        return None
 
 
 def _announce() -> None:

@@ -221,7 +221,7 @@ def _unsuited(x, w, b, **how) -> str | None:
 
 
 @conv.conv2d.alternative("numpy", unless=_unsuited)
-class ConvolutionOfFewChannels:
+class Conv2dOfFewChannels:
     """Images and filters are all that the backward pass needs."""
 
     @staticmethod
@@ -235,7 +235,7 @@ class ConvolutionOfFewChannels:
 
 
 @conv.conv2d_relu.alternative("numpy", unless=_unsuited)
-class ConvolutionWithReluOfFewChannels:
+class Conv2dReluOfFewChannels:
     """Of what lies between, the pooled value and the number of its pixel are kept, a byte."""
 
     @staticmethod

@@ -54,6 +54,11 @@ app.command(
     name="filter",
     help="Filter a picture: smooth it or find its edges; or show several filters side by side.",
 )
+app.command(
+    "dlcore.cli.parity:parity",
+    name="parity",
+    help="Take one training step on several devices, and compare every layer, forward and backward.",
+)
 runs = App(name="runs", help="List the runs in a folder.")
 runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
 app.command(runs)

@@ -6,25 +6,46 @@ import os
 import platform
 import sys
 import warnings
-from importlib.metadata import version
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
+from dlcore.errors import ConfigError
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
+    from backends.checkup import Finding
     from backends.device import DeviceReport
+    from backends.selftest import Measured
 
 __all__ = ["doctor"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def doctor(*, debug: DEBUG = False) -> int:
+def doctor(
+    *,
+    self_test: Annotated[
+        bool,
+        Parameter(negative=(), show_default=False, help="run every kernel of a device against float64 instead"),
+    ] = False,
+    device: Annotated[
+        str | None, Parameter(help="of the self-test: cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
+    ] = None,
+    debug: DEBUG = False,
+) -> int:
     """Show versions, devices and data: what this machine offers, and what to do about what it does not.
 
-    The exit code is 0, or 1 where not even the CPU can be used.
+    The exit code is 0, or 1 where not even the CPU can be used. With --self-test every kernel of a device, and each
+    faster alternative to it, computes in float32 what its reference computes in float64; the errors are printed, and
+    the exit code is 1 where one is larger than rounding explains.
     """
+    if self_test:
+        return _self_test(device)
+    if device is not None:
+        raise ConfigError("--device goes with --self-test; without it every device is looked at")
     print(f"dlcore {__version__}")
     _line("python", f"{platform.python_version()} ({sys.executable})")
     _line("system", platform.platform())
@@ -43,36 +64,23 @@ def _line(label: str, text: str) -> None:
     print(f"  {label:<18}{text}")
 
 
+def _findings(found: Iterable[Finding]) -> None:
+    for finding in found:
+        _line(finding.label, finding.text)
+        if finding.fix:
+            _line("", f"fix: {finding.fix}")
+
+
 def _libraries() -> None:
     import array_api_compat
     import numpy as np
 
+    from backends import checkup
+
     _line("numpy", np.__version__)
-    _line("BLAS", _blas())
-    _line("threads", _threads())
-    _numba()
     _line("array-api-compat", array_api_compat.__version__)
-
-
-def _numba() -> None:
-    """Whether the CPU has compiled kernels."""
-    from backends.cpu import WHY_NOT
-    from backends.threads import kernel_threads
-
-    if WHY_NOT:
-        _line("numba", f"not used, so the CPU has no compiled kernels: {WHY_NOT}")
-        fix = "unset NUMBA_DISABLE_JIT" if "NUMBA_DISABLE_JIT" in WHY_NOT else "pip install --upgrade numba"
-        _line("", f"fix: {fix}")
-    else:
-        _line("numba", f"{version('numba')}, compiled kernels on {kernel_threads()} threads")
-
-
-def _blas() -> str:
-    import numpy as np
-
-    built: dict[str, dict[str, dict[str, str]]] = np.show_config(mode="dicts")  # pyright: ignore[reportAssignmentType]
-    blas = built.get("Build Dependencies", {}).get("blas", {})
-    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+    _line("threads", _threads())
+    _findings(checkup.cpu())
 
 
 def _threads() -> str:
@@ -84,6 +92,7 @@ def _threads() -> str:
 
 def _devices() -> bool:
     """Print the devices; whether the CPU is usable."""
+    from backends import checkup
     from backends.device import resolve, survey
     from backends.errors import DeviceError
 
@@ -98,6 +107,10 @@ def _devices() -> bool:
             _line("without --device", f"{default} ({default.why})")
         except DeviceError as error:
             _line("without --device", str(error))
+    found = list(checkup.cuda())
+    if found:
+        print("CUDA libraries")
+        _findings(found)
     return reports[0].usable
 
 
@@ -129,3 +142,40 @@ def _data() -> None:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+# --- the self-test
+
+
+def _self_test(device: str | None) -> int:
+    from backends.device import describe, resolve
+    from backends.selftest import run
+
+    place = resolve(device)
+    print(describe(place))
+    print("every kernel in float32 against its reference in float64; errors in ULPs")
+    print(f"{'kernel':<21}{'implementation':<29}{'forward':>9}{'backward':>9}{'allowed':>9}")
+    found = []
+    for measured in run(place):
+        print(_row(measured), flush=True)
+        found.append(measured)
+    bad = [f"{one.kernel} ({one.implementation})" for one in found if not one.ok]
+    kernels, ran = len({one.kernel for one in found}), sum(one.ran for one in found)
+    if bad:
+        print(f"self-test: out of bounds on {place}: {', '.join(bad)}")
+        return 1
+    print(f"self-test: {kernels} kernels in {ran} implementations are within bounds on {place}")
+    return 0
+
+
+def _row(measured: Measured) -> str:
+    start = f"{measured.kernel:<21}{measured.implementation:<29}"
+    if measured.trouble:
+        return f"{start}  FAILED: {measured.trouble}"
+    if not measured.ran:
+        return f"{start}  not run: {measured.declined}"
+    figures = "".join(
+        f"{'' if error < 0 else f'{error:.2f}' if error < 1e4 else f'{error:.1e}':>{width}}"
+        for error, width in ((measured.forward, 9), (measured.backward, 9))
+    )
+    return f"{start}{figures}{measured.allowed:>9.0f}{'' if measured.ok else '  OUT'}"

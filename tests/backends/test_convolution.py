@@ -20,9 +20,9 @@ from backends.namespace import NUMPY
 from backends.reference import conv
 
 Pair = tuple[int, int]
-PLAIN = {"conv2d": [conv.conv2d, columns.ConvolutionByColumns, direct.ConvolutionOfFewChannels]}
+PLAIN = {"conv2d": [conv.conv2d, columns.Conv2dByColumns, direct.Conv2dOfFewChannels]}
 PLAIN["conv2d_relu"] = [
-    conv.conv2d_relu, columns.ConvolutionWithReluByColumns, direct.ConvolutionWithReluOfFewChannels,
+    conv.conv2d_relu, columns.Conv2dReluByColumns, direct.Conv2dReluOfFewChannels,
 ]  # fmt: skip
 
 
@@ -148,9 +148,9 @@ def test_what_is_not_taken_is_declined_with_the_reason(monkeypatch: pytest.Monke
     monkeypatch.undo()
     x, w = np.ones((1, 20, 20, 5), np.float32), np.ones((3, 3, 5, 8), np.float32)
     reasons = lambda *arrays, **how: dict(explain(conv.conv2d_relu, *arrays, **WITHOUT, **how).declined)  # noqa: E731
-    assert "are fewer than" in reasons(x, w, None, pool=None)["ConvolutionWithReluByColumns"]
+    assert "are fewer than" in reasons(x, w, None, pool=None)["Conv2dReluByColumns"]
     large = np.repeat(x, 32, axis=0)
-    assert "float64" in reasons(large.astype(float), w, None, pool=None)["ConvolutionWithReluByColumns"]
-    assert "a byte" in reasons(large, w, None, pool=(18, 18))["ConvolutionWithReluByColumns"]
-    assert "5 channels" in reasons(large, w, None, pool=(2, 2))["ConvolutionWithReluOfFewChannels"]
-    assert "nothing" in reasons(x[:0], w, None, pool=None)["ConvolutionWithReluByColumns"]
+    assert "float64" in reasons(large.astype(float), w, None, pool=None)["Conv2dReluByColumns"]
+    assert "a byte" in reasons(large, w, None, pool=(18, 18))["Conv2dReluByColumns"]
+    assert "5 channels" in reasons(large, w, None, pool=(2, 2))["Conv2dReluOfFewChannels"]
+    assert "nothing" in reasons(x[:0], w, None, pool=None)["Conv2dReluByColumns"]

@@ -38,7 +38,8 @@ def test_help_imports_neither_numpy_nor_matplotlib() -> None:
     script = """
 import sys
 from dlcore.cli import main
-for words in ([], ["--help"], ["--version"], *([name, "--help"] for name in ("train", "filter", "bench", "doctor"))):
+names = "train", "filter", "bench", "doctor", "parity"
+for words in ([], ["--help"], ["--version"], *([name, "--help"] for name in names)):
     assert main(words) == 0
 print(sorted({"numpy", "matplotlib", "cupy", "array_api_compat"} & set(sys.modules)))
 """

@@ -1,0 +1,116 @@
+"""``dlcore parity``: one training step on several devices, compared layer by layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from dlcore.cli.flags import DEBUG
+from dlcore.cli.summary import unit
+from dlcore.errors import CheckpointError, ConfigError
+from dlcore.recorded import did_you_mean
+from dlcore.train.config import Config, outputs_of
+
+if TYPE_CHECKING:
+    from dlcore.data import Splits
+    from dlcore.nn import Module
+
+__all__ = ["parity"]
+
+MODELS = ("cnn", "mlp", "logistic", "linear")
+
+
+def parity(
+    model: Annotated[str, Parameter(help="a run's folder or name, cnn, mlp, logistic, linear, or file.py:build")],
+    /,
+    *,
+    devices: Annotated[
+        tuple[str, ...],
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            show_default=False,
+            help="two or more of cpu, cuda, cuda:N, auto, cpu-reference and cuda-reference; the first is the measure "
+            "[default: cpu cuda]",
+        ),
+    ] = ("cpu", "cuda"),
+    data: Annotated[str | None, Parameter(help="where the batch is from [default: as the run, or fashion-subset]")] = (
+        None
+    ),
+    batch_size: Annotated[int, Parameter(help="examples; few, since among many one is always near a kink")] = 8,
+    dtype: Annotated[Literal["float32", "float64"], Parameter(help="precision of the step")] = "float32",
+    tolerance: Annotated[
+        float | None,
+        Parameter(help="allowed difference, relative to the largest element [default: 1e-4, float64 1e-11]"),
+    ] = None,
+    seed: Annotated[int, Parameter(help="of the weights, where no run gives them")] = 0,
+    runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    debug: DEBUG = False,
+) -> int:
+    """Take one training step from equal weights on each device, and compare every layer, forward and backward.
+
+    On cpu-reference every kernel runs its reference: cpu against it checks the compiled kernels of this machine.
+    Layers that are computed in one go stand together, "1 + 2 + 3". The exit code is 0 within the tolerance, 1 where a
+    layer is out of it; the last line names the first one. A run of your own model runs the copy of your file that it
+    holds.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"--batch-size is {batch_size} but a whole number of at least 1 is expected")
+    from dlcore.parity import parity as compare
+    from dlcore.parity import place
+
+    places = [place(name) for name in devices]
+    settings, built, splits = _open(model, data, seed, runs)
+    x, y = _batch(splits, batch_size)
+    loss = settings.loss(splits)
+    found = compare(built, x, devices, y=y, loss=loss, dtype=dtype, tolerance=tolerance)
+    print(f"devices: {', '.join(map(str, places))}")
+    print(f"model: {model}, {built.count():,} parameters, {dtype}")
+    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {loss}")
+    print(found)
+    return 0 if found else 1
+
+
+def _open(model: str, data: str | None, seed: int, runs: str) -> tuple[Config, Module, Splits]:
+    """The settings, the model built on the CPU, and the data."""
+    from dlcore.train.run import Run
+
+    given: dict[str, Any] = {} if data is None else {"data": data}
+    if model not in (*MODELS, "knn") and ".py" not in model:
+        try:
+            run = Run.find(model, runs)
+        except CheckpointError as error:
+            hint = did_you_mean(model, MODELS)
+            raise CheckpointError(f"{error}; nor is it one of the models {', '.join(MODELS)}{hint}") from None
+        settings = run.settings.override(given)
+        _refuse_knn(settings)
+        built = run.model("cpu")[0]
+        splits = settings.data.load()
+        if splits.train.shape != built.input_shape:
+            raise ConfigError(
+                f"{splits.name} has examples of shape {splits.train.shape}, but the model of {run.folder} takes "
+                f"{built.input_shape}; leave --data out, or give data of that shape"
+            )
+        return settings, built, splits
+    settings = Config.of(model=model, seed=seed, **given)
+    _refuse_knn(settings)
+    splits = settings.data.load()
+    settings = settings.resolve(splits)
+    built = settings.model.build(outputs_of(splits)).build(splits.train.shape, seed)
+    return settings, built, splits
+
+
+def _refuse_knn(settings: Config) -> None:
+    if settings.model.model == "knn":
+        raise ConfigError("parity: knn has no layers; take a model that is trained, such as cnn or mlp")
+
+
+def _batch(splits: Splits, size: int) -> tuple[Any, Any]:
+    """The first examples of the training set."""
+    import numpy as np
+
+    from dlcore.data.source import as_source
+
+    source = as_source(splits.train)
+    return source.rows(np.arange(min(size, len(splits.train))))[:2]  # pyright: ignore[reportAttributeAccessIssue]
