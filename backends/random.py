@@ -19,7 +19,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STREAMS", "Key", "bits", "derive", "fold", "normal", "permutation", "threefry2x32", "uniform"]
+__all__ = [
+    "PARITY",
+    "ROTATIONS",
+    "STREAMS",
+    "Key",
+    "bits",
+    "derive",
+    "fold",
+    "normal",
+    "permutation",
+    "threefry2x32",
+    "uniform",
+]
 
 Key = tuple[int, int]
 """Two 32-bit words."""
@@ -28,8 +40,9 @@ STREAMS = {"init": 0, "shuffle": 1, "dropout": 2, "augment": 3, "split": 4, "pro
 """Independent streams: draws for one purpose never collide with draws for another."""
 
 _MASK = 0xFFFFFFFF
-_PARITY = 0x1BD11BDA
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = 0x1BD11BDA
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+"""The constants of Threefry-2x32."""
 
 
 def threefry2x32(key: Key, x0: Any, x1: Any) -> tuple[Any, Any]:
@@ -42,11 +55,11 @@ def threefry2x32(key: Key, x0: Any, x1: Any) -> tuple[Any, Any]:
     >>> [hex(int(word[0])) for word in threefry2x32((0, 0), zero, zero)]
     ['0x6b200159', '0x99ba4efe']
     """
-    ks = (key[0], key[1], _PARITY ^ key[0] ^ key[1])
+    ks = (key[0], key[1], PARITY ^ key[0] ^ key[1])
     x0 = x0 + ks[0]
     x1 = x1 + ks[1]
     for injection in range(1, 6):
-        for r in _ROTATIONS[(injection - 1) % 2]:
+        for r in ROTATIONS[(injection - 1) % 2]:
             x0 = x0 + x1
             x1 = ((x1 << r) | (x1 >> (32 - r))) ^ x0
         x0 = x0 + ks[injection % 3]
@@ -63,11 +76,11 @@ def fold(key: Key, word0: int, word1: int = 0) -> Key:
     True
     """
     k0, k1 = key
-    ks = (k0, k1, _PARITY ^ k0 ^ k1)
+    ks = (k0, k1, PARITY ^ k0 ^ k1)
     x0 = (word0 + k0) & _MASK
     x1 = (word1 + k1) & _MASK
     for injection in range(1, 6):
-        for r in _ROTATIONS[(injection - 1) % 2]:
+        for r in ROTATIONS[(injection - 1) % 2]:
             x0 = (x0 + x1) & _MASK
             x1 = ((x1 << r) | (x1 >> (32 - r))) & _MASK ^ x0
         x0 = (x0 + ks[injection % 3]) & _MASK

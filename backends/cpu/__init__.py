@@ -8,6 +8,7 @@ product      products of matrices, and the tile that they are made of
 accept       what is taken, and the reasons why not
 columns      convolution by blocks of windows, of any kind
 direct       convolution of images of few channels
+dropout      dropout, with the mask of every other device
 elementwise  activations
 filter       correlation of images with one kernel
 linear       dense layers
@@ -35,7 +36,7 @@ from backends.kernel import Alternative, kernels
 __all__ = ["WHY_NOT", "not_compiled"]
 
 _FAMILIES = (
-    "elementwise", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
+    "dropout", "elementwise", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
     "columns", "direct", "winograd",
 )  # fmt: skip
 """In the order of their registration: of two that take a call, the later one runs it."""

@@ -65,6 +65,7 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
         "cross_entropy", normal(400, 101), np.arange(400) % 101, None, label_smoothing=0.1
     ),
     "max_pool2d": lambda: both_passes("max_pool2d", normal(5, 20, 21, 19), **POOL),
+    "dropout": lambda: both_passes("dropout", normal(37, 21, 19), rate=0.3, key=(7, 0xFFFFFFFF), first_row=5),
     "relu": lambda: both_passes("relu", normal(9, 31, 20, 37)),
     "batch_norm_relu": lambda: both_passes(
         "batch_norm_relu", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5, pool=(2, 2)
