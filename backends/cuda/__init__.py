@@ -3,6 +3,7 @@
 compile      the sources, and when they are compiled
 launch       checked launches in the current stream
 accept       what is taken, and the reasons why not
+conv         convolution, with ReLU and pooling
 dropout      masks from the counter-based stream
 elementwise  the activations
 loss         softmax cross-entropy
@@ -17,6 +18,6 @@ that a run gives the same bits again. Arrays of float16 are computed in float32 
 
 from __future__ import annotations
 
-from backends.cuda import dropout, elementwise, loss, norm, optim, pool
+from backends.cuda import conv, dropout, elementwise, loss, norm, optim, pool
 
-__all__ = ["dropout", "elementwise", "loss", "norm", "optim", "pool"]
+__all__ = ["conv", "dropout", "elementwise", "loss", "norm", "optim", "pool"]

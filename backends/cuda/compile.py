@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parent
 
 _ALL = ("float32", "float64", "float16")
 DTYPES: dict[str, tuple[str, ...]] = {
+    "conv": _ALL,
     "dropout": _ALL,
     "elementwise": _ALL,
     "loss": _ALL,

@@ -17,7 +17,7 @@ from arrays import Backend
 from shim import build
 from update_rules import RULES, gradients, start
 
-from backends.cuda import compile
+from backends.cuda import compile, conv
 from backends.kernel import Kernel, kernels
 
 pytestmark = pytest.mark.level6
@@ -30,7 +30,14 @@ def normal(*shape: int) -> np.ndarray:
     return np.random.default_rng(shape).standard_normal(shape)
 
 
+CONVOLUTION = {"stride": (1, 2), "padding": ((1, 0), (0, 1)), "dilation": (2, 1)}
+
 CALLS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
+    "conv": [
+        ("conv2d", [normal(2, 6, 5, 3), normal(3, 2, 3, 35), normal(35)], CONVOLUTION),
+        ("conv2d_relu", [normal(2, 6, 5, 3), normal(2, 2, 3, 5), normal(5)], {**CONVOLUTION, "pool": (2, 2)}),
+        ("conv2d_relu", [normal(2, 6, 5, 3), normal(2, 2, 3, 5), None], {**CONVOLUTION, "pool": None}),
+    ],
     "dropout": [("dropout", [normal(5, 7)], {"rate": 0.4, "key": (1, 2), "first_row": 3})],
     "elementwise": [(name, [normal(n)], {}) for name in ("relu", "sigmoid", "tanh") for n in (1, 64, 83)]
     + [("leaky_relu", [normal(83)], {"alpha": 0.1})],
@@ -87,11 +94,16 @@ def record(host_cuda: Backend) -> Callable[[str], list[shim.Launch]]:
         with shim.recorded() as launches:
             for name, host, params in CALLS[family]:
                 call(host_cuda, name, host, dtype, params)
+            if family == "conv":
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(conv, "COLUMNS", 0)  # without columns
+                    call(host_cuda, *CALLS[family][0][:2], dtype, CALLS[family][0][2])
             if family == "optim":
                 steps(host_cuda, dtype)
             if family == "norm":
                 average, value = (host_cuda.place(normal(70).astype(dtype)) for _ in range(2))
                 kernels()["running_average_"](average, value, momentum=0.9)
+        launches = [launch for launch in launches if launch.unit == UNITS[unit]]  # and none that lies in another
         assert {launch.kernel for launch in launches} == set(build.kernels(UNITS[unit][0]))
         return launches
 
