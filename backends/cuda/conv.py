@@ -94,7 +94,8 @@ def _windows(x, w, *, stride, padding, dilation) -> _Windows:
     kh, kw = w.shape[:2]
     rows = output_size(h + sum(padding[0]), kh, stride[0], dilation[0])
     columns = output_size(width + sum(padding[1]), kw, stride[1], dilation[1])
-    return _Windows(n, h, width, c, rows, columns, kh, kw, *stride, padding[0][0], padding[1][0], *dilation)
+    steps = (stride[0], stride[1], padding[0][0], padding[1][0], dilation[0], dilation[1])
+    return _Windows(n, h, width, c, rows, columns, kh, kw, *steps)
 
 
 def _empty(xp, x, shape, dtype=None) -> Any:
@@ -191,8 +192,8 @@ class _InPlace:
 # --- the passes
 
 
-class _Convolution:
-    """conv2d by one of the ways."""
+class _Products:
+    """What a convolution has of the products, in one of the ways."""
 
     way: type[_ByColumns] | type[_InPlace]
 
@@ -210,6 +211,10 @@ class _Convolution:
         dw = xp.reshape(cls.way.filters(xp, x, dy, windows), shape) if needed[1] else None
         return dx, dw, sum_rows(xp, dy) if needed[2] else None
 
+
+class _Convolution(_Products):
+    """conv2d by one of the ways."""
+
     @classmethod
     def forward(cls, xp, x, w, b, *, needed, **how):
         windows = _windows(x, w, **how)
@@ -220,10 +225,11 @@ class _Convolution:
 
     @classmethod
     def backward(cls, xp, dy, saved, *, needed, **how):
-        return cls.gradients(xp, xp.reshape(compact(xp, dy), (-1, dy.shape[3])), *saved, needed)
+        convolved, shape = saved
+        return cls.gradients(xp, xp.reshape(compact(xp, dy), (-1, dy.shape[3])), convolved, shape, needed)
 
 
-class _ConvolutionRelu(_Convolution):
+class _ConvolutionRelu(_Products):
     """conv2d_relu by one of the ways: a launch after the product, one before those of the gradient."""
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,17 +29,18 @@ def a_sample(arrays: Backend) -> list[shim.Launch]:
         for name, host, params in (
             ("batch_norm", [normal(300, 5), normal(5), normal(5)], {"eps": 1e-5}),
             ("batch_norm", [normal(70, 33), normal(33), normal(33)], {"eps": 1e-5}),
+            ("batch_norm_relu", [normal(300, 5), normal(5), normal(5)], {"eps": 1e-5, "pool": None}),
             ("cross_entropy", [normal(300, 40), rng.integers(0, 40, 300), normal(300) ** 2], {"label_smoothing": 0.1}),
         ):
             inputs = place(arrays, host)
             needed = [(x.dtype.kind == "f" and name != "cross_entropy") or i == 0 for i, x in enumerate(host)]
             pair = alternative(name, arrays, inputs, params)
-            dy = arrays.place(normal(*host[0].shape) if name == "batch_norm" else np.asarray(normal(1)[0]))
+            dy = arrays.place(normal(*host[0].shape) if name.startswith("batch_norm") else np.asarray(normal(1)[0]))
             both_passes(pair, xp, inputs, needed, dy, **params)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(conv, "COLUMNS", 0)  # nor the columns of one window
-            host, how = [normal(2, 5, 6, 3), normal(3, 2, 3, 35), normal(35)], {"stride": (1, 2), "dilation": (1, 1)}
-            how["padding"] = ((1, 1), (1, 0))
+            host = [normal(2, 5, 6, 3), normal(3, 2, 3, 35), normal(35)]
+            how: dict[str, Any] = {"stride": (1, 2), "padding": ((1, 1), (1, 0)), "dilation": (1, 1)}
             inputs = place(arrays, host)
             pair = alternative("conv2d", arrays, inputs, how)
             both_passes(pair, xp, inputs, [True] * 3, arrays.place(normal(2, 5, 3, 35)), **how)

@@ -88,3 +88,13 @@ def test_pools_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
     x = numbers(draw, dtype, draw(st.integers(1, 3)), *size, draw(st.integers(1, 5)))
     name = draw(st.sampled_from(["max_pool2d", "avg_pool2d"]))
     agree(arrays, name, [x], [True], kernel=kernel, stride=stride, padding=padding)
+
+
+@on_random_shapes
+def test_batch_norm_with_relu_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
+    pool = draw(st.sampled_from([None, (1, 1), (2, 2), (3, 1)]))
+    height, width = (draw(st.integers(k, 9)) for k in pool or (1, 1))
+    channels = draw(st.sampled_from([1, 2, 3, 31, 33]))
+    x = numbers(draw, dtype, draw(st.sampled_from([1, 2, 20])), height, width, channels)
+    gamma, beta = numbers(draw, dtype, channels), numbers(draw, dtype, channels)
+    agree(arrays, "batch_norm_relu", [x, gamma, beta], [True] * 3, eps=1e-2, pool=pool)

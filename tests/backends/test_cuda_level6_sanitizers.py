@@ -48,6 +48,8 @@ CALLS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
     "norm": [
         ("batch_norm", [normal(130, 3), normal(3), normal(3)], {"eps": 1e-5}),
         ("batch_norm", [normal(70, 34), normal(34), normal(34)], {"eps": 1e-5}),
+        ("batch_norm_relu", [normal(3, 5, 4, 3), normal(3), normal(3)], {"eps": 1e-5, "pool": (2, 2)}),
+        ("batch_norm_relu", [normal(300, 3), normal(3), normal(3)], {"eps": 1e-5, "pool": None}),
         ("batch_norm_fixed", [normal(70, 5), normal(5), normal(5), normal(5), np.abs(normal(5))], {"eps": 1e-5}),
     ],
     "optim": [],
