@@ -3,6 +3,7 @@
 // columns: the product itself, which reads the windows where they are. A thread takes one element, but in the product.
 
 #include "numbers.cuh"
+#include "tiles.cuh"
 
 // How windows lie on the images; `spread` is the dilation.
 #define SIZES \
@@ -115,45 +116,7 @@ extern "C" __global__ void unpool(
 
 // --- without columns
 
-constexpr int TILE = 32;     // rows and columns of the product that a block of 256 threads computes, 2 x 2 a thread
-constexpr int DEEP = 8;      // of the inner axis at once
-constexpr int ROW = TILE + 1;  // so that neighbours down a column lie in different banks
-constexpr int SIDE = TILE / 2;
-
-// out[i, j] = sum over d of a(i, d) b(d, j): (m, depth), (depth, k) -> (m, k). `some_a` and `some_b` are shared memory.
-template <class A, class B>
-__device__ __forceinline__ void product(
-    A a, B b, Real* some_a, Real* some_b, Element* out, Index m, Index k, Index depth) {
-    const int thread = threadIdx.x, across = thread % SIDE, down = thread / SIDE;
-    const Index first_row = blockIdx.x * TILE, first_column = blockIdx.y * TILE;
-    Real sums[2][2] = {{0, 0}, {0, 0}};
-    for (Index start = 0; start < depth; start += DEEP) {
-        const Index i = first_row + thread / DEEP, d = start + thread % DEEP;
-        some_a[thread % DEEP * ROW + thread / DEEP] = i < m && d < depth ? a(i, d) : Real(0);
-        const Index j = first_column + thread % TILE, e = start + thread / TILE;
-        some_b[thread / TILE * ROW + thread % TILE] = j < k && e < depth ? b(e, j) : Real(0);
-        __syncthreads();
-#pragma unroll
-        for (int t = 0; t < DEEP; ++t) {
-#pragma unroll
-            for (int p = 0; p < 2; ++p) {
-#pragma unroll
-                for (int q = 0; q < 2; ++q) {
-                    sums[p][q] += some_a[t * ROW + down + p * SIDE] * some_b[t * ROW + across + q * SIDE];
-                }
-            }
-        }
-        __syncthreads();
-    }
-#pragma unroll
-    for (int p = 0; p < 2; ++p) {
-#pragma unroll
-        for (int q = 0; q < 2; ++q) {
-            const Index i = first_row + down + p * SIDE, j = first_column + across + q * SIDE;
-            if (i < m && j < k) out[i * k + j] = element(sums[p][q]);
-        }
-    }
-}
+__device__ __forceinline__ Real times(Real a, Real b) { return a * b; }
 
 // (outputs, depth), (depth, filters) -> (outputs, filters)
 extern "C" __global__ void convolve(
@@ -165,7 +128,7 @@ extern "C" __global__ void convolve(
         return pixel < 0 ? Real(0) : real(x[pixel * channels + d % channels]);
     };
     const auto b = [=](Index d, Index filter) { return real(w[d * filters + filter]); };
-    product(a, b, some_a, some_b, y, outputs, filters, windows.taps() * channels);
+    by_tiles<OUTER>(a, b, times, some_a, some_b, y, outputs, filters, windows.taps() * channels);
 }
 
 // (pixels, taps filters), (taps filters, channels) -> (pixels, channels)
@@ -178,7 +141,7 @@ extern "C" __global__ void convolve_images(
         return output < 0 ? Real(0) : real(dy[output * filters + d % filters]);
     };
     const auto b = [=](Index d, Index c) { return real(w[(d / filters * channels + c) * filters + d % filters]); };
-    product(a, b, some_a, some_b, dx, pixels, channels, windows.taps() * filters);
+    by_tiles<INNER>(a, b, times, some_a, some_b, dx, pixels, channels, windows.taps() * filters);
 }
 
 // (depth, outputs), (outputs, filters) -> (depth, filters)
@@ -191,5 +154,5 @@ extern "C" __global__ void convolve_filters(
         return pixel < 0 ? Real(0) : real(x[pixel * channels + d % channels]);
     };
     const auto b = [=](Index output, Index filter) { return real(dy[output * filters + filter]); };
-    product(a, b, some_a, some_b, dw, windows.taps() * channels, filters, outputs);
+    by_tiles<OUTER>(a, b, times, some_a, some_b, dw, windows.taps() * channels, filters, outputs);
 }

@@ -20,7 +20,7 @@ COLUMNS = 2**26
 faster, and takes memory from the model."""
 
 _LEAST = 256  # outputs of a block that is worth a product of its own
-_TILE = 32  # see conv.cu
+_TILE = 32  # see tiles.cuh
 
 
 class _Windows(NamedTuple):
@@ -273,8 +273,7 @@ def _unsuited(x, w, b, *, pool=None, **how) -> str | None:
     windows = _windows(x, w, **how)
     if windows.rows < down or windows.columns < right:
         return "there is nothing to convolve"
-    size = windows.outputs * w.shape[3]
-    return f"the output has {size} elements, {accept.LARGEST} or more" if size >= accept.LARGEST else None
+    return accept.uncountable("the output", windows.outputs * w.shape[3])
 
 
 def _too_deep(x, w, b, **how) -> str | None:

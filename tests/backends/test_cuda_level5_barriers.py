@@ -44,6 +44,16 @@ def a_sample(arrays: Backend) -> list[shim.Launch]:
             inputs = place(arrays, host)
             pair = alternative("conv2d", arrays, inputs, how)
             both_passes(pair, xp, inputs, [True] * 3, arrays.place(normal(2, 5, 3, 35)), **how)
+        tiled = {"padding": ((1, 1), (1, 1)), "border": "reflect", "stride": (1, 1)}
+        for name, host, needed, params in (
+            ("correlate_separable", [normal(1, 7, 40, 5), normal(3), normal(3)], [True] * 3, tiled),
+            ("l1_distances", [normal(40, 19), normal(35, 19)], [False] * 2, {}),
+        ):
+            inputs = place(arrays, host)
+            both_passes(
+                alternative(name, arrays, inputs, params), xp, inputs, needed, arrays.place(normal(*host[0].shape)),
+                **params,
+            )  # fmt: skip
         x, norm = arrays.place(normal(20_000)), arrays.place(np.zeros((), np.float32))
         kernels()["clip_by_norm_"](x, norm, limit=1.0)
     return launches

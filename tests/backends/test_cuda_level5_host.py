@@ -17,7 +17,6 @@ import standin
 from arrays import Backend
 from case import outputs
 from host_cuda import (
-    DTYPES,
     alternative,
     both_passes,
     cases_of,
@@ -35,22 +34,27 @@ from backends.kernel import Kernel, explain, kernels
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 
-WITH_ALTERNATIVE = [name for name, k in kernels().items() if k.alternatives.get("cupy")]
-DIFFERENTIABLE = [name for name in WITH_ALTERNATIVE if isinstance(kernels()[name], Kernel)]
+FAMILY = {name: k.__module__.rpartition(".")[2] for name, k in kernels().items() if k.alternatives.get("cupy")}
+PAIRS = [name for name in FAMILY if isinstance(kernels()[name], Kernel)]
+
+
+def dtypes_of(kernel: str) -> tuple[str, ...]:
+    return compile.DTYPES[FAMILY[kernel]]
 
 
 def test_every_family_is_registered():
     assert set(backends.cuda.__all__) == set(compile.DTYPES)
-    assert {kernels()[name].__module__.rpartition(".")[2] for name in WITH_ALTERNATIVE} == set(compile.DTYPES)
+    assert set(FAMILY.values()) == set(compile.DTYPES)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kernel", DIFFERENTIABLE)
+@pytest.mark.parametrize(
+    ("kernel", "dtype"), [(name, dtype) for name in PAIRS for dtype in compile.DTYPES[FAMILY[name]]]
+)
 def test_the_table_in_every_order_of_the_threads(kernel: str, dtype: str, host_cuda: Backend):
     check_table(host_cuda, kernel, dtype)
 
 
-@pytest.mark.parametrize("kernel", DIFFERENTIABLE)
+@pytest.mark.parametrize("kernel", PAIRS)
 def test_what_is_not_needed_is_not_computed(kernel: str, host_cuda: Backend):
     case, host = next(cases_of(kernel, "float32"))
     inputs, xp = place(host_cuda, host), host_cuda.device.xp
@@ -70,7 +74,7 @@ def reversed_axes(arrays: Backend, x: np.ndarray) -> Any:
     return arrays.device.xp.permute_dims(arrays.place(x.T.copy()), tuple(range(x.ndim))[::-1])
 
 
-@pytest.mark.parametrize("kernel", DIFFERENTIABLE)
+@pytest.mark.parametrize("kernel", PAIRS)
 def test_views_give_what_their_copies_give(kernel: str, host_cuda: Backend):
     xp = host_cuda.device.xp
     for case, host in cases_of(kernel, "float32"):
@@ -85,7 +89,7 @@ def test_views_give_what_their_copies_give(kernel: str, host_cuda: Backend):
             assert host_cuda.host(a).tobytes() == host_cuda.host(b).tobytes(), case
 
 
-@pytest.mark.parametrize("kernel", DIFFERENTIABLE)
+@pytest.mark.parametrize("kernel", PAIRS)
 def test_nothing_is_copied_or_waited_for(kernel: str, host_cuda: Backend):
     for case, host in cases_of(kernel, "float32"):
         inputs, xp = place(host_cuda, host), host_cuda.device.xp
@@ -97,7 +101,7 @@ def test_nothing_is_copied_or_waited_for(kernel: str, host_cuda: Backend):
         assert transfer.counts() == before
 
 
-@pytest.mark.parametrize("kernel", DIFFERENTIABLE)
+@pytest.mark.parametrize("kernel", PAIRS)
 def test_a_nan_is_never_lost(kernel: str, host_cuda: Backend):
     case, host = next(cases_of(kernel, "float32"))
     for at in np.ndindex(host[0].shape):

@@ -19,8 +19,11 @@ from hypothesis import strategies as st
 from backends.kernel import kernels
 from backends.namespace import NUMPY
 from backends.random import bits
+from backends.reference import filter
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
+
+FILLS = ("constant", "nearest", "reflect", "symmetric", "wrap")
 
 
 @on_random_shapes
@@ -98,3 +101,61 @@ def test_batch_norm_with_relu_of_any_size(arrays: Backend, draw: Any, dtype: str
     x = numbers(draw, dtype, draw(st.sampled_from([1, 2, 20])), height, width, channels)
     gamma, beta = numbers(draw, dtype, channels), numbers(draw, dtype, channels)
     agree(arrays, "batch_norm_relu", [x, gamma, beta], [True] * 3, eps=1e-2, pool=pool)
+
+
+def sizes(draw: Any, least: int, most: int) -> tuple[int, int]:
+    return draw(st.tuples(st.integers(least, most), st.integers(least, most)))
+
+
+@on_random_shapes
+def test_filters_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
+    kernel, stride, padding = sizes(draw, 1, 5), sizes(draw, 1, 3), (sizes(draw, 0, 6), sizes(draw, 0, 6))
+    size = [draw(st.integers(max(1, k - sum(p)), 12)) for k, p in zip(kernel, padding, strict=True)]
+    x = numbers(draw, dtype, draw(st.integers(1, 2)), *size, draw(st.sampled_from([1, 3, 33, 40])))
+    how = {"padding": padding, "border": draw(st.sampled_from(filter.BORDERS)), "stride": stride}
+    if draw(st.booleans()):
+        agree(arrays, "correlate2d", [x, numbers(draw, dtype, *kernel)], [True, True], **how)
+    else:
+        sides = [numbers(draw, dtype, n) for n in kernel]
+        agree(arrays, "correlate_separable", [x, *sides], [True] * 3, **how)
+
+
+@on_random_shapes
+def test_pixels_that_are_moved_keep_their_bits(arrays: Backend, draw: Any, dtype: str) -> None:
+    n, (h, w), (rows, columns) = draw(st.integers(1, 3)), sizes(draw, 1, 6), sizes(draw, 1, 7)
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    places = [rng.integers(-20, 20, (n, size)).astype(draw(st.sampled_from(["i4", "i8"]))) for size in (rows, columns)]
+    x = numbers(draw, dtype, n, h, w, draw(st.integers(1, 3)))
+    same_bits(arrays, "move_pixels", [x, *places], fill=draw(st.sampled_from(FILLS)), value=0.3)
+
+
+@on_random_shapes
+def test_nearest_pixels_are_those_of_the_reference(arrays: Backend, draw: Any, dtype: str) -> None:
+    """Multiples of a quarter, so that some places lie just between two pixels, and others that are rounded."""
+    n, (h, w), grid = draw(st.integers(1, 3)), sizes(draw, 1, 9), draw(st.sampled_from([4, 3]))
+    dtype = "float32" if dtype == "float16" else dtype  # the places would be rounded to it in the reference
+    maps = np.random.default_rng(draw(st.integers(0, 99))).integers(-12, 12, (n, 2, 3)) / grid
+    x = numbers(draw, dtype, n, h, w, draw(st.integers(1, 3)))
+    how = {"fill": draw(st.sampled_from(FILLS)), "value": -1.5}
+    same_bits(arrays, "resample", [x, maps.astype(dtype)], interpolation="nearest", **how)
+    agree(arrays, "resample", [x, maps.astype(dtype)], [False] * 2, interpolation="bilinear", **how)
+
+
+def same_bits(arrays: Backend, name: str, host: list[Any], **params: Any) -> None:
+    """What is only moved or chosen has the bits that the reference gives in the same dtype."""
+    inputs = [arrays.place(x) for x in host]
+    pair = alternative(name, arrays, inputs, params)
+    y, _ = pair.forward(arrays.device.xp, *inputs, needed=[False] * len(host), **params)
+    expected, _ = kernels()[name].forward(NUMPY, *host, needed=[False] * len(host), **params)
+    assert arrays.host(y).tobytes() == expected.tobytes()
+
+
+@on_random_shapes
+def test_distances_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
+    dtype = "float32" if dtype == "float16" else dtype
+    queries, rows, features = (draw(st.sampled_from([1, 2, 31, 32, 33, 70])) for _ in range(3))
+    a, b = numbers(draw, dtype, queries, features), numbers(draw, dtype, rows, features)
+    for name in ("l1_distances", "squared_distances"):
+        agree(arrays, name, [a, b], [False] * 2)
+        whole = [np.round(3 * x) for x in (a, b)]  # exact in any order
+        same_bits(arrays, name, whole)
