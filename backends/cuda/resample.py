@@ -12,10 +12,10 @@ _BORDERS = ("constant", "reflect", "symmetric", "nearest", "wrap")  # in the ord
 
 
 def _unsuited_maps(x, maps, **_) -> str | None:
-    number = real(x.dtype) if accept.unsuited("resample", x=x) is None else None
-    if number is not None and maps.dtype not in (x.dtype, number):
-        return f"places in {maps.dtype} of images of {x.dtype}"
-    return accept.unsuited("resample", x=x)
+    reason = accept.unsuited("resample", x=x)
+    if reason is None and maps.dtype not in (x.dtype, real(x.dtype)):
+        return f"places in {maps.dtype}, and images of {x.dtype}"
+    return reason
 
 
 @resample.move_pixels.alternative(

@@ -137,6 +137,27 @@ def test_reasons_to_decline(host_cuda: Backend, monkeypatch: pytest.MonkeyPatch)
     assert "byte" in str(kernels()["max_pool2d"].explain(host_cuda.place(np.ones((1, 20, 20, 1))), **large))
 
 
+def test_reasons_of_one_family(host_cuda: Backend, monkeypatch: pytest.MonkeyPatch):
+    place = lambda *shape, dtype="float32": host_cuda.place(np.ones(shape, dtype))  # noqa: E731
+    how = {"padding": ((0, 0), (6000, 6000)), "border": "wrap", "stride": (1, 1)}
+    images, column = place(1, 4, 5, 1, dtype="float64"), place(2, dtype="float64")
+    choice = explain(kernels()["correlate_separable"], images, column, place(7000, dtype="float64"), **how)
+    assert "7000 taps needs 56000 bytes" in str(choice)
+    how = {"fill": "nearest", "value": 0.0}
+    maps = place(1, 2, 3, dtype="float64")
+    choice = explain(kernels()["resample"], place(1, 4, 5, 1), maps, interpolation="nearest", **how)
+    assert "places in float64, and images of float32" in str(choice)
+    half = place(2, 3, dtype="float16")
+    assert "float16" in str(explain(kernels()["l1_distances"], half, half))
+    monkeypatch.setattr(accept, "LARGEST", 20)
+    a, b = place(5, 2), place(4, 2)
+    assert "the output has 20 elements, 20 or more" in str(explain(kernels()["squared_distances"], a, b))
+    rows = host_cuda.place(np.zeros((1, 10), np.int64))
+    assert "the output has 100 elements" in str(explain(kernels()["move_pixels"], place(1, 2, 2, 1), rows, rows, **how))
+    how = {"padding": ((2, 2), (2, 2)), "border": "wrap", "stride": (1, 1)}
+    assert "the output has 25 elements" in str(explain(kernels()["correlate2d"], place(1, 1, 1, 1), place(1, 1), **how))
+
+
 def test_an_empty_batch_goes_to_the_reference(host_cuda: Backend):
     x = host_cuda.place(np.ones((0, 4, 4, 2), np.float32))
     pool = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}

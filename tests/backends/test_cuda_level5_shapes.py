@@ -120,6 +120,14 @@ def test_filters_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
         agree(arrays, "correlate_separable", [x, *sides], [True] * 3, **how)
 
 
+@pytest.mark.parametrize(("taps", "channels"), [(60, 40), (200, 33), (1500, 2), (5000, 1), (2000, 3)])
+def test_tiles_grow_smaller_for_wide_rows(taps: int, channels: int, host_cuda: Backend):
+    rng = np.random.default_rng(taps)
+    x, column, row = (rng.standard_normal(shape) for shape in ((1, 5, 6, channels), (3,), (taps,)))
+    how = {"padding": ((1, 1), (taps // 2, taps // 2)), "border": "wrap", "stride": (1, 2)}
+    agree(host_cuda, "correlate_separable", [x, column, row], [False] * 3, **how)
+
+
 @on_random_shapes
 def test_pixels_that_are_moved_keep_their_bits(arrays: Backend, draw: Any, dtype: str) -> None:
     n, (h, w), (rows, columns) = draw(st.integers(1, 3)), sizes(draw, 1, 6), sizes(draw, 1, 7)

@@ -36,9 +36,9 @@ CONVOLUTION = {"stride": (1, 2), "padding": ((1, 0), (0, 1)), "dilation": (2, 1)
 
 CALLS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
     "conv": [
-        ("conv2d", [normal(2, 6, 5, 3), normal(3, 2, 3, 35), normal(35)], CONVOLUTION),
-        ("conv2d_relu", [normal(2, 6, 5, 3), normal(2, 2, 3, 5), normal(5)], {**CONVOLUTION, "pool": (2, 2)}),
-        ("conv2d_relu", [normal(2, 6, 5, 3), normal(2, 2, 3, 5), None], {**CONVOLUTION, "pool": None}),
+        ("conv2d", [normal(1, 5, 4, 2), normal(2, 2, 2, 33), normal(33)], CONVOLUTION),
+        ("conv2d_relu", [normal(2, 5, 4, 3), normal(2, 2, 3, 5), normal(5)], {**CONVOLUTION, "pool": (2, 2)}),
+        ("conv2d_relu", [normal(1, 4, 4, 3), normal(1, 2, 3, 2), None], {**CONVOLUTION, "pool": None}),
     ],
     "distance": [(name, [normal(33, 9), normal(5, 9)], {}) for name in ("l1_distances", "squared_distances")],
     "dropout": [("dropout", [normal(5, 7)], {"rate": 0.4, "key": (1, 2), "first_row": 3})],
