@@ -36,7 +36,7 @@ CONVOLUTION = {"stride": (1, 2), "padding": ((1, 0), (0, 1)), "dilation": (2, 1)
 
 CALLS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
     "conv": [
-        ("conv2d", [normal(1, 5, 4, 2), normal(2, 2, 2, 33), normal(33)], CONVOLUTION),
+        ("conv2d", [normal(1, 6, 4, 3), normal(2, 2, 3, 33), normal(33)], CONVOLUTION),
         ("conv2d_relu", [normal(2, 5, 4, 3), normal(2, 2, 3, 5), normal(5)], {**CONVOLUTION, "pool": (2, 2)}),
         ("conv2d_relu", [normal(1, 4, 4, 3), normal(1, 2, 3, 2), None], {**CONVOLUTION, "pool": None}),
     ],
