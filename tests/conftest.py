@@ -12,6 +12,7 @@ from arrays import KINDS, Backend, backend
 from hypothesis import HealthCheck, settings
 from shim import build
 
+from backends.cuda import compile
 from backends.device import Device, resolve
 from backends.errors import DeviceError
 from backends.kernel import Kernel
@@ -48,6 +49,12 @@ def build_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "host-cuda"
     folder.mkdir(exist_ok=True)
     build.use_folder(folder)
+
+
+@pytest.fixture(scope="session")
+def built_units(build_folder: None) -> None:
+    """All units of the CUDA kernels compiled for the host, side by side."""
+    build.build_all([(code, options) for _, code, options in compile.sources()])
 
 
 @pytest.fixture

@@ -3,20 +3,25 @@
 compile      the sources, and when they are compiled
 launch       checked launches in the current stream
 accept       what is taken, and the reasons why not
+conv         convolution, with ReLU and pooling
+distance     distances between rows
 dropout      masks from the counter-based stream
 elementwise  the activations
+filter       correlation with a kernel
 loss         softmax cross-entropy
 norm         batch normalisation
 optim        the steps of the optimisers, and clipping
 pool         max- and average pooling
+resample     images sampled at other places
 
 Each family is a ``.cu`` file with the kernels and a ``.py`` file that launches them. ``numbers.cuh`` holds the dtypes,
-``reduce.cuh`` the sums over warps and blocks, ``threefry.cuh`` the random words. Sums have one order and no atomics, so
-that a run gives the same bits again. Arrays of float16 are computed in float32 and rounded once.
+``reduce.cuh`` the sums over warps and blocks, ``tiles.cuh`` the products, ``border.cuh`` what lies beyond an image,
+``threefry.cuh`` the random words. Sums have one order and no atomics, so that a run gives the same bits again. Arrays
+of float16 are computed in float32 and rounded once.
 """
 
 from __future__ import annotations
 
-from backends.cuda import dropout, elementwise, loss, norm, optim, pool
+from backends.cuda import conv, distance, dropout, elementwise, filter, loss, norm, optim, pool, resample
 
-__all__ = ["dropout", "elementwise", "loss", "norm", "optim", "pool"]
+__all__ = ["conv", "distance", "dropout", "elementwise", "filter", "loss", "norm", "optim", "pool", "resample"]

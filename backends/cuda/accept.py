@@ -6,7 +6,7 @@ from typing import Any
 
 from backends.cuda import compile
 
-__all__ = ["LARGEST", "not_flat", "unsuited"]
+__all__ = ["LARGEST", "not_flat", "uncountable", "unsuited"]
 
 LARGEST = 2**31 - 2**16
 """Elements: kernels count in int32, and the last block may reach beyond the end of an array by less than 2**16."""
@@ -32,9 +32,17 @@ def unsuited(family: str, **arrays: Any) -> str | None:
         dtype = own if dtype is None else dtype
         if own != dtype:
             return f"{name} is of {own}, and others of {dtype}"
-        if not 0 < x.size < LARGEST:
-            return f"{name} has {x.size} elements" + (f", {LARGEST} or more" if x.size else "")
+        reason = uncountable(name, x.size)
+        if reason is not None:
+            return reason
     return None
+
+
+def uncountable(name: str, size: int) -> str | None:
+    """Why kernels cannot go through so many elements."""
+    if 0 < size < LARGEST:
+        return None
+    return f"{name} has {size} elements" + (f", {LARGEST} or more" if size else "")
 
 
 def not_flat(family: str, **arrays: Any) -> str | None:

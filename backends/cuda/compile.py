@@ -24,18 +24,22 @@ FOLDER = Path(__file__).parent
 
 _ALL = ("float32", "float64", "float16")
 DTYPES: dict[str, tuple[str, ...]] = {
+    "conv": _ALL,
+    "distance": ("float32", "float64"),  # sums of squares leave the range of float16
     "dropout": _ALL,
     "elementwise": _ALL,
+    "filter": _ALL,
     "loss": _ALL,
     "norm": _ALL,
     "optim": ("float32", "float64"),  # the master parameters and their state are never of float16
     "pool": _ALL,
+    "resample": _ALL,
 }
 """The files, and the dtypes that each is compiled in."""
 
-FLAGS: dict[str, tuple[str, ...]] = {"optim": ("--fmad=false",)}
+FLAGS: dict[str, tuple[str, ...]] = {"optim": ("--fmad=false",), "resample": ("--fmad=false",)}
 """Options of a file. The optimisers wait for memory in any case, so a product and a sum are rounded apart, as NumPy
-does it: a step then gives the bits of the reference."""
+does it: a step then gives the bits of the reference. A place in an image that is rounded otherwise is another pixel."""
 
 _INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 _announced = False

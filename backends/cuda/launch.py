@@ -49,12 +49,20 @@ def by_packs(family: str, kernel: str, arguments: Sequence[Any], n: int, dtype: 
 
 
 def launch(
-    family: str, kernel: str, arguments: Sequence[Any], grid: tuple[int, ...], block: tuple[int, ...], dtype: Any
+    family: str,
+    kernel: str,
+    arguments: Sequence[Any],
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    dtype: Any,
+    *,
+    shared_memory: int = 0,
 ) -> None:
     """Launch a kernel of ``family.cu`` in its unit for ``dtype``.
 
     arguments : arrays of one device, in one piece, and numbers: integers are passed as int32 (``Index``), but uint32 as
         it is, floats as what the unit computes in (``Real``)
+    shared_memory : bytes of dynamic shared memory a block, at most 48 KiB
 
     Raises
     ------
@@ -84,4 +92,4 @@ def launch(
     if any(not 0 < n <= most for n, most in zip(grid, _LIMITS, strict=False)):
         raise ValueError(f"{kernel}: a grid of {grid} blocks; CUDA takes 1 to {_LIMITS}")
     with device:  # type: ignore[reportOptionalContextManager]  every kernel has an array
-        compile.function(family, dtype.name, kernel)(grid, block, tuple(packed))
+        compile.function(family, dtype.name, kernel)(grid, block, tuple(packed), shared_mem=shared_memory)

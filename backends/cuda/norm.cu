@@ -162,6 +162,84 @@ extern "C" __global__ void batch_norm_given_backward(
     if (i < n) dx[i] = element(real(dy[i]) * scale[i % channels]);
 }
 
+// --- with ReLU and pooling: windows of the images that neither overlap nor hang over
+
+// Where the first pixel of window i / channels lies.
+__device__ __forceinline__ Index first_pixel(
+    Index window, Index height, Index width, Index rows, Index columns, Index window_rows, Index window_columns) {
+    const Index line = window / columns;
+    return (line / rows * height + line % rows * window_rows) * width + window % columns * window_columns;
+}
+
+// Of each window the largest normalised pixel, not below 0, and the number of it; the first of equals. Without a pool
+// the window is one pixel.
+extern "C" __global__ void batch_norm_relu_pool(
+    const Element* x, const Real* centre, const Real* scale, const Element* beta, Element* y, unsigned char* winner,
+    Index pooled, Index n, Index height, Index width, Index channels, Index rows, Index columns, Index window_rows,
+    Index window_columns) {
+    const Index i = place();
+    if (i >= n) return;
+    const Index c = i % channels;
+    const Index first = first_pixel(i / channels, height, width, rows, columns, window_rows, window_columns);
+    Real best = -infinity();
+    int number = 0;
+    for (int tap = 0; tap < window_rows * window_columns; ++tap) {
+        const Index pixel = first + tap / window_columns * width + tap % window_columns;
+        Real value = (real(x[pixel * channels + c]) - centre[c]) * scale[c] + real(beta[c]);
+        if (value <= 0) value = 0;  // a NaN is not <= 0, and stays
+        if (best == best && !(value <= best)) {
+            best = value;
+            number = tap;
+        }
+    }
+    y[i] = element(best);
+    if (pooled) winner[i] = number;
+}
+
+// batch_norm_slopes over the windows: all but the winners that are above 0 have a gradient of 0.
+extern "C" __global__ void batch_norm_relu_slopes(
+    const Element* x, const Element* dy, const Element* y, const unsigned char* winner, Index pooled,
+    const Real* centre, Real* sums, Real* products, Index windows, Index channels, Index windows_a_piece, Index height,
+    Index width, Index rows, Index columns, Index window_rows, Index window_columns) {
+    __shared__ Slopes threads[THREADS];
+    const Index c = channel(), piece = blockIdx.y, last = last_row(windows, windows_a_piece, piece);
+    Slopes slopes = {0, 0};
+    if (c < channels) {
+        for (Index window = piece * windows_a_piece + threadIdx.y; window < last; window += blockDim.y) {
+            const Index at = window * channels + c;
+            if (real(y[at]) > 0) {
+                const int tap = pooled ? winner[at] : 0;
+                const Index pixel = first_pixel(window, height, width, rows, columns, window_rows, window_columns) +
+                                    tap / window_columns * width + tap % window_columns;
+                const Real slope = real(dy[at]);
+                slopes.add({slope, slope * (real(x[pixel * channels + c]) - centre[c])});
+            }
+        }
+    }
+    slopes = over_rows(slopes, threads);
+    if (threadIdx.y == 0 && c < channels) {
+        sums[piece * channels + c] = slopes.dy;
+        products[piece * channels + c] = slopes.product;
+    }
+}
+
+extern "C" __global__ void batch_norm_relu_backward(
+    const Element* x, const Element* dy, const Element* y, const unsigned char* winner, Index pooled,
+    const Real* centre, const Real* scale, const Real* slope, const Real* offset, Element* dx, Index n, Index channels,
+    Index height, Index width, Index rows, Index columns, Index window_rows, Index window_columns) {
+    const Index i = place();
+    if (i >= n) return;
+    const Index c = i % channels, pixel = i / channels, line = pixel / width, row = line % height;
+    const Index down = row / window_rows, right = pixel % width / window_columns;
+    Real gradient = 0;
+    if (down < rows && right < columns) {
+        const Index window = ((line / height * rows + down) * columns + right) * channels + c;
+        const int tap = row % window_rows * window_columns + pixel % width % window_columns;
+        if (real(y[window]) > 0 && (!pooled || winner[window] == tap)) gradient = real(dy[window]);
+    }
+    dx[i] = element(gradient * scale[c] - ((real(x[i]) - centre[c]) * slope[c] + offset[c]));
+}
+
 // --- the average that evaluation uses
 
 extern "C" __global__ void running_average(Element* average, const Element* value, Index n, Real momentum, Real rest) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
@@ -108,11 +109,13 @@ def _kept(kind, key, make) -> Path:
     """The file of that key, made once; under its name only when whole, for processes that build side by side."""
     assert _folder is not None, "use_folder() first"
     path = _folder / f"{kind}-{hashlib.sha256(repr((_FLAGS, key)).encode()).hexdigest()[:24]}"
-    if not path.exists():
-        handle, name = tempfile.mkstemp(dir=_folder)
-        os.close(handle)
-        make(name)
-        os.replace(name, path)
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits, and does not compile it once more
+        if not path.exists():
+            handle, name = tempfile.mkstemp(dir=_folder)
+            os.close(handle)
+            make(name)
+            os.replace(name, path)
     return path
 
 

@@ -1,0 +1,89 @@
+"""Level 5: the CUDA kernels that write into their arrays, on the host against the references."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import shim
+from arrays import Backend
+from case import SUMS
+from host_cuda import (
+    alternative,
+)
+from update_rules import RULES, Rule, gradients, start
+
+from backends import transfer
+from backends.kernel import kernels, reference_only
+
+pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
+
+
+every_rule = pytest.mark.parametrize("rule", RULES, ids=str)
+
+
+def update(arrays: Backend, rule: Rule, written: list[Any], grads: list[Any]) -> None:
+    """All steps by the CUDA kernel."""
+    for t, grad in enumerate(grads, start=1):
+        pair = alternative(rule.kernel, arrays, [*written, grad], rule.at(t))
+        with transfer.guard("forbid"):
+            pair.forward(arrays.device.xp, *written, grad, **rule.at(t))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@every_rule
+def test_a_step_gives_the_bits_of_the_reference(rule: Rule, dtype: str, host_cuda: Backend):
+    """At the start of a vector, where it can be read in packs of 16 bytes, and one element further, where it cannot."""
+    for n, offset, seed in ((1, 0, 0), (7, 1, 1), (64, 0, 7), (1030, 0, 0), (1030, 64, 1), (333, 3, 7)):
+        first, grads = start(rule, n, dtype), gradients(n, dtype)
+        expected = [x.copy() for x in first]
+        with reference_only():
+            for t, grad in enumerate(grads, start=1):
+                kernels()[rule.kernel](*expected, grad, **rule.at(t))
+        wide = [host_cuda.place(np.pad(x, (offset, 5), constant_values=7.0)) for x in [*first, *grads]]
+        views = [x[offset : offset + n] for x in wide]
+        with shim.schedule(seed):
+            update(host_cuda, rule, views[: len(first)], views[len(first) :])
+        for whole, value in zip(wide, expected, strict=False):
+            result = host_cuda.host(whole)
+            assert result[offset : offset + n].tobytes() == value.tobytes(), (n, offset)
+            assert (result[:offset] == 7.0).all()
+            assert (result[offset + n :] == 7.0).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 5, 257, 16_384, 16_385, 40_000])
+def test_clip_by_norm_of_any_size(n: int, dtype: str, host_cuda: Backend):
+    rng = np.random.default_rng(n)
+    for scale, seed in ((1.0, 0), (1e30, 1), (1e-30, 7)):
+        host = (scale * rng.standard_normal(n)).astype(dtype)
+        length = math.sqrt(math.fsum((host.astype(float) / scale) ** 2)) * scale
+        for limit in (0.5 * length, 2.0 * length):
+            x, norm = host_cuda.place(host), host_cuda.place(np.zeros((), dtype))
+            with shim.schedule(seed), transfer.guard("forbid"):
+                alternative("clip_by_norm_", host_cuda, [x, norm], {"limit": limit}).forward(
+                    host_cuda.device.xp, x, norm, limit=limit
+                )
+            SUMS.check(host_cuda.host(norm), np.array(length))
+            SUMS.check(host_cuda.host(x), host * min(1.0, limit / length))
+
+
+def test_clip_by_norm_of_zeros_and_of_what_is_not_finite(host_cuda: Backend):
+    for values in ([0.0, 0.0], [math.nan, 1.0], [1.0, math.inf, -2.0], [math.inf, math.inf]):
+        by_cuda, by_reference = [], []
+        for arrays in (by_cuda, by_reference):
+            arrays += [host_cuda.place(np.array(values, np.float32)), host_cuda.place(np.zeros((), np.float32))]
+        kernels()["clip_by_norm_"](*by_cuda, limit=1.5)
+        with reference_only():
+            kernels()["clip_by_norm_"](*by_reference, limit=1.5)
+        for one, other in zip(by_cuda, by_reference, strict=True):
+            np.testing.assert_array_equal(host_cuda.host(one), host_cuda.host(other))
+
+
+def test_clip_brings_every_element_into_the_limits(host_cuda: Backend):
+    host = np.array([9.0, -0.5, -2.0, 2.0, 2.5, math.nan, -3e30, math.inf, -math.inf], np.float32)
+    x = host_cuda.place(host)
+    alternative("clip_", host_cuda, [x], {"limit": 2.0}).forward(host_cuda.device.xp, x, limit=2.0)
+    np.testing.assert_array_equal(host_cuda.host(x), np.clip(host, -2.0, 2.0))
