@@ -201,7 +201,7 @@ def kernels() -> dict[str, _Dispatch]:
     return dict(_REGISTRY)
 
 
-def explain(kernel: _Dispatch, *arrays: Any, **params: Any) -> Choice:
+def explain(kernel: _Dispatch, /, *arrays: Any, **params: Any) -> Choice:
     """Which implementation of ``kernel`` would take this call, and why the others would not."""
     return kernel.explain(*arrays, **params)
 

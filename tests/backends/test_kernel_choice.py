@@ -164,6 +164,12 @@ def test_explain_names_the_reference(double: Kernel):
     assert str(explain(double, X)) == "double on numpy: reference"
 
 
+def test_explain_takes_a_parameter_called_kernel():
+    x = np.zeros((1, 4, 4, 2))
+    choice = explain(kernels()["max_pool2d"], x, kernel=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)))
+    assert choice.taken == "reference"
+
+
 def test_explain_names_what_was_taken_and_why_what_comes_before_was_not(double: Kernel):
     double.alternative("numpy")(pair_named("Never", 10.0))
     double.alternative("numpy")(pair_named("Fast", 20.0))
