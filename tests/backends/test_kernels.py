@@ -105,7 +105,9 @@ def reference_gradients(case: Case) -> tuple[np.ndarray, ...]:
 
 
 def test_every_kernel_has_a_case():
-    defined = {n: k for n, k in kernels().items() if isinstance(k, Kernel) and k.__module__.startswith("backends.reference.")}
+    defined = {
+        n: k for n, k in kernels().items() if isinstance(k, Kernel) and k.__module__.startswith("backends.reference.")
+    }
     assert {case.kernel for case in CASES} == set(defined)
     with_backward = {name for name, kernel in defined.items() if "backward" in vars(kernel)}
     assert {case.kernel for case in CASES if case.differentiable} == with_backward

@@ -51,7 +51,9 @@ def run(rule: Rule, arrays: Backend, written: list[Any], grads: list[np.ndarray]
 
 def test_every_update_kernel_is_tested_here():
     defined = {
-        name for name, k in kernels().items() if isinstance(k, UpdateKernel) and k.__module__.startswith("backends.reference.")
+        name
+        for name, k in kernels().items()
+        if isinstance(k, UpdateKernel) and k.__module__.startswith("backends.reference.")
     }
     assert {rule.kernel for rule in RULES} | {"clip_", "clip_by_norm_"} == defined
 

@@ -204,7 +204,9 @@ def test_the_self_test_prints_each_kernel_and_gives_0(capsys: pytest.CaptureFixt
     assert lines[0] == "device: cpu (asked for)"
     assert all(len(line) <= 80 for line in lines)
     printed = {line.split()[0] for line in lines[3:-1]}
-    assert printed == {name for name, kernel in kernels().items() if kernel.__module__.startswith("backends.reference.")}
+    assert printed == {
+        name for name, kernel in kernels().items() if kernel.__module__.startswith("backends.reference.")
+    }
     assert any(line.split()[:2] == ["relu", "ReluByPieces"] for line in lines)
     assert lines[-1].startswith("self-test: ")
     assert lines[-1].endswith("are within bounds on cpu")
