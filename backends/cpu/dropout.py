@@ -13,18 +13,13 @@ from numba.extending import intrinsic
 from backends import random
 from backends.cpu import accept
 from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import LANES, integers, load, numbers, store, vector
+from backends.cpu.simd import LANES, _everywhere, integers, load, numbers, store, vector
 from backends.reference import dropout
 
 _PIECE = 8192  # elements a task
 _LEAST = 1024  # elements; with fewer a launch costs as much as the reference
 _INT = ir.IntType(32)
 _INTS, _FLOATS = ir.VectorType(_INT, LANES), ir.VectorType(ir.FloatType(), LANES)
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    first = builder.insert_element(ir.Constant(_INTS, ir.Undefined), builder.trunc(value, _INT), ir.Constant(_INT, 0))
-    return builder.shuffle_vector(first, ir.Constant(_INTS, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
 
 
 def _threefry(builder: Any, keys: list[Any], x0: Any, x1: Any) -> tuple[Any, Any]:
@@ -46,7 +41,7 @@ def _mask_definition(typing: Any, key0: Any, key1: Any, row: Any, block: Any, th
 
     def generate(context: Any, builder: Any, types_: Any, values: Any) -> Any:
         *words, scale = values
-        key0, key1, row, block, least = (_spread(builder, word) for word in words)
+        key0, key1, row, block, least = (_everywhere(builder, builder.trunc(word, _INT)) for word in words)
         parity = builder.xor(builder.xor(key0, key1), ir.Constant(_INTS, [random.PARITY] * LANES))
         blocks = builder.add(block, ir.Constant(_INTS, list(range(LANES))))
         drawn = _threefry(builder, [key0, key1, parity], row, blocks)
