@@ -18,7 +18,6 @@ from dlcore.data import Dataset, Source, Stream, batches
 from dlcore.data.augment import Augmentation
 from dlcore.data.source import as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
-from dlcore.nn.layers import BatchNorm
 from dlcore.nn.module import Module, default_seed
 from dlcore.optim import Adam, Constant, Optimizer, Schedule
 from dlcore.optim.clipping import Clip
@@ -26,10 +25,12 @@ from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
 from dlcore.train import snapshot
 from dlcore.train.callbacks import Callback
+from dlcore.train.checks import check_set, instance, steps_of_epoch, whole
 from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.objectives import Measured, Objectives, each
 from dlcore.train.progress import Progress
+from dlcore.train.step import one_step
 
 __all__ = ["Trainer"]
 
@@ -81,14 +82,14 @@ class Trainer:
         augment: Augmentation | None = None,
     ) -> None:
         optimizer = Adam() if optimizer is None else optimizer
-        _object("model", model, Module, "a layer or model of dl.nn")
-        _object("optimizer", optimizer, Optimizer, "such as dl.optim.Adam(1e-3)")
-        _object("schedule", schedule, Schedule | None, "such as dl.optim.InverseTime(0.1)")
-        _object("penalty", penalty, Penalty | None, "such as dl.optim.L2(1e-4)")
-        _object("clip", clip, Clip | None, "such as dl.optim.clip_by_norm(1.0)")
+        instance("model", model, Module, "a layer or model of dl.nn")
+        instance("optimizer", optimizer, Optimizer, "such as dl.optim.Adam(1e-3)")
+        instance("schedule", schedule, Schedule | None, "such as dl.optim.InverseTime(0.1)")
+        instance("penalty", penalty, Penalty | None, "such as dl.optim.L2(1e-4)")
+        instance("clip", clip, Clip | None, "such as dl.optim.clip_by_norm(1.0)")
         for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
-            _object("callbacks", callback, Callback, "or rather a list of them, such as [dl.train.EarlyStopping()]")
-        _object("augment", augment, Augmentation | None, "such as dl.data.augment.Flip()")
+            instance("callbacks", callback, Callback, "or rather a list of them, such as [dl.train.EarlyStopping()]")
+        instance("augment", augment, Augmentation | None, "such as dl.data.augment.Flip()")
         self.model = model
         self.optimizer = optimizer
         self.objectives = Objectives(loss, metrics, loss_weights)
@@ -99,7 +100,7 @@ class Trainer:
         self.device = resolve(device)
         self.seed = default_seed() if seed is None else int(seed)
         self.callbacks = list(callbacks)
-        self.threads = None if threads is None else _whole("threads", threads, 1)
+        self.threads = None if threads is None else whole("threads", threads, 1)
         self.history = History()
         self.epoch = 0
         self.fits = 0
@@ -158,12 +159,12 @@ class Trainer:
         not finite, and Interrupted (a KeyboardInterrupt) where a signal ended a run that has a Checkpoint: the run is
         saved then.
         """
-        _whole("epochs", epochs, 0)
+        whole("epochs", epochs, 0)
         if self._fitting:
             raise ConfigError(
                 "fit: it was called inside a fit of the same trainer; call trainer.stop() and fit again after"
             )
-        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.batch_size = whole("batch_size", batch_size, 1)
         sets = {name: as_source(data, name) for name, data in (("train", train), ("dev", dev)) if data is not None}
         if "train" not in sets:
             raise DataError("train: None came but a Dataset is expected; make one by dl.data.Dataset(x, y)")
@@ -172,15 +173,15 @@ class Trainer:
             found = None  # of a fit that this trainer has done already
         self._prepare(sets["train"])
         for name, data in sets.items():
-            self._check(data, name)
+            check_set(self, data, name)
         self.drop_last = drop_last
         self.fingerprints = {name: fingerprint(data) for name, data in sets.items()}
-        self.steps_per_epoch = self._steps(sets["train"])
+        self.steps_per_epoch = steps_of_epoch(self, sets["train"])
         self.records = self._recorded(dev)
         self.progress = Progress(self.objectives)
         self.stopping = self.abandoned = self.complete = self._diverged = False
         self.interrupted = ""
-        with self._place(), self._once(), deferred(self):
+        with self.place(), self._once(), deferred(self):
             self._attach()
             self.fits += 1
             self.first_epoch, self.resumed = self.epoch, None
@@ -208,23 +209,23 @@ class Trainer:
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
-        _whole("batch_size", batch_size, 1)
+        whole("batch_size", batch_size, 1)
         source = as_source(data, "data")
         self._prepare(source)
-        self._check(source, "data")
+        check_set(self, source, "data")
         return self._measure(source, batch_size)
 
     def _measure(self, data: Source | Stream, batch_size: int = 256, pause: bool = False) -> dict[str, float]:
         """The loss, each head's over its own known labels, and the metrics; with ``pause``, a fit may end here."""
         measured = Measured(self.objectives)
         sums, counts = dict.fromkeys(self.objectives, 0.0), dict.fromkeys(self.objectives, 0)
-        with self._place():
+        with self.place():
             for x, y, *_ in batches(data, batch_size, shuffle=False):
                 if pause:
                     self._pause()
-                outputs = self._forward(self._upload(x))
+                outputs = self.forward(self.upload(x))
                 rows = self.objectives.rows(y)
-                for name, value in self.objectives.losses(outputs, each(self._upload, y)).items():
+                for name, value in self.objectives.losses(outputs, each(self.upload, y)).items():
                     sums[name] += transfer.to_host(value.data).item() * rows[name]
                     counts[name] += rows[name]
                 measured.add(outputs, y)
@@ -237,16 +238,16 @@ class Trainer:
 
         x : (N, ...) inputs, or a Dataset or other source, of which the inputs are taken
         """
-        _whole("batch_size", batch_size, 1)
+        whole("batch_size", batch_size, 1)
         if not isinstance(x, Source):
             x = np.asarray(x)
             if not x.ndim or not len(x):
                 raise DataError("predict: no examples came; pass at least one")
             x = Dataset(x, np.zeros(len(x), dtype=np.int64))
         self._prepare(x)
-        with self._place():
+        with self.place():
             parts = [
-                each(lambda y: transfer.to_host(y.data), self._forward(self._upload(batch[0])))
+                each(lambda y: transfer.to_host(y.data), self.forward(self.upload(batch[0])))
                 for batch in batches(x, batch_size, shuffle=False)
             ]
         if isinstance(parts[0], dict):
@@ -295,7 +296,7 @@ class Trainer:
         for x, y, *_ in batches(
             train, self.batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch, start=progress.batches
         ):
-            self._one_step(x, y, labels_unknown)
+            one_step(self, x, y, labels_unknown)
             if progress.waiting >= READ_EVERY:
                 self.read_losses()
             progress.seconds = time.perf_counter() - start
@@ -313,30 +314,6 @@ class Trainer:
         if dev is not None:
             record |= {f"dev_{name}": value for name, value in self._measure(dev, pause=True).items()}
         return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
-
-    def _one_step(self, x: np.ndarray, y: Any, check_labels: bool) -> None:
-        """Forward, backward, update: nothing here waits for the device."""
-        rows = len(x)
-        self.optimizer.lr = self.schedule(self.lr, self.epoch, self.step + 1)
-        inputs = self._upload(x)
-        if self.augment is not None:
-            inputs = self.augment(inputs, self.seed, self.step, first_row=self.model.clock.first_row)
-        outputs = self.model(inputs)
-        if check_labels:
-            self.objectives.check(y, "train", each(lambda value: value.data, outputs))
-        loss = self.objectives.loss(outputs, each(self._upload, y))
-        penalty = None
-        if self.penalty is not None:
-            penalty = self.penalty(self.model, rows)
-            loss = loss + penalty
-        loss.backward()
-        if self.clip is not None:
-            self.clip(self.model)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.step += 1
-        self.progress.add(loss.data, None if penalty is None else penalty.data, rows)
-        self.progress.measured.add(outputs, y)
 
     def _pause(self) -> None:
         """A place from which a run can be resumed: end it here where that was asked for."""
@@ -366,7 +343,7 @@ class Trainer:
             "lower the learning rate, clip the gradients, or check the data"
         )
 
-    def _forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Any:
         """Outputs in evaluation mode; the mode of each layer is put back."""
         modes = [(module, module.training) for _, module in self.model.named_modules()]
         self.model.eval()
@@ -378,7 +355,7 @@ class Trainer:
                 module.training = training
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def place(self) -> Iterator[None]:
         """Where and how wide everything runs: the model's device is current, and the BLAS has its threads."""
         with self.device.active(), blas_threads(self.threads):
             yield
@@ -403,53 +380,13 @@ class Trainer:
         self.model.clock.seed = self.seed
         vector.zero_grad()
 
-    def _check(self, data: Source | Stream, name: str) -> None:
-        """What can be wrong with a set for this model, said before the first launch."""
-        if isinstance(data, Source) and not len(data):
-            raise DataError(f"{name}: the set is empty; at least one example is expected")
-        expected = self.model.input_shape
-        if tuple(data.shape) != expected:
-            raise DataError(
-                f"{name}: examples have shape {tuple(data.shape)} but the model was built for {expected}; "
-                "rebuild the model, or reshape the data"
-            )
-        with self._place(), no_grad():  # two rows through all that follows, so that what does not fit shows now
-            x, y, *_ = data.first() if isinstance(data, Stream) else data.rows(np.arange(min(2, len(data))))
-            inputs = self._upload(x)
-            if self.augment is not None and name == "train":
-                self.augment(inputs)
-            outputs = self._forward(inputs)
-            labels = getattr(data, "y", None)
-            self.objectives.check(y if labels is None else labels, name, each(lambda value: value.data, outputs))
-            self.objectives.loss(outputs, each(self._upload, y))
-            measured = Measured(self.objectives)
-            measured.add(outputs, y)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a figure of two examples may be undefined
-                measured.metrics()
-
-    def _steps(self, train: Source | Stream) -> int:
-        """Steps of an epoch, 0 where only a stream's end will tell. Refuses a last batch that cannot be trained on."""
-        if isinstance(train, Stream):
-            return 0
-        examples, size = len(train), self.batch_size
-        if self.drop_last and examples < size:
-            raise DataError(f"train: {examples} examples make no batch of {size} with drop_last; lower batch_size")
-        normalised = any(isinstance(module, BatchNorm) for _, module in self.model.named_modules())
-        if normalised and not self.drop_last and (examples - 1) % size == 0:
-            raise DataError(
-                f"train: the last batch would hold 1 of {examples} examples, which BatchNorm cannot normalise; "
-                "use another batch_size, or drop_last=True"
-            )
-        return examples // size if self.drop_last else -(-examples // size)
-
     def _recorded(self, dev: Any) -> list[str]:
         """The names of the figures in a record that can be monitored."""
         measured = ["loss", *self.objectives.names()]
         penalty = ["penalty"] if self.penalty is not None else []
         return [*measured, *penalty, *(f"dev_{name}" for name in measured if dev is not None)]
 
-    def _upload(self, host: np.ndarray) -> Any:
+    def upload(self, host: np.ndarray) -> Any:
         """One host array to the device, floats in the model's precision."""
         if host.dtype.kind == "f":
             host = host.astype(str(self.model.built().dtype).split(".")[-1], copy=False)
@@ -502,14 +439,3 @@ class Trainer:
     def _notify(self, event: str, *args: Any) -> None:
         for callback in self._ordered():
             getattr(callback, event)(self, *args)
-
-
-def _object(name: str, value: Any, kind: Any, example: str) -> None:
-    if not isinstance(value, kind):
-        raise ConfigError(f"Trainer: {name} is {value!r:.60} but an object is expected, {example}")
-
-
-def _whole(name: str, value: int, low: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-        raise ConfigError(f"Trainer: {name} is {value!r} but a whole number >= {low} is expected")
-    return int(value)

@@ -646,8 +646,8 @@ def test_an_evaluation_ends_between_two_batches(tmp_path: Path) -> None:
 
         def on_epoch_start(self, trainer: dl.Trainer) -> None:
             if trainer.epoch == 1:
-                forward = trainer._forward
-                trainer._forward = lambda x: trainer.interrupt("SIGTERM") or forward(x)  # type: ignore[method-assign]
+                forward = trainer.forward
+                trainer.forward = lambda x: trainer.interrupt("SIGTERM") or forward(x)  # type: ignore[method-assign]
 
     dev = [tuple(row) for row in zip(*job.data(1).rows(slice(None)), strict=True)] * 20
 

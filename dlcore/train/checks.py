@@ -1,0 +1,74 @@
+"""What can be wrong with a trainer's arguments and data, said before the first launch."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore.data import Source, Stream
+from dlcore.errors import ConfigError, DataError
+from dlcore.nn.layers import BatchNorm
+from dlcore.tensor import no_grad
+from dlcore.train.objectives import Measured, each
+
+if TYPE_CHECKING:
+    from dlcore.train.trainer import Trainer
+
+__all__ = ["check_set", "instance", "steps_of_epoch", "whole"]
+
+
+def instance(name: str, value: Any, kind: Any, example: str) -> None:
+    """Refuse an argument that is no object of its kind."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"Trainer: {name} is {value!r:.60} but an object is expected, {example}")
+
+
+def whole(name: str, value: int, low: int) -> int:
+    """A whole number of at least ``low``, or a ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise ConfigError(f"Trainer: {name} is {value!r} but a whole number >= {low} is expected")
+    return int(value)
+
+
+def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
+    """What can be wrong with a set for this model, said before the first launch."""
+    if isinstance(data, Source) and not len(data):
+        raise DataError(f"{name}: the set is empty; at least one example is expected")
+    expected = trainer.model.input_shape
+    if tuple(data.shape) != expected:
+        raise DataError(
+            f"{name}: examples have shape {tuple(data.shape)} but the model was built for {expected}; "
+            "rebuild the model, or reshape the data"
+        )
+    with trainer.place(), no_grad():  # two rows through all that follows, so that what does not fit shows now
+        x, y, *_ = data.first() if isinstance(data, Stream) else data.rows(np.arange(min(2, len(data))))
+        inputs = trainer.upload(x)
+        if trainer.augment is not None and name == "train":
+            trainer.augment(inputs)
+        outputs = trainer.forward(inputs)
+        labels = getattr(data, "y", None)
+        trainer.objectives.check(y if labels is None else labels, name, each(lambda value: value.data, outputs))
+        trainer.objectives.loss(outputs, each(trainer.upload, y))
+        measured = Measured(trainer.objectives)
+        measured.add(outputs, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a figure of two examples may be undefined
+            measured.metrics()
+
+
+def steps_of_epoch(trainer: Trainer, train: Source | Stream) -> int:
+    """Steps of an epoch, 0 where only a stream's end will tell. Refuses a last batch that cannot be trained on."""
+    if isinstance(train, Stream):
+        return 0
+    examples, size = len(train), trainer.batch_size
+    if trainer.drop_last and examples < size:
+        raise DataError(f"train: {examples} examples make no batch of {size} with drop_last; lower batch_size")
+    normalised = any(isinstance(module, BatchNorm) for _, module in trainer.model.named_modules())
+    if normalised and not trainer.drop_last and (examples - 1) % size == 0:
+        raise DataError(
+            f"train: the last batch would hold 1 of {examples} examples, which BatchNorm cannot normalise; "
+            "use another batch_size, or drop_last=True"
+        )
+    return examples // size if trainer.drop_last else -(-examples // size)
