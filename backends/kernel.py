@@ -19,6 +19,8 @@ The contract of a pair, for a kernel of two arrays and one parameter::
 frozen layers save nothing. Optional arrays are None. A kernel takes dtype and device from its arrays and mutates
 nothing; update kernels (:func:`update_kernel`, names ending in ``_``) write into their arrays and have no backward.
 A kernel that nobody differentiates, such as a distance for nearest neighbours, defines none and saves None.
+
+Arrays of float16 go to an alternative that takes them, or else are computed in float32, see :mod:`backends.half`.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from backends import half
 from backends.namespace import name_of, namespace
 
 __all__ = [
@@ -95,6 +98,8 @@ class _Dispatch:
         self.__doc__ = forward.__doc__
         self.__module__ = forward.__module__
         self.alternatives: dict[str, list[Alternative]] = {}
+        self.in_float32: half.InFloat32 | None = None
+        """The pair for arrays of float16; None where they are taken as they are."""
         if self.name in _REGISTRY:
             raise ValueError(f"kernel {self.name}: defined twice, in {_REGISTRY[self.name].__module__} and here")
         _REGISTRY[self.name] = self
@@ -120,30 +125,37 @@ class _Dispatch:
     def choose(self, xp: Any, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
         """The pair that runs this call."""
         entries = self.alternatives.get(_library(xp))
-        if entries is None or _reference_only.get():
-            return self
-        for entry in entries:
-            if entry.unless(*arrays, **params) is None:
-                return entry.pair
+        if entries is not None and not _reference_only.get():
+            for entry in entries:
+                if entry.unless(*arrays, **params) is None:
+                    return entry.pair
+        if self.in_float32 is not None and half.all_half(xp, arrays):
+            return self.in_float32
         return self
 
     def explain(self, *arrays: Any, **params: Any) -> Choice:
         """Which pair would run this call, and why the others would not."""
-        library = _library(namespace(self.name, arrays))
+        xp = namespace(self.name, arrays)
+        library = _library(xp)
         entries = self.alternatives.get(library, [])
-        if _reference_only.get():
-            return Choice(self.name, library, "reference", tuple((e.name, "reference_only() is on") for e in entries))
         declined: list[tuple[str, str]] = []
         for entry in entries:
-            reason = entry.unless(*arrays, **params)
+            reason = "reference_only() is on" if _reference_only.get() else entry.unless(*arrays, **params)
             if reason is None:
                 return Choice(self.name, library, entry.name, tuple(declined))
             declined.append((entry.name, reason))
+        if self.in_float32 is not None and half.all_half(xp, arrays):
+            wide = self.explain(*self.in_float32.widened(xp, arrays), **params)
+            return Choice(self.name, library, f"{wide.taken}, in float32", (*declined, *wide.declined))
         return Choice(self.name, library, "reference", tuple(declined))
 
 
 class Kernel(_Dispatch):
     """A differentiable kernel; calling it runs the forward pass alone and returns the output."""
+
+    def __init__(self, forward: Callable[..., Any]) -> None:
+        super().__init__(forward)
+        self.in_float32 = half.InFloat32(self)
 
     def backward(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Define the backward half; the rule takes this method's place."""

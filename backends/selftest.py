@@ -378,3 +378,14 @@ def _updates() -> Iterator[Call]:
     yield _call("running_average_", _normal(50), _normal(50), momentum=0.9, **how)
     yield _call("clip_", _normal(500), limit=0.5, units=CHOSEN)
     yield _call("clip_by_norm_", _normal(500), np.zeros(()), limit=2.0)
+    yield from _in_half(n)
+
+
+def _in_half(n: int) -> Iterator[Call]:
+    """Numbers that float16 holds, and powers of two, so that nothing is rounded."""
+    numbers = lambda rng: rng.integers(-1000, 1000, n) / 8.0  # noqa: E731
+    exact = np.asarray(numbers(_generator("unscale_", "half")), np.float16)
+    counts, steps = np.array([0, 5, 1, 2, 0], np.int32), {"grow_every": 200, "least": 1.0, "most": 2.0**24}
+    yield _call("cast_", np.zeros(n, np.float16), numbers, units=CHOSEN)
+    yield _call("keep_", numbers, numbers, counts, units=CHOSEN)
+    yield _call("unscale_", np.zeros(n), np.full(1, 2.0**15), counts, exact, units=CHOSEN, **steps)

@@ -20,6 +20,7 @@ from typing import Any
 import array_api_strict
 import numpy as np
 import standin
+from half_on_strict import add_float16
 
 from backends import transfer
 from backends.device import CPU, Device, resolve
@@ -30,6 +31,7 @@ KINDS = {"numpy": "level0", "readonly": "level0", "strict": "level1", "cupy-stan
 
 STRICT = Device("strict", array_api_strict, array_api_strict.Device("device1"), why="a test")
 
+add_float16()
 array_api_strict.set_array_api_strict_flags(boolean_indexing=False, data_dependent_shapes=False)
 transfer.register_download("array_api_strict", lambda x: np.array(np.from_dlpack(x)))
 

@@ -8,7 +8,9 @@ distance     distances between rows
 dropout      masks from the counter-based stream
 elementwise  the activations
 filter       correlation with a kernel
+linear       products of float16, as cuBLAS has them
 loss         softmax cross-entropy
+mixed        float16 beside float32: parameters, gradients and the loss scale
 norm         batch normalisation
 optim        the steps of the optimisers, and clipping
 pool         max- and average pooling
@@ -22,6 +24,19 @@ of float16 are computed in float32 and rounded once.
 
 from __future__ import annotations
 
-from backends.cuda import conv, distance, dropout, elementwise, filter, loss, norm, optim, pool, resample
+from backends.cuda import conv, distance, dropout, elementwise, filter, linear, loss, mixed, norm, optim, pool, resample
 
-__all__ = ["conv", "distance", "dropout", "elementwise", "filter", "loss", "norm", "optim", "pool", "resample"]
+__all__ = [
+    "conv",
+    "distance",
+    "dropout",
+    "elementwise",
+    "filter",
+    "linear",
+    "loss",
+    "mixed",
+    "norm",
+    "optim",
+    "pool",
+    "resample",
+]

@@ -30,6 +30,7 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "elementwise": _ALL,
     "filter": _ALL,
     "loss": _ALL,
+    "mixed": ("float16",),  # beside float32
     "norm": _ALL,
     "optim": ("float32", "float64"),  # the master parameters and their state are never of float16
     "pool": _ALL,

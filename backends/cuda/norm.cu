@@ -70,9 +70,9 @@ extern "C" __global__ void batch_norm_moments(
     }
 }
 
-// The statistics, once as outputs and once as they are computed with: inverse = 1 / sqrt(variance + eps).
+// The statistics, once as outputs, which of float16 are float32, and once as they are computed with: inverse = 1 / sqrt(variance + eps).
 extern "C" __global__ void batch_norm_statistics(
-    const Real* means, const Real* squares, const Element* gamma, Element* mean, Element* variance, Real* centre,
+    const Real* means, const Real* squares, const Element* gamma, Real* mean, Real* variance, Real* centre,
     Real* inverse, Real* scale, Index rows, Index channels, Index pieces, Index rows_a_piece, Real eps) {
     const Index c = place();
     if (c >= channels) return;
@@ -82,8 +82,8 @@ extern "C" __global__ void batch_norm_statistics(
         moments.add({Real(count), means[piece * channels + c], squares[piece * channels + c]});
     }
     const Real spread = moments.squares / Real(rows);
-    mean[c] = element(moments.mean);
-    variance[c] = element(spread);
+    mean[c] = moments.mean;
+    variance[c] = spread;
     centre[c] = moments.mean;
     inverse[c] = Real(1) / sqrt(spread + eps);
     scale[c] = real(gamma[c]) * inverse[c];

@@ -36,7 +36,7 @@ def _statistics(xp, x, gamma, eps) -> list:
     grid, block, rows_a_piece = _cut(rows, channels)
     means, squares = _empty(xp, x, (grid[1], channels), number, number)
     launch("norm", "batch_norm_moments", (x, means, squares, rows, channels, rows_a_piece), grid, block, dtype)
-    statistics = _empty(xp, x, channels, dtype, dtype, number, number, number)
+    statistics = _empty(xp, x, channels, *[number] * 5)
     arguments = (means, squares, compact(xp, gamma), *statistics, rows, channels, grid[1], rows_a_piece, float(eps))
     by_elements("norm", "batch_norm_statistics", arguments, channels, dtype)
     return statistics

@@ -1,10 +1,12 @@
 // The steps of the optimisers: one launch each, on a run of the flat vector. Every element is computed by the
 // operations of the reference in their order, and compiled without contraction: see FLAGS in compile.py.
+//
+// Each rule has two kernels: one takes the step, and the other, of mixed precision, where counts say so, see mixed.cu.
 
 #include "numbers.cuh"
 #include "reduce.cuh"
 
-extern "C" __global__ void sgd(Element* theta, const Element* grad, Index n, Real lr) {
+__device__ __forceinline__ void sgd_step(Element* theta, const Element* grad, Index n, Real lr) {
     const Index first = place() * PACK;
     Pack t = read(theta, first, n);
     const Pack g = read(grad, first, n);
@@ -13,7 +15,7 @@ extern "C" __global__ void sgd(Element* theta, const Element* grad, Index n, Rea
     write(theta, first, n, t);
 }
 
-extern "C" __global__ void momentum(
+__device__ __forceinline__ void momentum_step(
     Element* theta, Element* velocity, const Element* grad, Index n, Real beta, Real rest, Real lr, Index nesterov) {
     const Index first = place() * PACK;
     Pack t = read(theta, first, n), v = read(velocity, first, n);
@@ -27,7 +29,7 @@ extern "C" __global__ void momentum(
     write(theta, first, n, t);
 }
 
-extern "C" __global__ void rmsprop(
+__device__ __forceinline__ void rmsprop_step(
     Element* theta, Element* square, const Element* grad, Index n, Real beta, Real rest, Real lr, Real eps) {
     const Index first = place() * PACK;
     Pack t = read(theta, first, n), s = read(square, first, n);
@@ -42,7 +44,7 @@ extern "C" __global__ void rmsprop(
 }
 
 // shrink is 1 - lr * decay; without decay theta is multiplied by 1, which changes no bit.
-extern "C" __global__ void adam(
+__device__ __forceinline__ void adam_step(
     Element* theta, Element* mean, Element* square, const Element* grad, Index n, Real beta1, Real rest1, Real beta2,
     Real rest2, Real eps, Real rate, Real shrink) {
     const Index first = place() * PACK;
@@ -59,7 +61,7 @@ extern "C" __global__ void adam(
     write(theta, first, n, t);
 }
 
-extern "C" __global__ void adagrad(
+__device__ __forceinline__ void adagrad_step(
     Element* theta, Element* total, const Element* grad, Index n, Real lr, Real eps) {
     const Index first = place() * PACK;
     Pack t = read(theta, first, n), s = read(total, first, n);
@@ -71,6 +73,68 @@ extern "C" __global__ void adagrad(
     }
     write(total, first, n, s);
     write(theta, first, n, t);
+}
+
+// --- steps that are taken
+
+extern "C" __global__ void sgd(Element* theta, const Element* grad, Index n, Real lr) { sgd_step(theta, grad, n, lr); }
+
+extern "C" __global__ void momentum(
+    Element* theta, Element* velocity, const Element* grad, Index n, Real beta, Real rest, Real lr, Index nesterov) {
+    momentum_step(theta, velocity, grad, n, beta, rest, lr, nesterov);
+}
+
+extern "C" __global__ void rmsprop(
+    Element* theta, Element* square, const Element* grad, Index n, Real beta, Real rest, Real lr, Real eps) {
+    rmsprop_step(theta, square, grad, n, beta, rest, lr, eps);
+}
+
+extern "C" __global__ void adam(
+    Element* theta, Element* mean, Element* square, const Element* grad, Index n, Real beta1, Real rest1, Real beta2,
+    Real rest2, Real eps, Real rate, Real shrink) {
+    adam_step(theta, mean, square, grad, n, beta1, rest1, beta2, rest2, eps, rate, shrink);
+}
+
+extern "C" __global__ void adagrad(
+    Element* theta, Element* total, const Element* grad, Index n, Real lr, Real eps) {
+    adagrad_step(theta, total, grad, n, lr, eps);
+}
+
+// --- steps that are taken if counts[0] is not 0, as the step of number counts[1]
+
+// 1 - beta^t, from the logarithm of beta: what the weights of an average of t numbers add up to.
+__device__ __forceinline__ Real weights(Real t, Real log_beta) { return -expm1(t * log_beta); }
+
+extern "C" __global__ void sgd_if(Element* theta, const Element* grad, const Index* counts, Index n, Real lr) {
+    if (counts[0]) sgd_step(theta, grad, n, lr);
+}
+
+// log_beta is 0 where v is not corrected.
+extern "C" __global__ void momentum_if(
+    Element* theta, Element* velocity, const Element* grad, const Index* counts, Index n, Real beta, Real rest, Real lr,
+    Real log_beta, Index nesterov) {
+    if (!counts[0]) return;
+    if (log_beta) lr /= weights(Real(counts[1] + nesterov), log_beta);
+    momentum_step(theta, velocity, grad, n, beta, rest, lr, nesterov);
+}
+
+extern "C" __global__ void rmsprop_if(
+    Element* theta, Element* square, const Element* grad, const Index* counts, Index n, Real beta, Real rest, Real lr,
+    Real eps) {
+    if (counts[0]) rmsprop_step(theta, square, grad, n, beta, rest, lr, eps);
+}
+
+extern "C" __global__ void adam_if(
+    Element* theta, Element* mean, Element* square, const Element* grad, const Index* counts, Index n, Real beta1,
+    Real rest1, Real log_beta1, Real beta2, Real rest2, Real log_beta2, Real eps, Real lr, Real shrink) {
+    if (!counts[0]) return;
+    const Real t = counts[1], root = sqrt(weights(t, log_beta2)), rate = lr * root / weights(t, log_beta1);
+    adam_step(theta, mean, square, grad, n, beta1, rest1, beta2, rest2, eps * root, rate, shrink);
+}
+
+extern "C" __global__ void adagrad_if(
+    Element* theta, Element* total, const Element* grad, const Index* counts, Index n, Real lr, Real eps) {
+    if (counts[0]) adagrad_step(theta, total, grad, n, lr, eps);
 }
 
 // --- clipping, by value and by norm

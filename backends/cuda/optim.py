@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, log, sqrt
 
 from backends.cuda import accept
 from backends.cuda.launch import THREADS, blocks, by_packs, launch
@@ -12,57 +12,81 @@ _SUMS = THREADS  # of squares, at most: a block adds up one a thread
 _ELEMENTS_A_BLOCK = 16_384  # at least, before there is a second sum
 
 
-def _step(kernel: str, *vectors, numbers) -> None:
-    """A launch that updates the first vectors by the last."""
+def _unsuited(counts, **vectors) -> str | None:
+    """Why a step on these vectors is left to the reference."""
+    if counts is not None and not (counts.dtype == "int32" and counts.flags.c_contiguous):
+        return f"counts of {counts.dtype} are not of int32 in one piece"
+    return accept.not_flat("optim", **vectors)
+
+
+def _step(kernel: str, *vectors, counts=None, numbers) -> None:
+    """A launch that updates the first vectors by the last, where ``counts`` let it."""
     n, dtype = vectors[0].size, vectors[0].dtype
-    by_packs("optim", kernel, (*vectors, n, *numbers), n, dtype)
+    if counts is None:
+        by_packs("optim", kernel, (*vectors, n, *numbers), n, dtype)
+    else:
+        by_packs("optim", f"{kernel}_if", (*vectors, counts, n, *numbers), n, dtype)
 
 
-@optim.sgd_.alternative("cupy", unless=lambda theta, grad, **_: accept.not_flat("optim", theta=theta, grad=grad))
+def _log(beta) -> float:
+    return log(beta) if beta else -inf
+
+
+@optim.sgd_.alternative("cupy", unless=lambda theta, grad, counts=None, **_: _unsuited(counts, theta=theta, grad=grad))
 class SGDInOnePass:
     """theta in one pass."""
 
     @staticmethod
-    def forward(xp, theta, grad, *, lr):
-        _step("sgd", theta, grad, numbers=(float(lr),))
+    def forward(xp, theta, grad, counts=None, *, lr):
+        _step("sgd", theta, grad, counts=counts, numbers=(float(lr),))
 
 
 @optim.momentum_.alternative(
     "cupy",
-    unless=lambda theta, velocity, grad, **_: accept.not_flat("optim", theta=theta, velocity=velocity, grad=grad),
+    unless=lambda theta, velocity, grad, counts=None, **_: _unsuited(counts, theta=theta, velocity=velocity, grad=grad),
 )
 class MomentumInOnePass:
     """theta, v in one pass."""
 
     @staticmethod
-    def forward(xp, theta, velocity, grad, *, lr, beta, bias_correction, nesterov, step):
+    def forward(xp, theta, velocity, grad, counts=None, *, lr, beta, bias_correction, nesterov, step):
+        if counts is not None:
+            numbers = (float(beta), 1.0 - beta, float(lr), _log(beta) if bias_correction else 0.0, int(nesterov))
+            _step("momentum", theta, velocity, grad, counts=counts, numbers=numbers)
+            return
         averaged = step + 1 if nesterov else step
         rate = lr / (1.0 - beta**averaged) if bias_correction else lr
         _step("momentum", theta, velocity, grad, numbers=(float(beta), 1.0 - beta, float(rate), int(nesterov)))
 
 
 @optim.rmsprop_.alternative(
-    "cupy", unless=lambda theta, square, grad, **_: accept.not_flat("optim", theta=theta, square=square, grad=grad)
+    "cupy",
+    unless=lambda theta, square, grad, counts=None, **_: _unsuited(counts, theta=theta, square=square, grad=grad),
 )
 class RMSpropInOnePass:
     """theta, s in one pass."""
 
     @staticmethod
-    def forward(xp, theta, square, grad, *, lr, beta, eps):
-        _step("rmsprop", theta, square, grad, numbers=(float(beta), 1.0 - beta, float(lr), float(eps)))
+    def forward(xp, theta, square, grad, counts=None, *, lr, beta, eps):
+        _step("rmsprop", theta, square, grad, counts=counts, numbers=(float(beta), 1.0 - beta, float(lr), float(eps)))
 
 
 @optim.adam_.alternative(
     "cupy",
-    unless=lambda theta, mean, square, grad, **_: accept.not_flat(
-        "optim", theta=theta, mean=mean, square=square, grad=grad
+    unless=lambda theta, mean, square, grad, counts=None, **_: _unsuited(
+        counts, theta=theta, mean=mean, square=square, grad=grad
     ),
 )
 class AdamInOnePass:
     """theta, m, s in one pass."""
 
     @staticmethod
-    def forward(xp, theta, mean, square, grad, *, lr, beta1, beta2, eps, decay, step):
+    def forward(xp, theta, mean, square, grad, counts=None, *, lr, beta1, beta2, eps, decay, step):
+        if counts is not None:
+            averages = (float(beta1), 1.0 - beta1, _log(beta1), float(beta2), 1.0 - beta2, _log(beta2))
+            numbers = (*averages, float(eps), float(lr), 1.0 - lr * decay)
+            _step("adam", theta, mean, square, grad, counts=counts, numbers=numbers)
+            return
         root = sqrt(1.0 - beta2**step)
         rate = lr * root / (1.0 - beta1**step)
         numbers = (float(beta1), 1.0 - beta1, float(beta2), 1.0 - beta2, eps * root, rate, 1.0 - lr * decay)
@@ -70,14 +94,14 @@ class AdamInOnePass:
 
 
 @optim.adagrad_.alternative(
-    "cupy", unless=lambda theta, total, grad, **_: accept.not_flat("optim", theta=theta, total=total, grad=grad)
+    "cupy", unless=lambda theta, total, grad, counts=None, **_: _unsuited(counts, theta=theta, total=total, grad=grad)
 )
 class AdagradInOnePass:
     """theta, s in one pass."""
 
     @staticmethod
-    def forward(xp, theta, total, grad, *, lr, eps):
-        _step("adagrad", theta, total, grad, numbers=(float(lr), float(eps)))
+    def forward(xp, theta, total, grad, counts=None, *, lr, eps):
+        _step("adagrad", theta, total, grad, counts=counts, numbers=(float(lr), float(eps)))
 
 
 @optim.clip_.alternative("cupy", unless=lambda x, **_: accept.not_flat("optim", x=x))

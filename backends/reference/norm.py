@@ -69,19 +69,24 @@ def _(xp, dys, saved, *, eps, pool, needed):
 
 @kernel
 def batch_norm_fixed(xp, x, gamma, beta, mean, variance, *, eps, needed):
-    """The same with given statistics, as in evaluation: gamma (x - mean) / sqrt(variance + eps) + beta."""
+    """The same with given statistics, as in evaluation: gamma (x - mean) / sqrt(variance + eps) + beta.
+
+    The statistics may be of a wider dtype than the other arrays; then it is computed in theirs, and the result rounded.
+    """
     inverse = 1.0 / xp.sqrt(variance + eps)
     normalised = (x - mean) * inverse
-    return normalised * gamma + beta, (normalised if needed[1] else None, gamma * inverse)
+    y = xp.astype(normalised * gamma + beta, x.dtype, copy=False)
+    return y, (normalised if needed[1] else None, gamma * inverse)
 
 
 @batch_norm_fixed.backward
 def _(xp, dy, saved, *, eps, needed):
     normalised, scale = saved
+    dtype, dy = dy.dtype, xp.astype(dy, scale.dtype, copy=False)
     return (
-        dy * scale if needed[0] else None,
-        sum_rows(xp, dy * normalised) if needed[1] else None,
-        sum_rows(xp, dy) if needed[2] else None,
+        xp.astype(dy * scale, dtype, copy=False) if needed[0] else None,
+        xp.astype(sum_rows(xp, dy * normalised), dtype, copy=False) if needed[1] else None,
+        xp.astype(sum_rows(xp, dy), dtype, copy=False) if needed[2] else None,
         None,
         None,
     )

@@ -2,23 +2,65 @@
 
 Each kernel takes parameters, their gradient and the rule's state as flat arrays of one shape and writes into the first
 and the state. ``lr`` is the learning rate of this step, ``step`` counts from 1. ``decay`` is AdamW's decoupled decay.
+
+A step of mixed precision that may have to be left out has one more array at the end, the ``counts`` of
+:mod:`backends.reference.mixed`: they say whether it is taken, and how many were, which is then the ``step``.
 """
 
 from __future__ import annotations
 
-from math import sqrt
+import functools
+import inspect
+import math
 
 from backends.kernel import update_kernel
 from backends.standard import clip
 
 
+def may_be_left_out(rule):
+    """The rule with ``counts`` as an optional last array: nothing changes, to the bit, where they say so."""
+    number = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in inspect.signature(rule).parameters.values()) - 1
+
+    @functools.wraps(rule)
+    def step_(xp, *arrays, **params):
+        if len(arrays) == number:
+            return rule(xp, *arrays, **params)
+        *written, grad, counts = arrays
+        taken = counts[0] > 0
+        before = [xp.asarray(x, copy=True) for x in written]
+        if "step" in params:
+            params["step"] = xp.astype(counts[1], grad.dtype)
+        rule(xp, *written, xp.where(taken, grad, xp.zeros_like(grad)), **params)
+        for x, old in zip(written, before, strict=True):
+            x[...] = xp.where(taken, x, old)
+        return None
+
+    return step_
+
+
+def _weights(xp, beta, step):
+    """1 - beta**step, what the weights of an average of ``step`` numbers add up to.
+
+    Of a step that is known on the device alone it is computed there; expm1 loses nothing where it is small.
+    """
+    if isinstance(step, int):
+        return 1.0 - beta**step
+    return -xp.expm1(step * (math.log(beta) if beta else -math.inf))
+
+
+def _root(xp, x):
+    return math.sqrt(x) if isinstance(x, float) else xp.sqrt(x)
+
+
 @update_kernel
+@may_be_left_out
 def sgd_(xp, theta, grad, *, lr):
     """theta = theta - lr grad."""
     theta -= lr * grad
 
 
 @update_kernel
+@may_be_left_out
 def momentum_(xp, theta, velocity, grad, *, lr, beta, bias_correction, nesterov, step):
     """v = beta v + (1 - beta) grad; theta = theta - lr v, with v / (1 - beta**step) if corrected.
 
@@ -29,10 +71,11 @@ def momentum_(xp, theta, velocity, grad, *, lr, beta, bias_correction, nesterov,
     velocity += (1.0 - beta) * grad
     direction = beta * velocity + (1.0 - beta) * grad if nesterov else velocity
     averaged = step + 1 if nesterov else step
-    theta -= (lr / (1.0 - beta**averaged) if bias_correction else lr) * direction
+    theta -= (lr / _weights(xp, beta, averaged) if bias_correction else lr) * direction
 
 
 @update_kernel
+@may_be_left_out
 def rmsprop_(xp, theta, square, grad, *, lr, beta, eps):
     """s = beta s + (1 - beta) grad**2; theta = theta - lr grad / (sqrt(s) + eps)."""
     square *= beta
@@ -41,6 +84,7 @@ def rmsprop_(xp, theta, square, grad, *, lr, beta, eps):
 
 
 @update_kernel
+@may_be_left_out
 def adam_(xp, theta, mean, square, grad, *, lr, beta1, beta2, eps, decay, step):
     """m and s average grad and grad**2; theta = theta - lr (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps).
 
@@ -51,17 +95,18 @@ def adam_(xp, theta, mean, square, grad, *, lr, beta1, beta2, eps, decay, step):
     mean += (1.0 - beta1) * grad
     square *= beta2
     square += (1.0 - beta2) * (grad * grad)
-    root = sqrt(1.0 - beta2**step)
+    root = _root(xp, _weights(xp, beta2, step))
     if decay:
         theta *= 1.0 - lr * decay
     scale = xp.sqrt(square)
     scale += eps * root
     change = mean / scale
-    change *= lr * root / (1.0 - beta1**step)
+    change *= lr * root / _weights(xp, beta1, step)
     theta -= change
 
 
 @update_kernel
+@may_be_left_out
 def adagrad_(xp, theta, total, grad, *, lr, eps):
     """s = s + grad**2; theta = theta - lr grad / (sqrt(s) + eps)."""
     total += grad * grad

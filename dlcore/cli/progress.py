@@ -46,7 +46,8 @@ class PlainLines(Callback):
         self.say("  ".join(parts))
 
     def _figure(self, name: str, value: float) -> str:
-        return f"{name.replace('_', ' ')} {self._aligned(name, f'{value:,.4f}')}"
+        text = f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
+        return f"{name.replace('_', ' ')} {self._aligned(name, text)}"
 
     def _aligned(self, column: str, text: str) -> str:
         """``text`` flush right in its column, which is as wide as what it has held so far."""

@@ -74,8 +74,8 @@ def about_training(settings: Config, data: Splits) -> str:
     parts += [f"batches of {train.batch_size:,}", epochs, f"seed {train.seed}"]
     if train.patience:
         parts.append(f"early stopping on {train.monitor} with patience {train.patience}")
-    if train.dtype != "float32":
-        parts.append(train.dtype)
+    if train.precision != "float32":
+        parts.append(f"{train.precision} precision" if train.precision == "mixed" else train.precision)
     return f"training: {', '.join(parts)}"
 
 

@@ -199,9 +199,10 @@ class ParameterVector:
         with device.active():
             self.grad = self.xp.zeros_like(theta)
         for p, s in zip(self.parameters, self.segments, strict=True):
-            p.place(self, self._view(self.theta, s), self._view(self.grad, s))
+            p.place(self, self.view(self.theta, s), self.view(self.grad, s))
 
-    def _view(self, flat: Any, s: Segment) -> Any:
+    def view(self, flat: Any, s: Segment) -> Any:
+        """The part of an array like theta that belongs to one parameter, in its shape."""
         return self.xp.reshape(flat[s.start : s.start + s.size], s.shape)
 
     @property

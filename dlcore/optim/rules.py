@@ -41,6 +41,9 @@ class Optimizer(Recorded):
         self.lr = number(type(self).__name__, "lr", lr, 0.0, float("inf"))
         self.steps = 0
         self.state: dict[str, Any] = {}
+        self.counts: Any = None
+        """On the device, in mixed precision: whether the next step is taken, and how many were; see
+        :mod:`backends.reference.mixed`."""
         self.vector: ParameterVector | None = None
         self.model: Module | None = None
 
@@ -62,7 +65,7 @@ class Optimizer(Recorded):
         }
 
     def step(self) -> None:
-        """Update every active parameter from its gradient, in place."""
+        """Update every active parameter from its gradient, in place; where ``counts`` say so, leave all as it is."""
         vector = self._attached()
         self.steps += 1
         for run in self.runs(vector):
@@ -84,16 +87,17 @@ class Optimizer(Recorded):
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     def arrays(self, vector: ParameterVector, run: Run) -> list[Any]:
-        """theta, the state, and the gradient on one stretch: what an update kernel takes."""
+        """theta, the state, and the gradient on one stretch, and the counts: what an update kernel takes."""
         whole = [vector.theta, *self.state.values(), vector.grad]
-        if run.place.start == 0 and run.place.stop == len(vector):
-            return whole
-        return [array[run.place] for array in whole]
+        if run.place.start or run.place.stop != len(vector):
+            whole = [array[run.place] for array in whole]
+        return whole if self.counts is None else [*whole, self.counts]
 
     def state_dict(self) -> dict[str, Any]:
         """The rule's state, copied to the host: ``steps``, and each slot's part by ``slot/path of the parameter``."""
         segments = self._attached().segments
-        state: dict[str, Any] = {"steps": self.steps}
+        taken = self.steps if self.counts is None else int(transfer.to_host(self.counts)[1])
+        state: dict[str, Any] = {"steps": taken}
         for slot, array in self.state.items():
             host = transfer.to_host(array)
             for s in segments:

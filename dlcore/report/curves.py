@@ -27,7 +27,7 @@ __all__ = ["best_of", "curves_svg", "draw_curves", "figure", "heading", "metric_
 
 Record = Mapping[str, Any]
 
-NO_METRICS = ("epoch", "loss", "penalty", "lr", "seconds", "examples_per_second")
+NO_METRICS = ("epoch", "loss", "penalty", "lr", "seconds", "examples_per_second", "loss_scale", "skipped_steps")
 COLOURS = {
     "ink": "#1d232c",
     "muted": "#68717e",

@@ -280,7 +280,11 @@ class TrainConfig(Section):
     seed: int = setting(0, "names the initial weights, the batch order, all masks and augmentations", within="[0, inf)")
     device: str | None = setting(None, "cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
     threads: int = setting(1, "threads of the BLAS on a CPU; with 1 the bits do not depend on it", within="[1, inf)")
-    dtype: str = setting("float32", "precision of the parameters", choices=("float32", "float64"))
+    precision: str = setting(
+        "float32",
+        "of the parameters and of all computation; mixed: passes in float16 beside float32 parameters",
+        choices=("float32", "mixed", "float64"),
+    )
     metrics: tuple[str, ...] | None = setting(
         None,
         "what to measure beside the loss [default: accuracy; r2 for a regression]",

@@ -221,7 +221,8 @@ lr_decay out or change schedule
         place = resolve(chosen.train.device if device is None else device)
         if model is None:
             model = chosen.model.build(outputs_of(data))
-            model.build(data.train.shape, chosen.train.seed, dtype=chosen.train.dtype, device=place)
+            dtype = "float64" if chosen.train.precision == "float64" else "float32"
+            model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place)
         return Trainer(
             model,
             loss=chosen.loss(data),
@@ -233,6 +234,7 @@ lr_decay out or change schedule
             device=place,
             seed=chosen.train.seed,
             threads=chosen.train.threads,
+            precision=chosen.train.precision,
             augment=chosen.train.augmentation(),
             callbacks=[*callbacks, *chosen.train.callbacks()],
         )

@@ -39,10 +39,11 @@ class Progress:
         """Steps whose losses have not been read."""
         return len(self._ring)
 
-    def read(self) -> tuple[int, float] | None:
+    def read(self, leave_out: bool = False) -> tuple[int, float] | None:
         """Bring the losses since the last read to the host and sum them up: one wait for the device.
 
-        Returns None, or the first that is not finite: how many steps ago it was, and its value.
+        Returns None, or the first that is not finite: how many steps ago it was, and its value. With ``leave_out`` the
+        others are summed up nevertheless.
         """
         if not self._ring:
             return None
@@ -54,15 +55,17 @@ class Progress:
         losses, *penalties = host.astype(np.float64)
         counts = [rows for _, _, rows in self._ring]
         self._ring.clear()
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if bad.size:
-            return len(losses) - 1 - int(bad[0]), float(losses[bad[0]])
+        bad = np.flatnonzero(~np.isfinite(losses)).tolist()
+        first = (len(losses) - 1 - bad[0], float(losses[bad[0]])) if bad else None
+        if bad and not leave_out:
+            return first
         shares = penalties[0].tolist() if penalties else [0.0] * len(counts)
         # One addition a step, so that the sum does not depend on when the losses were read.
-        for loss, penalty, rows in zip(losses.tolist(), shares, counts, strict=True):
-            for i, value in enumerate((loss * rows, penalty * rows, rows)):
-                self.sums[i] += value
-        return None
+        for step, (loss, penalty, rows) in enumerate(zip(losses.tolist(), shares, counts, strict=True)):
+            if step not in bad:
+                for i, value in enumerate((loss * rows, penalty * rows, rows)):
+                    self.sums[i] += value
+        return first
 
     def state_dict(self) -> dict[str, Any] | None:
         """What a resumed epoch needs, all losses read; None where it has not begun."""

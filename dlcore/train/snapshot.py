@@ -1,8 +1,9 @@
 """All that a run needs to go on: taken from a trainer, written, found again, and put back.
 
-A snapshot holds the weights and running statistics, the optimiser's state, how far the epoch has come with its sums and
-predictions, the history, and the state of every callback, such as the best weights so far. Random numbers need none:
-they are named by seed, layer and step. What a fit is given again (model, data, settings) is compared, not stored.
+A snapshot holds the weights and running statistics, the optimiser's state and the loss scale, how far the epoch has
+come with its sums and predictions, the history, and the state of every callback, such as the best weights so far.
+Random numbers need none: they are named by seed, layer and step. What a fit is given again (model, data, settings) is
+compared, not stored.
 
 In a file the arrays stand by name, and all else is JSON in the metadata, where {"\\0array": name} stands for an array.
 """
@@ -92,6 +93,7 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
     state = {
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
+        "mixed": None if trainer.mixed is None else trainer.mixed.state_dict(),
         "segments": {s.path: [s.active, s.lr_scale] for s in trainer.model.built().segments},
         "fit": trainer.fits,
         "epoch": trainer.epoch + epoch_done,
@@ -143,7 +145,7 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
         "seed": trainer.seed,
         "batch_size": trainer.batch_size,
         "drop_last": trainer.drop_last,
-        "precision": str(trainer.model.built().dtype).rpartition(".")[2],
+        "precision": "mixed" if trainer.mixed else str(trainer.model.built().dtype).rpartition(".")[2],
         "training data": trainer.fingerprints.get("train"),
         "development data": trainer.fingerprints.get("dev"),
     }
@@ -351,6 +353,8 @@ def put_back(trainer: Trainer, snapshot: Snapshot) -> None:
     try:
         set_weights(trainer.model, state["model"], snapshot.path)
         trainer.optimizer.load_state_dict(state["optimizer"])
+        if trainer.mixed is not None:
+            trainer.mixed.load_state_dict(state["mixed"])
         trainer.optimizer.lr = state["lr_of_last_step"]
         if state.get("lr_given") == trainer.optimizer.config.get("lr"):
             trainer.lr = state["lr"]

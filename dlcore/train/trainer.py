@@ -29,6 +29,7 @@ from dlcore.train.checks import check_set, instance, steps_of_epoch, whole
 from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.objectives import Measured, Objectives, each
+from dlcore.train.precision import PRECISIONS, Mixed
 from dlcore.train.progress import Progress
 from dlcore.train.step import one_step
 
@@ -54,6 +55,8 @@ class Trainer:
     callbacks : run in this order
     loss_weights : by head, for several outputs; 1 by default
     augment : of ``dl.data.augment``, what is done to each training batch; evaluation sees the images as they are
+    precision : "float32", "float64", or "mixed": float16 beside master parameters in float32, with a loss scale (see
+        :mod:`dlcore.train.precision`); by default the model's, float32 where it is not built yet
     threads : of the BLAS on a CPU; with 1 a run gives the same bits on any number of cores. None leaves the BLAS's own
 
     >>> import dlcore as dl
@@ -80,6 +83,7 @@ class Trainer:
         loss_weights: Mapping[str, float] | None = None,
         threads: int | None = 1,
         augment: Augmentation | None = None,
+        precision: str | None = None,
     ) -> None:
         optimizer = Adam() if optimizer is None else optimizer
         instance("model", model, Module, "a layer or model of dl.nn")
@@ -100,6 +104,10 @@ class Trainer:
         self.device = resolve(device)
         self.seed = default_seed() if seed is None else int(seed)
         self.callbacks = list(callbacks)
+        if precision not in (None, *PRECISIONS):
+            raise ConfigError(f"Trainer: precision is {precision!r} but one of {', '.join(PRECISIONS)} is expected")
+        self.precision = precision
+        self.mixed = Mixed() if precision == "mixed" else None
         self.threads = None if threads is None else whole("threads", threads, 1)
         self.history = History()
         self.epoch = 0
@@ -307,10 +315,13 @@ class Trainer:
             raise DataError(f"train: there was no batch of {self.batch_size} in epoch {self.epoch + 1}")
         seconds = time.perf_counter() - start
         loss, penalty, rows = progress.sums
-        record: dict[str, Any] = {"epoch": self.epoch, "loss": loss / rows}
+        known = rows or float("nan")  # in mixed precision every loss of a short epoch may be left out
+        record: dict[str, Any] = {"epoch": self.epoch, "loss": loss / known}
         if self.penalty is not None:
-            record["penalty"] = penalty / rows
+            record["penalty"] = penalty / known
         record |= progress.measured.metrics()
+        if self.mixed is not None:
+            record |= self.mixed.record()
         if dev is not None:
             record |= {f"dev_{name}": value for name, value in self._measure(dev, pause=True).items()}
         return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
@@ -328,9 +339,19 @@ class Trainer:
         return not self._diverged and snapshot.first_not_finite(self.model.state_dict()) is None
 
     def read_losses(self) -> None:
-        """Bring the losses since the last read to the host; raise TrainingError where one is not finite."""
-        bad = self.progress.read()
-        if bad is not None:
+        """Bring the losses since the last read to the host; raise TrainingError where one is not finite.
+
+        In mixed precision that is no reason, for such a step is left out, unless it was so at the least loss scale.
+        """
+        bad = self.progress.read(leave_out=self.mixed is not None)
+        if self.mixed is not None and self.mixed.half is not None:
+            what = "the gradients are not finite" if bad is None else f"the loss is {bad[1]}"
+            ago = self.mixed.read(self.optimizer)
+            if ago is not None:
+                raise self.divergence(
+                    f"{what}, and was at every loss scale down to {self.mixed.least:g}", self.step - ago
+                )
+        elif bad is not None:
             ago, loss = bad
             raise self.divergence(f"the loss is {loss}", self.step - ago)
 
@@ -367,9 +388,21 @@ class Trainer:
         model = self.model
         if model.vector is None:
             integer = np.issubdtype(data.dtype, np.integer)
-            model.build(data.shape, self.seed, device=self.device, input_dtype="int64" if integer else None)
+            dtype = "float64" if self.precision == "float64" else "float32"
+            model.build(
+                data.shape, self.seed, dtype=dtype, device=self.device, input_dtype="int64" if integer else None
+            )
+        self._check_precision()
         if model.device != self.device:
             model.to(self.device)
+
+    def _check_precision(self) -> None:
+        own = str(self.model.built().dtype).rpartition(".")[2]
+        if self.precision is not None and own != {"mixed": "float32"}.get(self.precision, self.precision):
+            raise ConfigError(
+                f"Trainer: precision is {self.precision!r} but the model was built in {own}; build it anew, or leave "
+                "precision out"
+            )
 
     def _attach(self) -> None:
         """Make the optimiser the model's, on its device, and start from no gradient."""
@@ -377,6 +410,10 @@ class Trainer:
         if self.optimizer.vector is not vector:
             self.optimizer.attach(self.model)
         self.optimizer.to(self.device)
+        if self.mixed is None:
+            self.optimizer.counts = None
+        else:
+            self.mixed.attach(self.model, self.optimizer)
         self.model.clock.seed = self.seed
         vector.zero_grad()
 

@@ -12,6 +12,7 @@ from arrays import Backend
 from host_cuda import (
     alternative,
     both_passes,
+    half_steps,
     place,
 )
 
@@ -56,6 +57,8 @@ def a_sample(arrays: Backend) -> list[shim.Launch]:
             )  # fmt: skip
         x, norm = arrays.place(normal(20_000)), arrays.place(np.zeros((), np.float32))
         kernels()["clip_by_norm_"](x, norm, limit=1.0)
+        for spoilt in (False, True):
+            half_steps(arrays, 20_000, spoilt)
     return launches
 
 

@@ -34,7 +34,12 @@ from backends.kernel import Kernel, explain, kernels
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 
-FAMILY = {name: k.__module__.rpartition(".")[2] for name, k in kernels().items() if k.alternatives.get("cupy")}
+BY_CUBLAS = ("linear", "matmul")  # products of float16, which have no source
+FAMILY = {
+    name: k.__module__.rpartition(".")[2]
+    for name, k in kernels().items()
+    if k.alternatives.get("cupy") and name not in BY_CUBLAS
+}
 PAIRS = [name for name in FAMILY if isinstance(kernels()[name], Kernel)]
 
 
@@ -43,7 +48,7 @@ def dtypes_of(kernel: str) -> tuple[str, ...]:
 
 
 def test_every_family_is_registered():
-    assert set(backends.cuda.__all__) == set(compile.DTYPES)
+    assert set(backends.cuda.__all__) == {*compile.DTYPES, "linear"}
     assert set(FAMILY.values()) == set(compile.DTYPES)
 
 
@@ -52,6 +57,13 @@ def test_every_family_is_registered():
 )
 def test_the_table_in_every_order_of_the_threads(kernel: str, dtype: str, host_cuda: Backend):
     check_table(host_cuda, kernel, dtype)
+
+
+@pytest.mark.parametrize("kernel", BY_CUBLAS)
+def test_products_of_float16_need_no_copies(kernel: str, host_cuda: Backend):
+    check_table(host_cuda, kernel, "float16", shim.SCHEDULES[:1])
+    wide = place(host_cuda, [np.ones((2, 2), np.float32)] * 2)
+    assert "only float16" in str(explain(kernels()[kernel], *wide, *[None] * (kernel == "linear")))
 
 
 @pytest.mark.parametrize("kernel", PAIRS)

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import shim
-from arrays import Backend
-from case import SUMS
-from host_cuda import (
-    alternative,
-)
+from arrays import Backend, backend
+from case import EXACT, SUMS, Tolerance
+from host_cuda import alternative, half_steps
 from update_rules import RULES, Rule, gradients, start
 
 from backends import transfer
@@ -51,6 +49,59 @@ def test_a_step_gives_the_bits_of_the_reference(rule: Rule, dtype: str, host_cud
             assert result[offset : offset + n].tobytes() == value.tobytes(), (n, offset)
             assert (result[:offset] == 7.0).all()
             assert (result[offset + n :] == 7.0).all()
+
+
+# expm1 is good to a unit or two, here and in NumPy, and three of them are in the rate of a step.
+CORRECTED = Tolerance(16, "1 - beta**t is computed on the device")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.kernel != "running_average_"], ids=str)
+def test_a_step_that_counts_let_be_taken(rule: Rule, dtype: str, host_cuda: Backend):
+    """Their t counts, not the step that is given; and where they leave it out, no bit changes."""
+    for n, seed in ((7, 0), (1030, 7)):
+        first, grads = start(rule, n, dtype), gradients(n, dtype)
+        written = [host_cuda.place(x) for x in first]
+        with reference_only(), backend("numpy") as arrays:
+            expected = [arrays.place(x) for x in first]
+            for t, grad in enumerate(grads, start=1):
+                kernels()[rule.kernel](*expected, grad, np.int32([1, t, 0, 0, 0]), **rule.at(99))
+        for t, grad in enumerate(grads, start=1):
+            for taken in (0, 1):
+                kept = [host_cuda.host(x).copy() for x in written]
+                counts = host_cuda.place(np.int32([taken, t, 0, 0, 0]))
+                dtheta = host_cuda.place(grad if taken else np.full_like(grad, np.nan))
+                arguments = [*written, dtheta, counts]
+                pair = alternative(rule.kernel, host_cuda, arguments, rule.at(99))
+                with shim.schedule(seed), transfer.guard("forbid"):
+                    pair.forward(host_cuda.device.xp, *arguments, **rule.at(99))
+                if not taken:
+                    assert all(a.tobytes() == host_cuda.host(b).tobytes() for a, b in zip(kept, written, strict=True))
+        corrected = rule.counts_steps and rule.params.get("bias_correction", True)
+        for array, value in zip(written, expected, strict=True):
+            (CORRECTED if corrected else EXACT).check(host_cuda.host(array), value.astype(np.float64))
+
+
+def test_counts_of_another_kind_are_left_to_the_reference(host_cuda: Backend):
+    x = host_cuda.place(np.ones(3, np.float32))
+    choice = kernels()["sgd_"].explain(x, x, host_cuda.place(np.ones(5, np.int64)), lr=0.1)
+    assert "counts of int64" in str(choice)
+    half = host_cuda.place(np.ones(6, np.float16))
+    assert "theta is of float16" in str(kernels()["cast_"].explain(half, half))
+    assert "one piece" in str(kernels()["cast_"].explain(half[::2], x))
+
+
+@pytest.mark.parametrize("n", [1, 255, 4096, 4097, 9001])
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_kernels_of_mixed_precision_give_the_bits_of_the_references(n: int, spoilt: bool, host_cuda: Backend):
+    with backend("numpy") as arrays:
+        expected = half_steps(arrays, n, spoilt)
+    for seed in shim.SCHEDULES:
+        with shim.recorded() as launches, shim.schedule(seed):
+            results = half_steps(host_cuda, n, spoilt)
+        assert [launch.kernel for launch in launches] == ["unscale", "judge", "cast", "keep"]
+        for result, value in zip(results, expected, strict=True):
+            assert result.tobytes() == value.tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

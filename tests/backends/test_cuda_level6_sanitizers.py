@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import shim
 from arrays import Backend
+from host_cuda import half_steps
 from shim import build
 from update_rules import RULES, gradients, start
 
@@ -52,6 +53,7 @@ CALLS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
         ("cross_entropy", [normal(11, 37), np.arange(11) * 5 - 3, np.abs(normal(11))], {"label_smoothing": 0.1}),
         ("cross_entropy", [normal(300, 3), np.arange(300) % 3, None], {"label_smoothing": 0.0}),
     ],
+    "mixed": [],
     "norm": [
         ("batch_norm", [normal(130, 3), normal(3), normal(3)], {"eps": 1e-5}),
         ("batch_norm", [normal(70, 34), normal(34), normal(34)], {"eps": 1e-5}),
@@ -96,6 +98,8 @@ def steps(arrays: Backend, dtype: str) -> None:
             for n, offset in ((70, 0), (70, 1)):
                 host = [np.pad(x, (offset, 0)) for x in [*start(rule, n, dtype), gradients(n, dtype)[0]]]
                 kernels()[rule.kernel](*(arrays.place(x)[offset:] for x in host), **rule.at(1))
+                counts = arrays.place(np.int32([1, 3, 0, 0, 0]))
+                kernels()[rule.kernel](*(arrays.place(x)[offset:] for x in host), counts, **rule.at(1))
     for n in (70, 17_000):
         x = arrays.place(normal(n).astype(dtype))
         kernels()["clip_by_norm_"](x, arrays.place(np.zeros((), dtype)), limit=1.0)
@@ -117,6 +121,9 @@ def record(host_cuda: Backend) -> Callable[[str], list[shim.Launch]]:
                     call(host_cuda, *CALLS[family][0][:2], dtype, CALLS[family][0][2])
             if family == "optim":
                 steps(host_cuda, dtype)
+            if family == "mixed":
+                for n, spoilt in ((70, False), (9001, True)):
+                    half_steps(host_cuda, n, spoilt)
             if family == "norm":
                 average, value = (host_cuda.place(normal(70).astype(dtype)) for _ in range(2))
                 kernels()["running_average_"](average, value, momentum=0.9)
@@ -133,7 +140,7 @@ def clean(unit: str, sanitizer: str, launches: list[shim.Launch], folder: Path) 
     assert (status, output) == (0, ""), output
 
 
-FLOAT32 = [unit for unit in UNITS if unit.endswith("float32")]
+FLOAT32 = [unit for unit in UNITS if unit.endswith("float32") or unit == "mixed.float16"]
 OTHERS = [unit for unit in UNITS if unit not in FLOAT32]
 
 

@@ -326,7 +326,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "mlp, stopped early": {"data": "digits", "model": "mlp", "epochs": 4, "patience": 1, "lr": 0.3},
     "logistic, binary": {"data": "penguins", "target": "sex", "model": "logistic", "epochs": 3},
     "linear": {"data": "cars", "model": "linear", "epochs": 3},
-    "float64": {"data": "cars", "model": "mlp", "epochs": 2, "dtype": "float64"},
+    "float64": {"data": "cars", "model": "mlp", "epochs": 2, "precision": "float64"},
     "one's own": {"data": "digits", "model": "own.py:build", "epochs": 2},
 }
 
@@ -358,7 +358,7 @@ def test_a_run_of_every_kind_is_measured_and_predicts_as_its_trainer_did(
     lines = dlcore(
         "predict", "../runs/a", "--npz", "../test.npz", "--json", "--top", "2", cwd=other
     ).stdout.splitlines()
-    outputs = np.array([json.loads(line)["outputs"] for line in lines]).astype(settings.train.dtype)
+    outputs = np.array([json.loads(line)["outputs"] for line in lines]).astype(settings.train.precision)
     assert np.array_equal(outputs, trainer.predict(data.test.x))
 
 

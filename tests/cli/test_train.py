@@ -170,7 +170,8 @@ def test_the_baseline_is_the_next_simpler_model_or_the_one_asked_for(
 def test_settings_that_were_asked_for_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = output_of(
         capsys, *CARS, "--epochs", "1", "--optimizer", "momentum", "--beta", "0.8", "--schedule", "staircase",
-        "--warmup", "9", "--penalty", "l2", "--lam", "0.5", "--clip-norm", "1", "--patience", "2", "--dtype", "float64",
+        "--warmup", "9", "--penalty", "l2", "--lam", "0.5", "--clip-norm", "1", "--patience", "2",
+        "--precision", "float64",
     )  # fmt: skip
     line = next(line for line in lines if line.startswith("training: "))
     for part in (

@@ -225,7 +225,7 @@ def test_a_setting_that_the_choice_does_not_take_is_refused() -> None:
 def test_a_flag_goes_before_the_file_and_the_file_before_the_default(tmp_path: Path) -> None:
     file = c.load(written(tmp_path, "[train]\nepochs = 5\nseed = 7\n"))
     merged = file.override({"epochs": 3})
-    assert (merged.train.epochs, merged.train.seed, merged.train.dtype) == (3, 7, "float32")
+    assert (merged.train.epochs, merged.train.seed, merged.train.precision) == (3, 7, "float32")
 
 
 def test_a_flag_that_equals_the_default_still_goes_before_the_file(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_the_trainer_gets_everything() -> None:
     cars = data.load("cars", normalize=True)
     model = {"hidden": (8, 4), "dropout": 0.5}
     update = {"penalty": "l2", "lam": 0.3, "clip_value": 2.0}
-    config = Config.of(data="cars", patience=2, dtype="float64", seed=5, **model, **update)
+    config = Config.of(data="cars", patience=2, precision="float64", seed=5, **model, **update)
     trainer = config.trainer(cars, "cpu")
     assert isinstance(trainer.penalty, optim.L2)
     assert trainer.penalty.lam == 0.3
