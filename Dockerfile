@@ -6,8 +6,9 @@
 #   docker build --target cuda --tag dlcore:cuda .
 #   docker run --rm --gpus all -v dlcore-runs:/runs -v dlcore-cache:/cache dlcore:cuda train --device cuda
 #
-# /runs is the working directory, for data and results; /cache keeps the compiled CUDA kernels. Both are writable for
-# any user, so that --user "$(id -u):$(id -g)" works with a mounted folder.
+# /runs is the working directory, for data and results; /cache keeps the compiled kernels, Numba's for the CPU and CuPy's
+# for CUDA, wherever the user may write besides. Both are writable for any user, so that --user "$(id -u):$(id -g)" works
+# with a mounted folder. Compiled files belong to the user who made them: two users take a volume each for /cache.
 
 FROM python:3.12.12-slim-bookworm AS python
 
@@ -25,10 +26,11 @@ RUN python -m venv /opt/dlcore \
 
 FROM python AS cpu
 COPY --from=cpu-environment /opt/dlcore /opt/dlcore
-RUN install --directory --mode=1777 /runs /cache
+RUN install --directory --mode=1777 /runs /cache /cache/numba
 ENV PATH=/opt/dlcore/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    HOME=/cache
+    HOME=/cache \
+    NUMBA_CACHE_DIR=/cache/numba
 WORKDIR /runs
 VOLUME ["/runs", "/cache"]
 USER 10001:10001
@@ -53,10 +55,11 @@ RUN python3 -m venv /opt/dlcore \
 
 FROM cuda-python AS cuda
 COPY --from=cuda-environment /opt/dlcore /opt/dlcore
-RUN install --directory --mode=1777 /runs /cache
+RUN install --directory --mode=1777 /runs /cache /cache/numba /cache/cupy
 ENV PATH=/opt/dlcore/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/cache \
+    NUMBA_CACHE_DIR=/cache/numba \
     CUPY_CACHE_DIR=/cache/cupy \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -32,18 +32,22 @@ class Tolerance:
 
     def check(self, actual: np.ndarray, expected: Any, context: str = "") -> None:
         """Raise AssertionError unless the shapes agree, and the values within the tolerance of ``actual``'s dtype."""
+        share = self.share(actual, expected, context)
+        assert share <= 1, (  # which NaN is not
+            f"{context}: off by up to {share:.3g} times the {self.units:g} units allowed ({self.reason})\n"
+            f"actual:\n{actual}\nexpected:\n{expected}"
+        )
+
+    def share(self, actual: np.ndarray, expected: Any, context: str = "") -> float:
+        """The largest error as a part of what is allowed; NaN where a value is. Other shapes are an AssertionError."""
         expected = np.asarray(expected, dtype=np.float64)
         assert actual.shape == expected.shape, f"{context}: shape {actual.shape}, expected {expected.shape}"
         if not expected.size:
-            return
+            return 0.0
         dtype = np.finfo(actual.dtype)
         scale = np.abs(expected) if self.of_each else np.abs(expected).max()
         allowed = self.units * float(dtype.eps) * scale + float(dtype.smallest_normal)
-        error = np.abs(actual.astype(np.float64) - expected)
-        assert (error <= allowed).all(), (  # which NaN is not
-            f"{context}: off by up to {np.max(error / allowed):.3g} times the {self.units:g} units allowed "
-            f"({self.reason})\nactual:\n{actual}\nexpected:\n{expected}"
-        )
+        return float(np.max(np.abs(actual.astype(np.float64) - expected) / allowed))
 
 
 EXACT = Tolerance(0, "elements are moved or chosen, nothing is computed", of_each=True)

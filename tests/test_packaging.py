@@ -201,8 +201,11 @@ def test_what_an_image_writes_lies_on_its_volumes(target: str) -> None:
     volumes = json.loads(last(target, "VOLUME"))
     settings = dict(word.split("=", 1) for word in last(target, "ENV").split())
     assert last(target, "WORKDIR") == "/runs"
-    written = ["/runs", settings["HOME"], settings.get("CUPY_CACHE_DIR", "/cache")]
+    caches = [settings[name] for name in ("NUMBA_CACHE_DIR", "CUPY_CACHE_DIR")[: 2 if target == "cuda" else 1]]
+    written = ["/runs", settings["HOME"], *caches]
     assert all(any(Path(path).is_relative_to(volume) for volume in volumes) for path in written)
+    (made,) = [rest for name, rest in stages()[target] if name == "RUN" and "--mode=1777" in rest]
+    assert set(written) <= set(made.split()), "a folder that the first user makes is closed to the others"
 
 
 def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:

@@ -118,9 +118,10 @@ extern "C" __global__ void unpool(
 
 __device__ __forceinline__ Real times(Real a, Real b) { return a * b; }
 
-// (outputs, depth), (depth, filters) -> (outputs, filters)
+// (outputs, depth), (depth, filters), (filters,) -> (outputs, filters); the bias is looked at where `biased`.
 extern "C" __global__ void convolve(
-    const Element* x, const Element* w, Element* y, Index outputs, Index filters, SIZES) {
+    const Element* x, const Element* w, const Element* bias, Index biased, Element* y, Index outputs, Index filters,
+    SIZES) {
     __shared__ Real some_a[DEEP * ROW], some_b[DEEP * ROW];
     const Windows windows = WINDOWS;
     const auto a = [=](Index output, Index d) {
@@ -128,7 +129,8 @@ extern "C" __global__ void convolve(
         return pixel < 0 ? Real(0) : real(x[pixel * channels + d % channels]);
     };
     const auto b = [=](Index d, Index filter) { return real(w[d * filters + filter]); };
-    by_tiles<OUTER>(a, b, times, some_a, some_b, y, outputs, filters, windows.taps() * channels);
+    const auto offset = [=](Index filter) { return biased ? real(bias[filter]) : Real(0); };
+    by_tiles<OUTER>(a, b, times, offset, some_a, some_b, y, outputs, filters, windows.taps() * channels);
 }
 
 // (pixels, taps filters), (taps filters, channels) -> (pixels, channels)

@@ -123,10 +123,12 @@ class _ByColumns:
             yield slice(first, first + outputs), columns
 
     @classmethod
-    def convolve(cls, xp, x, filters, windows: _Windows):
+    def convolve(cls, xp, x, filters, bias, windows: _Windows):
         y = _empty(xp, x, (windows.outputs, filters.shape[1]))
         for some, columns in cls._gathered(xp, x, windows):
             xp.matmul(columns, filters, out=y[some, :])
+        if bias is not None:
+            y += bias  # a launch of its own: CuPy's product adds none
         return y
 
     @staticmethod
@@ -164,16 +166,17 @@ class _InPlace:
 
     @staticmethod
     def _run(kernel: str, arrays, windows: _Windows) -> None:
-        out, filters = arrays[2], arrays[1].shape[1]
+        out, filters = arrays[-1], arrays[1].shape[1]
         number = {"convolve": windows.outputs, "convolve_images": out.size // windows.channels}
         arguments = (*arrays, number.get(kernel, windows.outputs), filters, *windows.sizes)
         grid = blocks(out.size // out.shape[-1], _TILE), blocks(out.shape[-1], _TILE)
         launch("conv", kernel, arguments, grid, (256,), out.dtype)
 
     @classmethod
-    def convolve(cls, xp, x, filters, windows: _Windows):
+    def convolve(cls, xp, x, filters, bias, windows: _Windows):
         y = _empty(xp, x, (windows.outputs, filters.shape[1]))
-        cls._run("convolve", (x, filters, y), windows)
+        offset = (filters, 0) if bias is None else (compact(xp, bias), 1)  # with 0 the array is not looked at
+        cls._run("convolve", (x, filters, *offset, y), windows)
         return y
 
     @classmethod
@@ -198,10 +201,10 @@ class _Products:
     way: type[_ByColumns] | type[_InPlace]
 
     @classmethod
-    def sums(cls, xp, x, w, windows: _Windows, needed):
-        """(outputs, K) without the bias, and what is kept."""
+    def sums(cls, xp, x, w, bias, windows: _Windows, needed):
+        """(outputs, K), and what is kept."""
         x, filters = compact(xp, x), compact(xp, xp.reshape(w, (windows.depth, w.shape[3])))
-        return cls.way.convolve(xp, x, filters, windows), (x if needed[1] else None, filters, windows)
+        return cls.way.convolve(xp, x, filters, bias, windows), (x if needed[1] else None, filters, windows)
 
     @classmethod
     def gradients(cls, xp, dy, saved, shape, needed):
@@ -218,9 +221,7 @@ class _Convolution(_Products):
     @classmethod
     def forward(cls, xp, x, w, b, *, needed, **how):
         windows = _windows(x, w, **how)
-        y, saved = cls.sums(xp, x, w, windows, needed)
-        if b is not None:
-            y += b
+        y, saved = cls.sums(xp, x, w, b, windows, needed)
         return xp.reshape(y, (windows.images, windows.rows, windows.columns, -1)), (saved, w.shape)
 
     @classmethod
@@ -235,7 +236,7 @@ class _ConvolutionRelu(_Products):
     @classmethod
     def forward(cls, xp, x, w, b, *, needed, pool, **how):
         windows, k = _windows(x, w, **how), w.shape[3]
-        sums, saved = cls.sums(xp, x, w, windows, needed)
+        sums, saved = cls.sums(xp, x, w, None, windows, needed)  # the bias is added by the launch behind it
         down, right = pool or (1, 1)
         shape = (windows.images, windows.rows // down, windows.columns // right, k)
         y = xp.reshape(sums, shape) if pool is None else _empty(xp, x, shape)

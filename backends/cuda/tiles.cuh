@@ -9,11 +9,11 @@ constexpr int SIDE = TILE / 2;
 // How the elements of b lie: neighbours along the inner axis, or along the outer one.
 constexpr bool INNER = true, OUTER = false;
 
-// out[i, j] = the sum over d of term(a(i, d), b(d, j)): (m, depth), (depth, k) -> (m, k). `some_a` and `some_b` are
-// shared memory for DEEP * ROW numbers each.
-template <bool neighbours, class A, class B, class Term>
+// out[i, j] = added(j) + the sum over d of term(a(i, d), b(d, j)): (m, depth), (depth, k) -> (m, k). `some_a` and
+// `some_b` are shared memory for DEEP * ROW numbers each.
+template <bool neighbours, class A, class B, class Term, class Added>
 __device__ __forceinline__ void by_tiles(
-    A a, B b, Term term, Real* some_a, Real* some_b, Element* out, Index m, Index k, Index depth) {
+    A a, B b, Term term, Added added, Real* some_a, Real* some_b, Element* out, Index m, Index k, Index depth) {
     const int thread = threadIdx.x, across = thread % SIDE, down = thread / SIDE;
     const Index first_row = blockIdx.x * TILE, first_column = blockIdx.y * TILE;
     const int deep = neighbours == INNER ? thread % DEEP : thread / TILE;
@@ -42,7 +42,13 @@ __device__ __forceinline__ void by_tiles(
 #pragma unroll
         for (int q = 0; q < 2; ++q) {
             const Index i = first_row + down + p * SIDE, j = first_column + across + q * SIDE;
-            if (i < m && j < k) out[i * k + j] = element(sums[p][q]);
+            if (i < m && j < k) out[i * k + j] = element(sums[p][q] + added(j));
         }
     }
+}
+
+template <bool neighbours, class A, class B, class Term>
+__device__ __forceinline__ void by_tiles(
+    A a, B b, Term term, Real* some_a, Real* some_b, Element* out, Index m, Index k, Index depth) {
+    by_tiles<neighbours>(a, b, term, [](Index) { return Real(0); }, some_a, some_b, out, m, k, depth);
 }

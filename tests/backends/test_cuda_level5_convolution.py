@@ -105,3 +105,15 @@ def test_which_way_is_taken(host_cuda: Backend, monkeypatch: pytest.MonkeyPatch)
     assert plain.explain(x, place(1, 1, 3, 4), None, **how).taken == "ConvolutionByColumns"
     assert plain.explain(x[:1, :10, :10, :], w, None, **how).taken == "ConvolutionByColumns"
     assert fused.explain(x, w, None, pool=None, **how).taken == "ConvolutionReluInPlace"
+
+
+def test_without_columns_the_product_adds_the_bias(host_cuda: Backend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(conv, "COLUMNS", 0)
+    rng = np.random.default_rng(0)
+    x, w, b = (host_cuda.place(rng.standard_normal(s).astype(np.float32)) for s in ((1, 5, 5, 2), (3, 3, 2, 4), (4,)))
+    how = {"stride": (1, 1), "padding": NONE, "dilation": (1, 1)}
+    with shim.recorded() as launches:
+        y = kernels()["conv2d"](x, w, b, **how)
+    (launch,) = launches
+    assert launch.kernel == "convolve"
+    assert launch.after[4].tobytes() == host_cuda.host(y).tobytes(), "nothing is added behind the launch"

@@ -8,130 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import shim
 from arrays import Backend
-from host_cuda import half_steps
+from cuda_samples import sample
 from shim import build
-from update_rules import RULES, gradients, start
 
-from backends.cuda import compile, conv
-from backends.kernel import Kernel, kernels
+from backends.cuda import compile
 
 pytestmark = pytest.mark.level6
 
 UNITS = {name: (code, options) for name, code, options in compile.sources()}
-POOL = {"kernel": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1))}
-
-
-def normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng(shape).standard_normal(shape)
-
-
-MOVED = {"fill": "constant", "value": 0.5}
-FILTER = {"padding": ((1, 2), (2, 2)), "stride": (2, 1)}
-CONVOLUTION = {"stride": (1, 2), "padding": ((1, 0), (0, 1)), "dilation": (2, 1)}
-
-CALLS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
-    "conv": [
-        ("conv2d", [normal(1, 6, 4, 3), normal(2, 2, 3, 33), normal(33)], CONVOLUTION),
-        ("conv2d_relu", [normal(2, 5, 4, 3), normal(2, 2, 3, 5), normal(5)], {**CONVOLUTION, "pool": (2, 2)}),
-        ("conv2d_relu", [normal(1, 4, 4, 3), normal(1, 2, 3, 2), None], {**CONVOLUTION, "pool": None}),
-    ],
-    "distance": [(name, [normal(33, 9), normal(5, 9)], {}) for name in ("l1_distances", "squared_distances")],
-    "dropout": [("dropout", [normal(5, 7)], {"rate": 0.4, "key": (1, 2), "first_row": 3})],
-    "elementwise": [(name, [normal(n)], {}) for name in ("relu", "sigmoid", "tanh") for n in (1, 64, 83)]
-    + [("leaky_relu", [normal(83)], {"alpha": 0.1})],
-    "filter": [
-        ("correlate2d", [normal(2, 5, 4, 3), normal(3, 2)], {**FILTER, "border": "reflect"}),
-        ("correlate_separable", [normal(1, 5, 9, 34), normal(3), normal(5)], {**FILTER, "border": "wrap"}),
-    ],
-    "loss": [
-        ("cross_entropy", [normal(11, 37), np.arange(11) * 5 - 3, np.abs(normal(11))], {"label_smoothing": 0.1}),
-        ("cross_entropy", [normal(300, 3), np.arange(300) % 3, None], {"label_smoothing": 0.0}),
-    ],
-    "mixed": [],
-    "norm": [
-        ("batch_norm", [normal(130, 3), normal(3), normal(3)], {"eps": 1e-5}),
-        ("batch_norm", [normal(70, 34), normal(34), normal(34)], {"eps": 1e-5}),
-        ("batch_norm_relu", [normal(3, 5, 4, 3), normal(3), normal(3)], {"eps": 1e-5, "pool": (2, 2)}),
-        ("batch_norm_relu", [normal(300, 3), normal(3), normal(3)], {"eps": 1e-5, "pool": None}),
-        ("batch_norm_fixed", [normal(70, 5), normal(5), normal(5), normal(5), np.abs(normal(5))], {"eps": 1e-5}),
-    ],
-    "optim": [],
-    "pool": [(name, [normal(2, 6, 5, 3)], POOL) for name in ("max_pool2d", "avg_pool2d")],
-    "resample": [
-        ("move_pixels", [normal(2, 3, 4, 3), np.arange(-5, 5).reshape(2, 5), np.arange(-7, 7).reshape(2, 7)], MOVED),
-        ("resample", [normal(2, 3, 4, 3), normal(2, 2, 3)], {**MOVED, "interpolation": "nearest"}),
-        ("resample", [normal(2, 3, 4, 3), normal(2, 2, 3)], {**MOVED, "interpolation": "bilinear"}),
-    ],
-}
-"""Of each file calls of its kernels, in float64: small, and with a last block that is not full."""
-
-
-def call(arrays: Backend, name: str, host: list[Any], dtype: str, params: dict[str, Any]) -> None:
-    """Both passes by the CUDA kernels."""
-    inputs = [
-        arrays.place(x.astype(dtype) if x.dtype.kind == "f" else x) if isinstance(x, np.ndarray) else x for x in host
-    ]
-    kernel, xp = kernels()[name], arrays.device.xp
-    assert isinstance(kernel, Kernel)
-    pair = kernel.choose(xp, inputs, params)
-    assert pair is not kernel
-    if not hasattr(pair, "backward"):
-        pair.forward(xp, *inputs, needed=[False] * len(inputs), **params)
-        return
-    needed = [i < 3 and x is not None and x.dtype.kind == "f" for i, x in enumerate(host)]
-    y, saved = pair.forward(xp, *inputs, needed=needed, **params)
-    first = y[0] if isinstance(y, tuple) else y
-    dy = arrays.place(np.asarray(normal(*first.shape)).astype(dtype))
-    pair.backward(xp, (dy, None, None) if isinstance(y, tuple) else dy, saved, needed=needed, **params)
-
-
-def steps(arrays: Backend, dtype: str) -> None:
-    """A step of every rule on a vector of packs, and on one that begins an element further."""
-    for rule in RULES:
-        if rule.kernel != "running_average_":
-            for n, offset in ((70, 0), (70, 1)):
-                host = [np.pad(x, (offset, 0)) for x in [*start(rule, n, dtype), gradients(n, dtype)[0]]]
-                kernels()[rule.kernel](*(arrays.place(x)[offset:] for x in host), **rule.at(1))
-                counts = arrays.place(np.int32([1, 3, 0, 0, 0]))
-                kernels()[rule.kernel](*(arrays.place(x)[offset:] for x in host), counts, **rule.at(1))
-    for n in (70, 17_000):
-        x = arrays.place(normal(n).astype(dtype))
-        kernels()["clip_by_norm_"](x, arrays.place(np.zeros((), dtype)), limit=1.0)
-    kernels()["clip_"](arrays.place(normal(70).astype(dtype)), limit=0.01)
 
 
 @pytest.fixture
 def record(host_cuda: Backend) -> Callable[[str], list[shim.Launch]]:
     """The launches of a unit's sample."""
 
-    def sample(unit: str) -> list[shim.Launch]:
-        family, dtype = unit.split(".")
-        with shim.recorded() as launches:
-            for name, host, params in CALLS[family]:
-                call(host_cuda, name, host, dtype, params)
-            if family == "conv":
-                with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(conv, "COLUMNS", 0)  # without columns
-                    call(host_cuda, *CALLS[family][0][:2], dtype, CALLS[family][0][2])
-            if family == "optim":
-                steps(host_cuda, dtype)
-            if family == "mixed":
-                for n, spoilt in ((70, False), (9001, True)):
-                    half_steps(host_cuda, n, spoilt)
-            if family == "norm":
-                average, value = (host_cuda.place(normal(70).astype(dtype)) for _ in range(2))
-                kernels()["running_average_"](average, value, momentum=0.9)
-        launches = [launch for launch in launches if launch.unit == UNITS[unit]]  # and none that lies in another
-        assert {launch.kernel for launch in launches} == set(build.kernels(UNITS[unit][0]))
-        return launches
+    def launches(unit: str) -> list[shim.Launch]:
+        with shim.recorded() as found:
+            sample(host_cuda, *unit.split("."))
+        found = [launch for launch in found if launch.unit == UNITS[unit]]  # and none that lies in another
+        assert {launch.kernel for launch in found} == set(build.kernels(UNITS[unit][0]))
+        return found
 
-    return sample
+    return launches
 
 
 def clean(unit: str, sanitizer: str, launches: list[shim.Launch], folder: Path) -> None:
