@@ -2,6 +2,7 @@
 
 device      names such as "cuda:1", and whether they can be used here
 transfer    copies between host and device: counted, and forbidden where asked
+prefetch    batches on their way to a device, one copy each
 namespace   which Array API library an array belongs to
 kernel      reference pairs, their alternatives, and which one runs
 standard    what the standard lacks, built from its calls

@@ -1,6 +1,7 @@
 """Moving arrays between the host and a device: always here, always counted, and forbidden where asked.
 
-:func:`to_device` and :func:`to_host` are the only places that copy between devices. A hidden copy, such as
+:func:`to_device`, :func:`to_host` and, for batches, :mod:`backends.prefetch` are the only places that copy between
+devices. A hidden copy, such as
 ``float(x)`` of a GPU array, waits for the device and ruins a training step; ``guard("forbid")`` finds it.
 """
 
@@ -22,6 +23,7 @@ from backends.namespace import name_of, namespace_of
 __all__ = [
     "Counts",
     "TransferError",
+    "count_upload",
     "counts",
     "guard",
     "guard_with",
@@ -90,14 +92,19 @@ def to_device(x: Any, device: Device) -> Any:
     run does not depend on its device). An array of another device passes through the host.
     """
     if isinstance(x, np.ndarray | np.generic):
-        _refuse(f"an upload of {x.nbytes} bytes to {device}")
-        _counts.uploads += 1
-        _counts.uploaded_bytes += x.nbytes
+        count_upload(x.nbytes, device)
         if device.holds(x):
             return x
         with device.active():
             return device.xp.asarray(x, device=device.native)
     return x if device.holds(x) else to_device(to_host(x), device)
+
+
+def count_upload(nbytes: int, device: Device) -> None:
+    """Count one copy to ``device`` that is about to be made, of ``nbytes``; refused inside ``guard("forbid")``."""
+    _refuse(f"an upload of {nbytes} bytes to {device}")
+    _counts.uploads += 1
+    _counts.uploaded_bytes += nbytes
 
 
 def to_host(x: Any) -> np.ndarray:

@@ -35,6 +35,7 @@ from dlcore.tensor import Tensor, apply
 from dlcore.train.objectives import each
 
 if TYPE_CHECKING:
+    from dlcore.train.feed import Batch
     from dlcore.train.trainer import Trainer
 
 __all__ = ["PRECISIONS", "Mixed"]
@@ -90,15 +91,15 @@ class Mixed:
 
     # --- a step
 
-    def gradients(self, trainer: Trainer, inputs: Any, y: Any, check_labels: bool) -> tuple[Any, Tensor]:
+    def gradients(self, trainer: Trainer, batch: Batch, check_labels: bool) -> tuple[Any, Tensor]:
         """The outputs and the loss of a batch, in float32; its gradients are then those of the master parameters."""
         half, scale = self._attached(), self.scale
         before = [namespace_of(buffer.data).asarray(buffer.data, copy=True) for buffer in self._buffers]
         with half.shown():
-            outputs = each(_widened, trainer.model(_narrowed(inputs)))
+            outputs = each(_widened, trainer.model(_narrowed(batch.inputs)))
             if check_labels:
-                trainer.objectives.check(y, "train", each(lambda value: value.data, outputs))
-            loss = trainer.objectives.loss(outputs, each(trainer.upload, y))
+                trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs))
+            loss = trainer.objectives.loss(outputs, batch.targets)
             loss.backward(namespace_of(scale).reshape(scale, ()))
         limits = {"grow_every": self.grow_every, "least": self.least, "most": self.most}
         mixed.unscale_(half.vector.grad, scale, self.counts, half.grad, **limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,46 +11,47 @@ from dlcore.tensor import Tensor
 from dlcore.train.objectives import each
 
 if TYPE_CHECKING:
+    from dlcore.train.feed import Batch
     from dlcore.train.precision import Mixed
     from dlcore.train.trainer import Trainer
 
 __all__ = ["one_step"]
 
 
-def one_step(trainer: Trainer, x: np.ndarray, y: Any, check_labels: bool) -> None:
+def one_step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
     """Forward, backward, update: nothing here waits for the device."""
     if trainer.mixed is None:
-        _step(trainer, x, y, check_labels)
+        _step(trainer, batch, check_labels)
     else:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss scale is there for what overflows
-            _step(trainer, x, y, check_labels)
+            _step(trainer, batch, check_labels)
 
 
-def _step(trainer: Trainer, x: np.ndarray, y: Any, check_labels: bool) -> None:
-    rows = len(x)
+def _step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
+    rows = len(batch.x)
     trainer.optimizer.lr = trainer.schedule(trainer.lr, trainer.epoch, trainer.step + 1)
-    inputs = trainer.upload(x)
     if trainer.augment is not None:
-        inputs = trainer.augment(inputs, trainer.seed, trainer.step, first_row=trainer.model.clock.first_row)
+        first = trainer.model.clock.first_row
+        batch = replace(batch, inputs=trainer.augment(batch.inputs, trainer.seed, trainer.step, first_row=first))
     if trainer.mixed is None:
-        outputs, loss, penalty = _gradients(trainer, inputs, y, rows, check_labels)
+        outputs, loss, penalty = _gradients(trainer, batch, rows, check_labels)
     else:
-        outputs, loss, penalty = _gradients_in_half(trainer, trainer.mixed, inputs, y, rows, check_labels)
+        outputs, loss, penalty = _gradients_in_half(trainer, trainer.mixed, batch, rows, check_labels)
     if trainer.clip is not None:
         trainer.clip(trainer.model)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     trainer.step += 1
     trainer.progress.add(loss, None if penalty is None else penalty.data, rows)
-    trainer.progress.measured.add(outputs, y)
+    trainer.progress.measured.add(outputs, batch.y)
 
 
-def _gradients(trainer: Trainer, inputs: Any, y: Any, rows: int, check_labels: bool) -> tuple[Any, Any, Tensor | None]:
+def _gradients(trainer: Trainer, batch: Batch, rows: int, check_labels: bool) -> tuple[Any, Any, Tensor | None]:
     """The outputs, the whole loss as an array, and the penalty in it, after the backward pass."""
-    outputs = trainer.model(inputs)
+    outputs = trainer.model(batch.inputs)
     if check_labels:
-        trainer.objectives.check(y, "train", each(lambda value: value.data, outputs))
-    loss = trainer.objectives.loss(outputs, each(trainer.upload, y))
+        trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs))
+    loss = trainer.objectives.loss(outputs, batch.targets)
     penalty = None
     if trainer.penalty is not None:
         penalty = trainer.penalty(trainer.model, rows)
@@ -59,10 +61,10 @@ def _gradients(trainer: Trainer, inputs: Any, y: Any, rows: int, check_labels: b
 
 
 def _gradients_in_half(
-    trainer: Trainer, mixed: Mixed, inputs: Any, y: Any, rows: int, check_labels: bool
+    trainer: Trainer, mixed: Mixed, batch: Batch, rows: int, check_labels: bool
 ) -> tuple[Any, Any, Tensor | None]:
     """The same in mixed precision; the penalty's gradient, of the master parameters, is added in float32."""
-    outputs, loss = mixed.gradients(trainer, inputs, y, check_labels)
+    outputs, loss = mixed.gradients(trainer, batch, check_labels)
     if trainer.penalty is None:
         return outputs, loss.data, None
     penalty = trainer.penalty(trainer.model, rows)

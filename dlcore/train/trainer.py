@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from dlcore.tensor import Tensor, no_grad
 from dlcore.train import snapshot
 from dlcore.train.callbacks import Callback
 from dlcore.train.checks import check_set, instance, steps_of_epoch, whole
+from dlcore.train.feed import Feed
 from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.objectives import Measured, Objectives, each
@@ -140,6 +141,7 @@ class Trainer:
         self.stopping = False
         self._diverged = False
         self._fitting = False
+        self._feed = Feed(self.device)
 
     # --- the public verbs
 
@@ -228,15 +230,16 @@ class Trainer:
         measured = Measured(self.objectives)
         sums, counts = dict.fromkeys(self.objectives, 0.0), dict.fromkeys(self.objectives, 0)
         with self.place():
-            for x, y, *_ in batches(data, batch_size, shuffle=False):
-                if pause:
-                    self._pause()
-                outputs = self.forward(self.upload(x))
-                rows = self.objectives.rows(y)
-                for name, value in self.objectives.losses(outputs, each(self.upload, y)).items():
-                    sums[name] += transfer.to_host(value.data).item() * rows[name]
-                    counts[name] += rows[name]
-                measured.add(outputs, y)
+            with self._fed(batches(data, batch_size, shuffle=False)) as fed:
+                for batch in fed:
+                    if pause:
+                        self._pause()
+                    outputs = self.forward(batch.inputs)
+                    rows = self.objectives.rows(batch.y)
+                    for name, value in self.objectives.losses(outputs, batch.targets).items():
+                        sums[name] += transfer.to_host(value.data).item() * rows[name]
+                        counts[name] += rows[name]
+                    measured.add(outputs, batch.y)
             values = measured.metrics()
         loss = sum(self.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
         return {"loss": loss, **values}
@@ -253,11 +256,8 @@ class Trainer:
                 raise DataError("predict: no examples came; pass at least one")
             x = Dataset(x, np.zeros(len(x), dtype=np.int64))
         self._prepare(x)
-        with self.place():
-            parts = [
-                each(lambda y: transfer.to_host(y.data), self.forward(self.upload(batch[0])))
-                for batch in batches(x, batch_size, shuffle=False)
-            ]
+        with self.place(), self._fed(batches(x, batch_size, shuffle=False), targets=False) as fed:
+            parts = [each(lambda y: transfer.to_host(y.data), self.forward(batch.inputs)) for batch in fed]
         if isinstance(parts[0], dict):
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return np.concatenate(parts)
@@ -301,15 +301,17 @@ class Trainer:
         start = time.perf_counter() - progress.seconds
         self.model.train()
         labels_unknown = getattr(train, "y", None) is None
-        for x, y, *_ in batches(
+        rest = batches(
             train, self.batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch, start=progress.batches
-        ):
-            one_step(self, x, y, labels_unknown)
-            if progress.waiting >= READ_EVERY:
-                self.read_losses()
-            progress.seconds = time.perf_counter() - start
-            self._notify("on_step")
-            self._pause()
+        )
+        with self._fed(rest) as fed:
+            for batch in fed:
+                one_step(self, batch, labels_unknown)
+                if progress.waiting >= READ_EVERY:
+                    self.read_losses()
+                progress.seconds = time.perf_counter() - start
+                self._notify("on_step")
+                self._pause()
         self.read_losses()
         if not progress.batches:
             raise DataError(f"train: there was no batch of {self.batch_size} in epoch {self.epoch + 1}")
@@ -423,11 +425,18 @@ class Trainer:
         penalty = ["penalty"] if self.penalty is not None else []
         return [*measured, *penalty, *(f"dev_{name}" for name in measured if dev is not None)]
 
+    def _precision(self) -> str:
+        return str(self.model.built().dtype).split(".")[-1]
+
     def upload(self, host: np.ndarray) -> Any:
         """One host array to the device, floats in the model's precision."""
         if host.dtype.kind == "f":
-            host = host.astype(str(self.model.built().dtype).split(".")[-1], copy=False)
+            host = host.astype(self._precision(), copy=False)
         return transfer.to_device(host, self.device)
+
+    def _fed(self, host: Iterable[tuple[Any, ...]], targets: bool = True) -> closing[Any]:
+        """The batches on the device, floats in the model's precision: one upload each, the next one ahead."""
+        return closing(self._feed(host, self._precision(), targets))  # type: ignore[type-var]  a generator
 
     @contextmanager
     def _once(self) -> Iterator[None]:

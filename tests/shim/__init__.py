@@ -177,7 +177,7 @@ class Function:
             raise ShimError(f"{name}: the kernel has {dtype}, the array {x.dtype}")
         if not x.flags.c_contiguous:
             raise ShimError(f"{name}: an array {x.shape} with strides {x.strides} goes as a bare pointer")
-        device.check_peer(x._device)
+        device.check_use(x)
         return x._host
 
 

@@ -5,9 +5,10 @@ array-api-compat then wraps them like the wheel. The names, signatures and ufunc
 in ``spec.json`` and compared with the installed wheel by a test.
 
 It shows what a machine without a GPU can show: calls that CuPy does not have, host arrays among device arrays, mixed
-devices, hidden copies and waits, and the errors of a missing or failing driver. It says nothing about rounding on a
-GPU, about speed, or about the order of work in streams. Where CuPy would go on with a wrong result, or would quietly
-copy, the stand-in raises: indices outside an axis, duplicate indices in an assignment, host arrays as arguments.
+devices, hidden copies and waits, memory that runs out, and the errors of a missing or failing driver. It says nothing
+about rounding on a GPU or about speed, and it does all work in the order of the calls; but what reads an array in a
+stream that has not waited for it fails, see :mod:`standin.queues`. Where CuPy would go on with a wrong result, or would
+quietly copy, the stand-in raises: indices outside an axis, duplicate indices in an assignment, arrays of the host.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from standin import device as _device
+from standin import pool, queues
 from standin.counters import Counts, Event, Kind, counts, forbid, hook, reset
 from standin.device import CUDA_VERSION, Machine, Stage
+from standin.queues import StreamError
 
-__all__ = ["Counts", "Event", "Kind", "counts", "forbid", "hook", "install", "installed", "reset", "uninstall"]
+__all__ = [
+    "Counts", "Event", "Kind", "StreamError", "counts", "forbid", "hook", "install", "installed", "reset", "uninstall",
+]  # fmt: skip
 
 _COMPAT = "array_api_compat"
 
@@ -31,7 +37,13 @@ _theirs: dict[str, ModuleType] = {}
 
 
 def install(
-    devices: int = 1, *, driver: int | None = None, broken: str | None = None, broken_at: Stage = "allocation"
+    devices: int = 1,
+    *,
+    driver: int | None = None,
+    broken: str | None = None,
+    broken_at: Stage = "allocation",
+    memory: int = 8 * 2**30,
+    behind: bool = False,
 ) -> ModuleType:
     """Makes ``import cupy`` give the stand-in, and returns it; installed already, it only changes the machine.
 
@@ -44,10 +56,13 @@ def install(
     driver : CUDA version that the driver supports, 13020 for 13.2; 0 is no driver, which is the default with no GPU
     broken : message of the CUDARuntimeError that the machine raises, though ``is_available()`` is true
     broken_at : what raises it: an "allocation", a kernel's "launch", or whatever does "synchronize" the host
+    memory : bytes of each GPU
+    behind : whether the GPUs are busy, so that no event is done before the host waits for it
     """
     from standin import modules
 
-    machine = Machine(devices, CUDA_VERSION * (devices > 0) if driver is None else driver, broken, broken_at)
+    driver = CUDA_VERSION * (devices > 0) if driver is None else driver
+    machine = Machine(devices, driver, broken, broken_at, memory, behind)
     cupy = modules.build()["cupy"]
     if not _is_installed():
         _exchange(_theirs, _ours or modules.build())
@@ -63,15 +78,18 @@ def uninstall() -> None:
 
 
 @contextmanager
-def installed(
-    devices: int = 1, *, driver: int | None = None, broken: str | None = None, broken_at: Stage = "allocation"
-) -> Iterator[ModuleType]:
-    """``install`` for a block, with counts from zero; what was there before comes back after it."""
+def installed(devices: int = 1, **machine: Any) -> Iterator[ModuleType]:
+    """``install`` for a block, with counts from zero; what was there before comes back after it.
+
+    StreamError at its end where page-locked memory was written too early, or memory let go while it was in use.
+    """
     outer = _device.machine if _is_installed() else None
-    cupy = install(devices, driver=driver, broken=broken, broken_at=broken_at)
+    cupy = install(devices, **machine)
+    pool.restart()
     reset()
     try:
         yield cupy
+        queues.finish()
     finally:
         if outer is None:
             uninstall()

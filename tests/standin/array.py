@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from standin import device
+from standin import device, queues
 from standin.counters import record
+from standin.pool import Block
 from standin.spec import DTYPE_CHARACTERS, class_names
 
 # Fresh memory holds this byte: NaN in float16, 3e38 in float32, 1e306 in float64, beyond every index in an integer.
@@ -42,19 +43,21 @@ class Flags:
 class ndarray:  # noqa: N801 (CuPy's name)
     """An array on a device of the pretended machine, with the attributes of ``cupy.ndarray`` and no others."""
 
-    __slots__ = ("_base", "_device", "_host")
+    __slots__ = ("_base", "_block", "_device", "_host", "_memory")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
     _base: ndarray | None
+    _block: Block
     _device: int
     _host: np.ndarray
+    _memory: queues.Memory
 
     def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None, order: Any = "C"):
         if memptr is not None or strides is not None:
             raise NotImplementedError("cupy.ndarray(memptr=, strides=): the stand-in has no device pointers")
         self._host = np.empty(shape, check_dtype(np.dtype(dtype)), order or "C")
         _fill_with_garbage(self._host)
-        self._device, self._base = device.allocate(), None
+        _allocate(self)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in class_names("cupy.ndarray"):
@@ -164,7 +167,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
             host = self._host.astype(check_dtype(np.dtype(dtype)), order or "K", copy=copy)
         if host is self._host:
             return self
-        device.check_peer(self._device)
+        device.check_use(self)
         return own(host, "ndarray.astype")
 
     def fill(self, value: Any) -> None:
@@ -176,7 +179,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
             raise ValueError(f"non-scalar {library}.ndarray cannot be used for fill")
         for array in (self, value):
             if isinstance(array, ndarray):
-                device.check_peer(array._device)
+                device.check_use(array)
         device.launch("ndarray.fill")
         with np.errstate(all="ignore"):
             self._host[...] = value._host if isinstance(value, ndarray) else value
@@ -185,10 +188,11 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
         """A copy on the host. With ``blocking=False`` its contents are there only after the stream's next wait."""
-        return self._to_host("ndarray.get", order, out, blocking)
+        queue = None if stream is None else stream._queue
+        return self._to_host("ndarray.get", order, out, blocking, queue)
 
     def set(self, arr: Any, stream: Any = None) -> None:
-        """Copies an array of the host, of equal shape and dtype, into this one."""
+        """Copies an array of the host, of equal shape and dtype, into this one, in a stream."""
         if not isinstance(arr, np.ndarray):
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if self.dtype != arr.dtype:
@@ -198,7 +202,11 @@ class ndarray:  # noqa: N801 (CuPy's name)
         if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
         record("h2d", "ndarray.set", self.nbytes)
-        self._host[...] = arr
+        with self.device:
+            queue = queues.current(self._device) if stream is None else stream._queue
+            queues.copy_to_device(self._memory, self._host, arr, queue)
+            if self._memory.copies:
+                _fill_with_garbage(self._host)
 
     def item(self) -> Any:
         """The one element, as a Python scalar."""
@@ -250,8 +258,10 @@ class ndarray:  # noqa: N801 (CuPy's name)
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TypeError(_IMPLICIT_CONVERSION)
 
-    def _to_host(self, call: str, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
-        """The copy to the host, in the name of ``call``; an empty array needs none."""
+    def _to_host(
+        self, call: str, layout: str = "C", out: Any = None, blocking: bool = True, queue: queues.Queue | None = None
+    ) -> np.ndarray:
+        """The copy to the host, in the name of ``call``, in a stream; an empty array needs none."""
         if out is not None:
             if not isinstance(out, np.ndarray):
                 raise TypeError("Only numpy.ndarray can be obtained from cupy.ndarray")
@@ -260,11 +270,14 @@ class ndarray:  # noqa: N801 (CuPy's name)
             if out.shape != self.shape:
                 raise ValueError(f"Shape mismatch. Expected shape: {self.shape}, actual shape: {out.shape}")
         if self.size:
+            queue = queues.current(self._device) if queue is None else queue
+            self._memory.use(queue)
             record("d2h", call, self.nbytes)
+            queue.work()
             if blocking:
-                device.synchronize(call)
+                device.synchronize(call, queue.moment())
         if out is None:
-            return self._host.copy(order)  # type: ignore[arg-type]
+            return self._host.copy(layout)  # type: ignore[arg-type]
         out[...] = self._host
         return out
 
@@ -279,17 +292,25 @@ def check_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def own(host: np.ndarray, call: str | None) -> ndarray:
     """A new array of the current device that takes over ``host``: the result of the kernel ``call``, if given."""
     new = ndarray.__new__(ndarray)
-    new._host, new._device, new._base = host, device.allocate(), None
+    new._host = host
     check_dtype(host.dtype)
+    _allocate(new)
     if call is not None and host.size:
         device.launch(call)
+        new._memory.used = new._memory.home.given
     return new
+
+
+def _allocate(new: ndarray) -> None:
+    """Memory of the pool for a new array, from what belongs to the current stream."""
+    new._device, new._base = device.allocate(), None
+    new._memory, new._block = queues.Memory(queues.current(new._device)), Block(new._device, new._host.nbytes)
 
 
 def view_of(array: ndarray, host: np.ndarray) -> ndarray:
     """An array over memory that ``array`` owns, on its device."""
     new = ndarray.__new__(ndarray)
-    new._host, new._device = host, array._device
+    new._host, new._device, new._memory, new._block = host, array._device, array._memory, array._block
     new._base = array if array._base is None else array._base
     return new
 
@@ -302,7 +323,7 @@ def share_or_own(host: np.ndarray, sources: tuple[ndarray, ...], call: str) -> n
         if np.may_share_memory(host, source._host):  # a new buffer's bounds never meet a living one's
             return view_of(source, host)
     for source in sources:
-        device.check_peer(source._device)
+        device.check_use(source)
     return own(host, call)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 from standin import device
 from standin.array import check_dtype, ndarray, own, share_or_own
 from standin.counters import record
+from standin.cuda import alloc_pinned_memory
 
 
 def array(
@@ -81,15 +83,17 @@ def get_array_module(*args: Any) -> ModuleType:
 
 
 def empty_pinned(shape: Any, dtype: Any = float, order: Any = "C") -> np.ndarray:
-    """Memory of the host that a real device would copy from without the processor, with garbage in it."""
-    device.current()
-    return empty(shape, dtype, order)._host
+    """Memory of the host that a real device copies from without the processor, with garbage in it."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.ndarray(shape, dtype, alloc_pinned_memory(nbytes), order=order)
 
 
 def zeros_pinned(shape: Any, dtype: Any = float, order: Any = "C") -> np.ndarray:
     """The same, filled with zeros."""
-    device.current()
-    return np.zeros(shape, dtype, order)
+    new = empty_pinned(shape, dtype, order)
+    new.fill(0)
+    return new
 
 
 def _from_device(source: ndarray, dtype: Any, copy: bool | None, order: str) -> ndarray:
@@ -128,6 +132,6 @@ def _holds_device_arrays(obj: Any) -> bool:
 
 def _hosts(obj: Any) -> Any:
     if isinstance(obj, ndarray):
-        device.check_peer(obj._device)
+        device.check_use(obj)
         return obj._host
     return [_hosts(part) for part in obj]

@@ -1,6 +1,7 @@
 """``cupy.cuda``: devices, streams, events and the runtime's queries, for the pretended machine.
 
-Streams and events keep no order, because every operation is over when its call returns; their waits are counted.
+An operation is over when its call returns, but a program that relies on an order which it has not asked streams and
+events for is caught: see :mod:`standin.queues`. Their waits are counted.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ import time
 from functools import total_ordering
 from typing import Any, ClassVar, NoReturn
 
-import numpy as np
-
-from standin import device, spec
+from standin import device, pool, queues, spec
 from standin.device import CUDA_VERSION, CUDARuntimeError
 
-__all__ = ["CUDARuntimeError", "Device", "Event", "Stream"]
+__all__ = ["CUDARuntimeError", "Device", "Event", "MemoryPool", "Stream"]
 
-_MEMORY = 8 * 2**30
+MemoryPool = pool.MemoryPool
 
 
 class _Partial:
@@ -52,7 +51,7 @@ class Device(_Partial):
     def synchronize(self) -> None:
         """Waits for the device."""
         with self:
-            device.synchronize("Device.synchronize")
+            device.synchronize("Device.synchronize", queues.everything(self.id))
 
     @property
     def compute_capability(self) -> str:
@@ -87,16 +86,23 @@ class Event(_Partial):
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
         device.current()
         self._recorded = 0.0
+        self._moment: queues.Moment = {}
 
-    done = True
+    @property
+    def done(self) -> bool:
+        """Whether the device has come to the moment, asked without waiting: yes, unless the machine is busy."""
+        if not device.machine.behind:
+            queues.host_knows(self._moment)
+        return queues.is_known(self._moment)
 
     def record(self, stream: Stream | None = None) -> None:
         """Notes the moment."""
         self._recorded = time.perf_counter()
+        self._moment = (stream or get_current_stream())._queue.moment()
 
     def synchronize(self) -> None:
         """Waits until the device has come to the moment."""
-        device.synchronize("Event.synchronize")
+        device.synchronize("Event.synchronize", self._moment)
 
 
 class Stream(_Partial):
@@ -107,26 +113,38 @@ class Stream(_Partial):
     def __init__(
         self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: int | None = None
     ) -> None:
-        device.current()
+        if null or ptds:
+            raise NotImplementedError("cupy.cuda.Stream(null=, ptds=): use Stream.null")
         self.is_non_blocking = non_blocking
+        self._own = queues.Queue(device.current(), f"stream {id(self):x}", blocking=not non_blocking)
+        self._outer: list[queues.Queue] = []
 
-    done = True
+    @property
+    def _queue(self) -> queues.Queue:
+        return queues.null(device.current()) if self._own is None else self._own
+
+    @property
+    def done(self) -> bool:
+        """Whether the device has done all work in the stream, asked without waiting."""
+        return self.record().done
 
     def __enter__(self) -> Stream:
-        _streams.append(self)
+        here = device.current()
+        self._outer.append(queues.current(here))
+        queues.make_current(here, self._queue)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _streams.pop()
+        queues.make_current(device.current(), self._outer.pop())
 
     def use(self) -> Stream:
         """Makes the stream current."""
-        _streams[-1] = self
+        queues.make_current(device.current(), self._queue)
         return self
 
     def synchronize(self) -> None:
         """Waits for all work in the stream."""
-        device.synchronize("Stream.synchronize")
+        device.synchronize("Stream.synchronize", self._queue.moment())
 
     def record(self, event: Event | None = None) -> Event:
         """An event that stands for the work so far."""
@@ -136,15 +154,22 @@ class Stream(_Partial):
 
     def wait_event(self, event: Event) -> None:
         """Holds the stream's later work back until ``event``; the host goes on."""
+        self._queue.wait(event._moment)
 
     def begin_capture(self, mode: Any = None) -> None:
         """CUDA graphs need a GPU."""
         raise NotImplementedError("cupy.cuda.Stream.begin_capture: the stand-in cannot capture CUDA graphs")
 
 
-Stream.null = object.__new__(Stream)  # exists without a device, as in CuPy
-Stream.null.is_non_blocking = False
-_streams = [Stream.null]
+def _stream_of(queue: queues.Queue | None) -> Stream:
+    """A stream that stands for a queue, without asking for a device; None is the null stream of any."""
+    stream = object.__new__(Stream)
+    stream._own, stream._outer = queue, []  # type: ignore[assignment]
+    stream.is_non_blocking = queue is not None and not queue.blocking
+    return stream
+
+
+Stream.null = _stream_of(None)  # exists without a device, as in CuPy
 
 
 def is_available() -> bool:
@@ -154,8 +179,8 @@ def is_available() -> bool:
 
 def get_current_stream(device_id: int = -1) -> Stream:
     """The stream that takes the next operation."""
-    device.current()
-    return _streams[-1]
+    queue = queues.current(device.current() if device_id < 0 else device_id)
+    return Stream.null if queue.null else _stream_of(queue)
 
 
 def get_elapsed_time(start_event: Event, end_event: Event) -> float:
@@ -168,10 +193,10 @@ def get_device_id() -> int:
     return device.current()
 
 
-def alloc_pinned_memory(size: int) -> np.ndarray:
-    """Bytes of the host that a real device would copy from without the processor."""
+def alloc_pinned_memory(size: int) -> queues.PinnedMemory:
+    """Bytes of the host that a real device copies from without the processor, with garbage in them."""
     device.current()
-    return np.full(size, 0x7F, np.uint8)
+    return queues.PinnedMemory(b"\x7f" * size)
 
 
 # cupy.cuda.runtime
@@ -194,7 +219,7 @@ def setDevice(device_id: int) -> None:  # noqa: N802
 
 def deviceSynchronize() -> None:  # noqa: N802
     """Waits for the current device."""
-    device.synchronize("runtime.deviceSynchronize")
+    device.synchronize("runtime.deviceSynchronize", queues.everything(device.current()))
 
 
 def streamSynchronize(stream: Any) -> None:  # noqa: N802
@@ -203,7 +228,7 @@ def streamSynchronize(stream: Any) -> None:  # noqa: N802
 
 
 def deviceCanAccessPeer(device_id: int, peer: int) -> int:  # noqa: N802
-    """Never: see ``standin.device.check_peer``."""
+    """Never: see ``standin.device.check_use``."""
     return 0
 
 
@@ -219,8 +244,8 @@ def runtimeGetVersion() -> int:  # noqa: N802
 
 def memGetInfo() -> tuple[int, int]:  # noqa: N802
     """Free and total bytes of the current device."""
-    device.current()
-    return _MEMORY, _MEMORY
+    taken = pool.get_default_memory_pool().total_bytes()
+    return device.machine.memory - taken, device.machine.memory
 
 
 def getDeviceProperties(device_id: int) -> dict[str, Any]:  # noqa: N802
@@ -233,7 +258,7 @@ def getDeviceProperties(device_id: int) -> dict[str, Any]:  # noqa: N802
         "minor": 0,
         "multiProcessorCount": 8,
         "sharedMemPerBlock": 49152,
-        "totalGlobalMem": _MEMORY,
+        "totalGlobalMem": device.machine.memory,
         "warpSize": 32,
     }
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from standin import queues
 from standin.counters import record
 
 Stage = Literal["allocation", "launch", "synchronize"]
@@ -46,13 +47,16 @@ class CUDARuntimeError(RuntimeError):
 class Machine:
     """What there is: ``devices`` GPUs, a driver for CUDA ``driver`` (0: none), and perhaps a fault.
 
-    ``broken`` is the message of the CUDARuntimeError that each operation of the stage ``broken_at`` raises.
+    ``broken`` is the message of the CUDARuntimeError that each operation of the stage ``broken_at`` raises. ``memory``
+    is what each GPU has, in bytes. ``behind``: the GPUs are busy, no event is done before the host waits for it.
     """
 
     devices: int = 1
     driver: int = CUDA_VERSION
     broken: str | None = None
     broken_at: Stage = "allocation"
+    memory: int = 8 * 2**30
+    behind: bool = False
 
     def __post_init__(self) -> None:
         if self.devices < 0:
@@ -72,10 +76,11 @@ machine = Machine(devices=0, driver=0)
 
 
 def configure(new: Machine) -> None:
-    """Replaces the machine, and makes device 0 the calling thread's current device."""
+    """Replaces the machine, and makes device 0 and its null stream the calling thread's current ones."""
     global machine
     machine = new
     _current.device = 0
+    queues.reset()
 
 
 def count() -> int:
@@ -108,30 +113,35 @@ def allocate() -> int:
 
 
 def launch(call: str) -> None:
-    """Runs a kernel on the current device."""
-    current()
+    """Runs a kernel on the current device, in its current stream."""
+    queue = queues.current(current())
     _fail_at("launch")
     record("kernel", call)
+    queue.work()
 
 
-def synchronize(call: str) -> None:
-    """Waits for the current device."""
-    current()
+def synchronize(call: str, moment: queues.Moment | None = None) -> None:
+    """Waits until all up to a moment is over, by default all work of the current stream."""
+    queue = queues.current(current())
     _fail_at("synchronize")
     record("sync", call)
+    queues.host_knows(queue.moment() if moment is None else moment)
 
 
-def check_peer(device: int) -> None:
+def check_use(array: Any) -> None:
     """Raises CuPy's ValueError where a kernel of the current device is to read the memory of another one.
 
     On some machines CuPy turns peer access on and goes on with a warning; the stand-in's devices cannot reach each
     other, because a program that needs them to is slow on those machines and fails on the rest.
+
+    Raises StreamError where the current stream has not waited for the array.
     """
-    if device != (here := current()):
+    if array._device != (here := current()):
         raise ValueError(
-            f"The device where the array resides ({device}) is different from the current device ({here}). "
+            f"The device where the array resides ({array._device}) is different from the current device ({here}). "
             "Peer access is unavailable between these devices."
         )
+    array._memory.use(queues.current(here))
 
 
 def _fail_at(stage: Stage) -> None:

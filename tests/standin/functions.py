@@ -83,7 +83,7 @@ def double(module: str, name: str, numpy_module: ModuleType) -> Callable[..., An
             _refuse_host_data(call, bound)
         if name not in _ABOUT | _VIEWS:
             for array in arrays:
-                device.check_peer(array._device)
+                device.check_use(array)
         if name in _SORTS:
             if bound.arguments.get("kind") not in (None, "stable"):
                 raise ValueError("kind can only be None or 'stable'")

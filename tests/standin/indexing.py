@@ -155,7 +155,7 @@ def _uploaded(value: Any, call: str) -> Any:
 def _check_devices(array: ndarray, key: Any, value: Any = None) -> None:
     for part in (array, value, *(key if isinstance(key, tuple) else (key,))):
         if isinstance(part, ndarray):
-            device.check_peer(part._device)
+            device.check_use(part)
 
 
 def refuse_wrapping(function: Callable[..., Any], call: str) -> Callable[..., Any]:

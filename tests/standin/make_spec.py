@@ -23,15 +23,23 @@ from standin.spec import DTYPE_CHARACTERS, SPEC_FILE, words
 
 MODULES = (
     "cupy",
+    "cupy._core._routines_linalg",
     "cupy.cuda",
     "cupy.cuda.device",
+    "cupy.cuda.memory",
     "cupy.cuda.runtime",
     "cupy.fft",
     "cupy.lib.stride_tricks",
     "cupy.linalg",
     "cupyx",
 )
-CLASSES = ("cupy.ndarray", "cupy.cuda.Device", "cupy.cuda.Event", "cupy.cuda.Stream")
+CLASSES = (
+    "cupy.ndarray",
+    "cupy.cuda.Device",
+    "cupy.cuda.Event",
+    "cupy.cuda.MemoryPool",
+    "cupy.cuda.Stream",
+)
 
 # What a class has by being a Python or a Cython class at all, and what differs from one Python version to the next.
 _NOT_THE_CLASS_ITSELF = frozenset(dir(object)) | words(

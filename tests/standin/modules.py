@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from standin import creation, cuda, device, functions, indexing, operators, spec, ufunc
+from standin import creation, cuda, device, functions, indexing, operators, pool, products, spec, ufunc
 from standin.array import ndarray, own, share_or_own
 
 _SUBMODULES_WITHOUT_DOUBLE = spec.words("exceptions polynomial random testing typing")
@@ -38,8 +38,10 @@ def build() -> dict[str, ModuleType]:
     runtime = {function.__name__: function for function in cuda.RUNTIME}
     own_parts: dict[str, dict[str, Any]] = {
         "cupy": _cupy(),
+        "cupy._core._routines_linalg": _public(products, spec.names("cupy._core._routines_linalg")),
         "cupy.cuda": _public(cuda, spec.names("cupy.cuda")),
         "cupy.cuda.device": _public(cuda, spec.names("cupy.cuda.device")),
+        "cupy.cuda.memory": _public(pool, spec.names("cupy.cuda.memory")),
         "cupy.cuda.runtime": {**runtime, "CUDARuntimeError": device.CUDARuntimeError},
         "cupy.fft": {},
         "cupy.lib.stride_tricks": {"as_strided": _as_strided, "sliding_window_view": _sliding_window_view},
@@ -52,7 +54,7 @@ def build() -> dict[str, ModuleType]:
     }
     numpy_modules = {"cupy": np, "cupy.fft": np.fft, "cupy.linalg": np.linalg}
     modules = {name: _module(name, parts, numpy_modules.get(name)) for name, parts in own_parts.items()}
-    modules["cupy.lib"] = ModuleType("cupy.lib")
+    modules |= {name: ModuleType(name) for name in ("cupy._core", "cupy.lib")}
     vars(modules["cupy"]).update(__version__=spec.load()["version"], __getattr__=_submodule_without_double)
     for name, module in modules.items():
         module.__spec__ = ModuleSpec(name, None)
@@ -70,6 +72,7 @@ def _cupy() -> dict[str, Any]:
         **{name: ufunc.get(name) for name in kinds["ufuncs"]},
         **_public(creation, spec.names("cupy")),
         **_CONSTANTS,
+        "get_default_memory_pool": pool.get_default_memory_pool,
         "AxisError": np.exceptions.AxisError,
         "ComplexWarning": np.exceptions.ComplexWarning,
         "asanyarray": creation.asarray,

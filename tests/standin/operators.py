@@ -58,7 +58,7 @@ def matmul(*args: Any, **kwargs: Any) -> Any:
     for array in operands if out is None else (*operands, out):
         if not isinstance(array, ndarray):
             raise TypeError(f"Unsupported type {type(array)}")
-        device.check_peer(array._device)
+        device.check_use(array)
     with np.errstate(all="ignore"):
         result = np.asarray(np.matmul(*(array._host for array in operands)))
     if out is None:
@@ -144,7 +144,7 @@ def _sort(self: ndarray, axis: int = -1, kind: Any = None) -> None:
 
 def _flatten(self: ndarray, order: str = "C") -> ndarray:
     """A copy with one axis."""
-    device.check_peer(self._device)
+    device.check_use(self)
     return own(self._host.flatten(order), "ndarray.flatten")  # type: ignore[arg-type]
 
 

@@ -137,7 +137,7 @@ def _parse(types: str) -> tuple[Loop, ...]:
 def _type_of(value: Any) -> Any:
     """The dtype of an array or of a NumPy scalar, the type of a Python scalar; TypeError for all else."""
     if isinstance(value, ndarray):
-        device.check_peer(value._device)
+        device.check_use(value)
         return value.dtype
     if type(value) in _PYTHON_KINDS:
         return type(value)
@@ -169,7 +169,7 @@ def _store(result: np.ndarray, out: ndarray | None, casting: Any, call: str) -> 
     """A new array, or ``out`` with the result written into its memory."""
     if out is None:
         return own(result, call)
-    device.check_peer(out._device)
+    device.check_use(out)
     if np.broadcast_shapes(result.shape, out.shape) != out.shape:
         raise ValueError("Out shape is mismatched")
     if not np.can_cast(result.dtype, out.dtype, casting):

@@ -1,0 +1,132 @@
+"""A training run through the CUDA code path, its kernels compiled for the host: the CPU run, one upload a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import standin
+from arrays import Backend
+
+import dlcore as dl
+from backends import transfer
+from backends.device import CPU, Device
+from backends.kernel import _REGISTRY, _Dispatch
+
+pytestmark = [pytest.mark.level2, pytest.mark.level5]
+
+# Both are float32; the sums of a step are in another order, which is about 1e-7, and Adam's roots amplify it.
+TOLERANCE = 1e-5
+STEPS, EPOCHS = 10, 5
+
+
+def _images(n: int) -> dl.data.Dataset:
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, 4, n)
+    x = rng.standard_normal((n, 8, 8, 2)) + np.eye(4)[y][:, :2, None, None].transpose(0, 2, 3, 1)
+    return dl.data.Dataset(x.astype(np.float32), y)
+
+
+def _cnn() -> dl.nn.Module:
+    nn = dl.nn
+    return nn.Sequential(
+        nn.Conv2D(6, 3, padding="same", bias=False), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(2), nn.Dropout(0.2),
+        nn.Conv2D(8, 3, padding="same"), nn.LeakyReLU(), nn.AvgPool2D(2), nn.Flatten(), nn.Dropout(0.4), nn.Dense(4),
+    )  # fmt: skip
+
+
+class Losses(dl.train.Callback):
+    """The loss of every step, kept where it is."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.kept: list[Any] = []
+        self.stop_at = stop_at
+
+    def on_step(self, trainer: dl.Trainer) -> None:
+        if trainer.progress._ring:
+            self.kept.append(trainer.progress._ring[-1][0])
+        if trainer.step == self.stop_at:
+            trainer.interrupt("SIGTERM")
+
+    def values(self) -> list[float]:
+        return [transfer.to_host(loss).item() for loss in self.kept]
+
+
+def _trainer(device: Device, folder: Path, losses: Losses) -> dl.Trainer:
+    augment = dl.data.augment
+    return dl.Trainer(
+        _cnn(), optimizer=dl.optim.Adam(1e-2), metrics=["accuracy"], device=device, seed=1, callbacks=[
+            losses, dl.train.EarlyStopping(patience=4), dl.train.Checkpoint(folder),
+        ], augment=augment.Compose([augment.Flip(), augment.Shift(0.1), augment.Rotate(10)]),
+    )  # fmt: skip
+
+
+def _run(device: Device, folder: Path) -> tuple[list[float], dl.train.History]:
+    """A run that is interrupted in the middle of an epoch and resumed by another trainer."""
+    data, first = _images(16 * STEPS + 32), Losses(stop_at=STEPS * 2 + 4)
+    train, dev = data[: 16 * STEPS], data[16 * STEPS :]
+    with pytest.raises(dl.train.Interrupted):
+        _trainer(device, folder, first).fit(train, dev, EPOCHS, 16)
+    second = Losses()
+    history = _trainer(device, folder, second).fit(train, dev, EPOCHS, 16, resume="auto")
+    return first.values() + second.values(), history
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+    """Which pair each kernel ran by on CuPy's arrays."""
+    pairs: set[tuple[str, str]] = set()
+    choose = _Dispatch.choose
+
+    def watch(self: _Dispatch, xp: Any, *args: Any) -> Any:
+        pair = choose(self, xp, *args)
+        if xp.__name__ == "array_api_compat.cupy":
+            pairs.add((self.name, "reference" if pair is self else pair.__name__))
+        return pair
+
+    monkeypatch.setattr(_Dispatch, "choose", watch)
+    return pairs
+
+
+def test_a_run_through_the_cuda_code_gives_the_losses_of_the_cpu_run(
+    host_cuda: Backend, chosen: set[tuple[str, str]], tmp_path: Path
+) -> None:
+    losses, history = _run(host_cuda.device, tmp_path / "cuda")
+    expected, cpu = _run(CPU, tmp_path / "cpu")
+    assert len(expected) == STEPS * EPOCHS
+    assert np.mean(expected[-STEPS:]) < 0.7 * np.mean(expected[:STEPS]), "the run should learn something"
+    np.testing.assert_allclose(losses, expected, rtol=TOLERANCE)
+    for name in ("loss", "accuracy", "dev_loss", "dev_accuracy"):
+        np.testing.assert_allclose(history[name], cpu[name], rtol=TOLERANCE, err_msg=name)
+    assert history.best_epoch == cpu.best_epoch
+    fell_back = {kernel for kernel, pair in chosen if pair == "reference" and "cupy" in _REGISTRY[kernel].alternatives}
+    assert not fell_back
+    ran = {kernel for kernel, pair in chosen if pair != "reference"}
+    assert len(ran) >= 8, ran
+
+
+class Watched(dl.train.Callback):
+    """What the device was made to do between two steps, the upload of the next batch included."""
+
+    def __init__(self) -> None:
+        self.between: list[standin.Counts] = []
+
+    def on_step(self, trainer: dl.Trainer) -> None:
+        self.between.append(standin.counts())
+        standin.reset()
+
+
+def test_a_step_uploads_one_batch_and_nothing_in_it_waits(host_cuda: Backend) -> None:
+    watched, data = Watched(), _images(16 * STEPS)
+    trainer = dl.Trainer(_cnn(), optimizer=dl.optim.Adam(1e-2), device=host_cuda.device, seed=1, callbacks=[watched])
+    trainer.fit(data, epochs=1, batch_size=16)  # builds the model
+    watched.between.clear()
+    before = transfer.counts()
+    trainer.fit(data, epochs=2, batch_size=16)
+    inner = watched.between[1 : STEPS - 1] + watched.between[STEPS + 1 : -1]  # the last of an epoch has no next one
+    assert {(step.h2d, step.d2h, step.sync) for step in inner} == {(1, 0, 0)}
+    copies = transfer.counts().since(before)
+    assert copies.downloads == 2  # the losses of an epoch, at once
+    assert copies.uploads == 2 * STEPS + 2  # and x and y of the two rows that fit tries first
