@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from case import Case, case, normal
+from case import EXACT, Case, case, normal
 from scipy.special import expit
 
 __all__ = ["computed_rows", "recurrences"]
@@ -89,7 +89,31 @@ SEQUENCES: dict[str, tuple[tuple[int, int, int], int, Lengths]] = {  # (N, T, D)
 }
 
 
+def _pack_steps(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.array([x[row // x.shape[1], row % x.shape[1]] for row in rows])
+
+
+def _unpack_steps(packed: np.ndarray, rows: np.ndarray, *, n: int, steps: int) -> np.ndarray:
+    x = np.zeros((n, steps, *packed.shape[1:]))
+    for row, value in zip(rows, packed, strict=True):
+        x[row // steps, row % steps] = value
+    return x
+
+
+def _packings() -> Iterator[Case]:
+    for name, lengths, steps, features in (
+        ("no padding", (2, 2), 2, (2, 2)),  # the first: a NaN in padding is lost, and rightly
+        ("several lengths", (2, 5, 1, 3), 5, (3,)),
+        ("no features", (1, 3), 4, ()),
+    ):
+        rows, n = computed_rows(lengths, steps, False), len(lengths)
+        packed = normal(sum(lengths), *features)
+        yield case("pack_steps", name, normal(n, steps, *features), rows, oracle=_pack_steps, tolerance=EXACT)
+        yield case("unpack_steps", name, packed, rows, n=n, steps=steps, oracle=_unpack_steps, tolerance=EXACT)
+
+
 def recurrences() -> Iterator[Case]:
+    yield from _packings()
     for kernel, gates, states, oracle in (("rnn", 1, 1, _rnn), ("lstm", 4, 2, _lstm), ("gru", 3, 1, _gru)):
         for place, (name, ((n, steps, d), units, lengths)) in enumerate(SEQUENCES.items()):
             for reverse in (False, True):

@@ -241,3 +241,29 @@ def _split(gates, units):
 
 def _sigmoid(xp, x):
     return sigmoid.forward(xp, x, needed=(False,))[0]
+
+
+# --- valid steps as rows, for what is computed step by step
+
+
+@kernel
+def pack_steps(xp, x, rows, *, needed):
+    """The valid steps of (N, T, ...) as rows (M, ...), where ``rows`` holds their flat positions, each once."""
+    return packing.pack(xp, x, rows), (rows, x.shape[:2])
+
+
+@pack_steps.backward
+def _(xp, dy, saved, *, needed):
+    rows, (n, steps) = saved
+    return packing.unpack(xp, dy, packing.inverse(xp, rows, n * steps), n, steps), None
+
+
+@kernel
+def unpack_steps(xp, packed, rows, *, n, steps, needed):
+    """Rows (M, ...) back to their steps, (N, T, ...), zeros elsewhere: the inverse of :func:`pack_steps`."""
+    return packing.unpack(xp, packed, packing.inverse(xp, rows, n * steps), n, steps), rows
+
+
+@unpack_steps.backward
+def _(xp, dy, rows, *, n, steps, needed):
+    return packing.pack(xp, dy, rows), None
