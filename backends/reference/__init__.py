@@ -12,6 +12,7 @@ from backends.reference import (
     norm,
     optim,
     pool,
+    recurrent,
     resample,
     softmax,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "norm",
     "optim",
     "pool",
+    "recurrent",
     "resample",
     "softmax",
 ]
