@@ -31,6 +31,7 @@ from backends import transfer
 from backends.device import Device
 from backends.kernel import Kernel, kernels
 from backends.namespace import NUMPY, name_of
+from backends.packing import packed_rows
 
 __all__ = ["Call", "Measured", "calls", "run"]
 
@@ -221,6 +222,10 @@ def _normal(*shape: int) -> Recipe:
     return lambda rng: rng.standard_normal(shape)
 
 
+def _small(*shape: int) -> Recipe:
+    return lambda rng: 0.3 * rng.standard_normal(shape)
+
+
 def _away(*shape: int) -> Recipe:
     """Numbers of both signs, at least 0.3 from 0."""
     return lambda rng: rng.choice([-1.0, 1.0], shape) * (0.3 + rng.exponential(1.0, shape))
@@ -250,6 +255,7 @@ def calls() -> Iterator[Call]:
     yield from _sums()
     yield from _images()
     yield from _normalisation()
+    yield from _sequences()
     yield from _losses()
     yield from _updates()
 
@@ -355,6 +361,18 @@ def _evenly_spread(rng: np.random.Generator, shape: tuple[int, ...], channels: i
     deviation = np.sqrt((n * n - 1) / 12)
     beta = gamma / deviation * rng.integers(-n // 3, n // 3, channels)
     return (3.0 + steps / 2**8).reshape(*shape, channels), gamma, beta
+
+
+def _sequences() -> Iterator[Call]:
+    lengths = (5, 7, 1, 7, 3)
+    for name, gates, states in (("rnn", 1, 1), ("lstm", 4, 2), ("gru", 3, 1)):
+        weights = [_small(6, gates * 19), _small(19, gates * 19), _normal(gates * 19)]
+        weights += [_normal(19)] if name == "gru" else []
+        for reverse, given in ((False, None), (True, lengths)):
+            rows = None if given is None else packed_rows(given, 7, reverse)
+            start = [_normal(5, 19) for _ in range(states)]
+            how: dict[str, Any] = {"lengths": given, "reverse": reverse}
+            yield _call(name, _normal(5, 7, 6), *weights, *start, rows, **how)
 
 
 def _losses() -> Iterator[Call]:

@@ -34,6 +34,7 @@ from case import (
 from convolution_cases import as_pair, as_sides, convolutions, fused_convolutions
 from filter_cases import filtering
 from norm_cases import normalisations
+from recurrent_cases import recurrences
 from scipy import ndimage, spatial, special
 
 __all__ = ["CASES", "threefry_word"]
@@ -595,6 +596,7 @@ CASES: list[Case] = [
     *filtering(),
     *layers(),
     *normalisations(),
+    *recurrences(),
     *losses(),
     *penalties(),
     *samplings(),

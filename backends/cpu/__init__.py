@@ -2,6 +2,7 @@
 
 compile      Numba's compiler: late, kept on disk, announced once
 simd         vectors of sixteen numbers
+exponential  exp, sigmoid and tanh of vectors
 sums         several of them at once, in registers
 pool         tasks, and the threads that share them
 product      products of matrices, and the tile that they are made of
@@ -17,6 +18,7 @@ max_pool     max-pooling
 norm         batch normalisation
 norm_relu    batch normalisation, ReLU and max-pooling in one
 optim        the steps of the optimisers
+recurrence   what rnn, lstm and gru share: a task runs some sequences from their first step to their last
 winograd     convolution by 3×3 filters of many channels
 
 Without Numba nothing is registered and the references run: :data:`WHY_NOT` then says why. What Numba is not able to
@@ -37,7 +39,7 @@ __all__ = ["WHY_NOT", "not_compiled"]
 
 _FAMILIES = (
     "dropout", "elementwise", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
-    "columns", "direct", "winograd",
+    "rnn", "lstm", "gru", "columns", "direct", "winograd",
 )  # fmt: skip
 """In the order of their registration: of two that take a call, the later one runs it."""
 

@@ -40,7 +40,15 @@ def _fingerprint() -> str:
     Numba notices only that the file of a function itself has changed, and would go on with the old vector operations.
     """
     digest = hashlib.sha256()
-    for name in ("compile.py", "simd.py", "sums.py", "product.py", "winograd_tiles.py"):
+    for name in (
+        "compile.py",
+        "exponential.py",
+        "simd.py",
+        "sums.py",
+        "product.py",
+        "recurrence.py",
+        "winograd_tiles.py",
+    ):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from backends.cpu import accept
+from backends.cpu.exponential import exp
 from backends.cpu.pool import launch, reads, task, writes
 from backends.cpu.simd import (
     LANES,
     element,
-    exp,
     first,
     integers,
     larger,

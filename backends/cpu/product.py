@@ -33,6 +33,7 @@ __all__ = [
     "product",
     "tile",
     "tile_over_taps",
+    "transpose_panel",
 ]
 
 
@@ -209,7 +210,7 @@ def copy_panel(source, row, depth_first, depth, first, count, target):
 
 
 @part
-def _transpose_panel(source, row, depth_first, depth, first, count, target):
+def transpose_panel(source, row, depth_first, depth, first, count, target):
     """As :func:`copy_panel`, of a matrix (columns, depth)."""
     for j in range(0, COLUMNS, LANES):
         for k in range(0, depth, LANES):
@@ -249,7 +250,7 @@ def _block(block, arguments):
             first = column + p * COLUMNS
             panel = at(from_b, p * _DEPTH * COLUMNS)
             if b_across:
-                _transpose_panel(b, bc, start, depth, first, n - first, panel)
+                transpose_panel(b, bc, start, depth, first, n - first, panel)
             else:
                 copy_panel(b, bc, start, depth, first, n - first, panel)
             for r in range(0, full_rows, ROWS):

@@ -34,7 +34,6 @@ __all__ = [
     "LANES",
     "at",
     "element",
-    "exp",
     "first",
     "fma",
     "greater",
@@ -472,30 +471,3 @@ def total(builder: Any, x: Any) -> Any:
 def largest(builder: Any, x: Any) -> Any:
     """The largest lane; NaN may or may not win."""
     return _folded(builder, x, lambda a, b: builder.select(builder.fcmp_ordered(">", b, a), b, a))
-
-
-_LOG2_E, _LN2_HIGH, _LN2_LOW = 1.44269504088896341, 0.693359375, -2.12194440e-4
-_POLYNOMIAL = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
-_LOWEST, _HIGHEST = -87.33, 88.37
-
-
-@_operation(vector, vector)
-def exp(builder: Any, x: Any) -> Any:
-    """e**x to one unit in the last place; 0 below -87.33, where float32 ends, and e**88.37 above 88.37.
-
-    x = n log 2 + r with a whole n, so e**x = 2**n e**r, and e**r is a polynomial (Cephes, expf). NaN stays NaN.
-    """
-    low, high = _constant(_LOWEST), _constant(_HIGHEST)
-    below = builder.fcmp_ordered("<", x, low)
-    bounded = builder.select(builder.fcmp_ordered(">", x, high), high, x)
-    bounded = builder.select(below, low, bounded)
-    n = _call(builder, "llvm.rint.v16f32", _FLOATS, builder.fmul(bounded, _constant(_LOG2_E)))
-    r = _fma(builder, n, _constant(-_LN2_LOW), _fma(builder, n, _constant(-_LN2_HIGH), bounded))
-    p = _constant(_POLYNOMIAL[0])
-    for coefficient in _POLYNOMIAL[1:]:
-        p = _fma(builder, p, r, _constant(coefficient))
-    p = builder.fadd(_fma(builder, p, builder.fmul(r, r), r), _constant(1.0))
-    whole = builder.select(builder.fcmp_ordered("ord", n, n), n, _constant(0.0))  # NaN has no integer
-    shift = builder.shl(builder.fptosi(whole, _INTS), ir.Constant(_INTS, [23] * LANES))
-    power = builder.bitcast(builder.add(builder.bitcast(p, _INTS), shift), _FLOATS)
-    return builder.select(below, _constant(0.0), power)

@@ -13,6 +13,7 @@ from backends.reference import (
     norm,
     optim,
     pool,
+    recurrent,
     resample,
     softmax,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "norm",
     "optim",
     "pool",
+    "recurrent",
     "resample",
     "softmax",
 ]

@@ -16,9 +16,12 @@ from dlcore.functional.layers import (
     linear,
     max_pool2d,
 )
+from dlcore.functional.lengths import Lengths, pack, unpack
 from dlcore.functional.losses import binary_cross_entropy, cross_entropy, mse
+from dlcore.functional.recurrent import gru, lstm, rnn
 
 __all__ = [
+    "Lengths",
     "avg_pool2d",
     "batch_norm",
     "batch_norm_relu",
@@ -28,13 +31,18 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "embedding",
+    "gru",
     "leaky_relu",
     "linear",
     "log_softmax",
+    "lstm",
     "max_pool2d",
     "mse",
+    "pack",
     "relu",
+    "rnn",
     "sigmoid",
     "softmax",
     "tanh",
+    "unpack",
 ]

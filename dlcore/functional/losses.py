@@ -1,6 +1,8 @@
 """Losses from logits, averaged over the batch (notes 1.3).
 
-With weights, each example's loss is multiplied by its weight and the sum divided by the sum of the weights.
+With weights, each example's loss is multiplied by its weight and the sum divided by the sum of the weights. With
+``lengths`` the valid steps of padded sequences are packed into rows before anything is computed, so that padding is in
+no sum: it changes no bit of a loss or a gradient.
 """
 
 from __future__ import annotations
@@ -14,17 +16,19 @@ from backends.reference import loss as _loss
 from dlcore.errors import DataError, ShapeError
 from dlcore.functional.checks import on_host, out_of_range, refuse
 from dlcore.functional.layers import _integers
+from dlcore.functional.lengths import Lengths, pack
 from dlcore.tensor import Tensor, apply, as_tensor
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "mse"]
 
 
-def mse(prediction: Any, target: Any, *, sample_weight: Any = None) -> Tensor:
+def mse(prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any = None) -> Tensor:
     """The mean squared error, the mean over all elements of (a - y)².
 
     prediction : (N, ...) float array
     target : array of the same shape; (N,) goes with predictions (N, 1)
     sample_weight : (N,) weights of the examples, not negative
+    lengths : N integers on the host or Lengths, for series (N, T, ...): the mean is over the elements of valid steps
 
     Returns a scalar. Raises ShapeError.
 
@@ -34,8 +38,11 @@ def mse(prediction: Any, target: Any, *, sample_weight: Any = None) -> Tensor:
     Source: notes, 1.3; for scalar outputs this is 1/m sum (a - y)².
     """
     prediction, target = _checked_target("mse", prediction, target)
-    weight = _example_weights("mse", prediction, sample_weight)
-    return apply(_loss.mse, prediction, _reshaped(target, prediction), weight)
+    weight, target = _example_weights("mse", prediction, sample_weight), _reshaped(target, prediction)
+    if lengths is not None:
+        lengths = _lengths("mse", prediction, lengths)
+        prediction, target, weight = pack(prediction, lengths), pack(target, lengths), _packed(weight, lengths)
+    return apply(_loss.mse, prediction, target, weight)
 
 
 def binary_cross_entropy(
@@ -73,7 +80,13 @@ def binary_cross_entropy(
 
 
 def cross_entropy(
-    logits: Any, labels: Any, *, class_weight: Any = None, sample_weight: Any = None, label_smoothing: float = 0.0
+    logits: Any,
+    labels: Any,
+    *,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    label_smoothing: float = 0.0,
+    lengths: Any = None,
 ) -> Tensor:
     """-1/m sum log softmax(logits)[label]: the cross-entropy of K classes, finite for logits up to 1e30 in size.
 
@@ -82,13 +95,18 @@ def cross_entropy(
     class_weight : K weights, one a class
     sample_weight : (...) weights of the examples, not negative
     label_smoothing : in [0, 1): the labels' one-hot rows move towards 1/K by this share
+    lengths : N integers on the host or Lengths, for logits (N, T, K) and labels (N, T). The loss is then that of
+        sequences: the sum over a sequence's valid steps, averaged over the N sequences; without ``lengths`` it is the
+        mean over all steps. ``sample_weight`` (N,) weighs sequences. Labels behind the end may be anything.
 
     Returns a scalar. Raises ShapeError, and DataError for labels out of range.
 
     >>> round(float(cross_entropy([[0.0, 0.0]], [1])), 4)
     0.6931
+    >>> round(float(cross_entropy([[[0.0, 0.0]] * 3] * 2, [[1, 0, 0], [1, -1, -1]], lengths=[3, 1])), 4)
+    1.3863
 
-    Source: notes, 1.3, for more than two classes.
+    Source: notes, 1.3, for more than two classes; 5, for sequences.
     """
     logits = as_tensor(logits)
     labels = _integers("cross_entropy", "labels", labels)
@@ -102,7 +120,12 @@ def cross_entropy(
         )
     _some("cross_entropy", logits)
     smoothing = _smoothing("cross_entropy", label_smoothing)
-    classes = shape[-1]
+    classes, per_sequence = shape[-1], None
+    if lengths is not None:
+        lengths = _lengths("cross_entropy", labels, lengths, axes=2)
+        per_sequence, sample_weight = _steps_of_one(logits, lengths, sample_weight)
+        logits, labels = pack(logits, lengths), pack(labels, lengths)
+        shape = logits.data.shape
     if out_of_range(labels, classes):
         bad = labels.data[(labels.data < 0) | (labels.data >= classes)][0]
         raise DataError(
@@ -120,7 +143,40 @@ def cross_entropy(
         logits = logits.reshape(-1, classes)  # (N, T, K) -> (N T, K)
         labels = Tensor(xp.reshape(labels.data, (-1,)))
         weight = None if weight is None else xp.reshape(weight, (-1,))
-    return apply(_loss.cross_entropy, logits, labels, weight, label_smoothing=smoothing)
+    loss = apply(_loss.cross_entropy, logits, labels, weight, label_smoothing=smoothing)
+    return loss if per_sequence is None else loss * per_sequence
+
+
+# --- sequences
+
+
+def _lengths(operation: str, x: Tensor, lengths: Any, axes: int | None = None) -> Lengths:
+    if x.ndim < 2 or axes not in (None, x.ndim):
+        refuse(
+            operation, f"the targets have shape {tuple(x.shape)}", "lengths go with one target a step, (N, T)",
+            "return sequences from the recurrent layer, or leave lengths out of the loss",
+        )  # fmt: skip
+    return Lengths.of(operation, lengths, x.shape[0], x.shape[1])
+
+
+def _steps_of_one(logits: Tensor, lengths: Lengths, sample_weight: Any) -> tuple[Any, Any]:
+    """The (weighted) mean number of steps of a sequence, and the weight of each valid step.
+
+    A mean over steps times the mean number of steps is the mean over sequences of the sum over steps.
+    """
+    n = len(lengths)
+    if sample_weight is None:
+        return lengths.valid / n, None
+    ones = Tensor(_beside(logits, np.ones((n, lengths.steps))))
+    weight = _example_weights("cross_entropy", ones, sample_weight, like=logits)  # (N, T)
+    xp = namespace_of(weight)
+    by_step = _packed(weight, lengths)
+    least = float(xp.finfo(weight.dtype).smallest_normal)  # all 0: the loss is 0
+    return Tensor(xp.asarray(xp.sum(by_step) / xp.maximum(xp.sum(weight[:, 0]), least))), by_step
+
+
+def _packed(weight: Any, lengths: Lengths) -> Any:
+    return None if weight is None else pack(Tensor(weight), lengths).data
 
 
 def _some(operation: str, x: Tensor) -> None:

@@ -7,9 +7,13 @@ from dlcore.nn.filter import Filter2D
 from dlcore.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Embedding
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
+from dlcore.nn.recurrent import GRU, LSTM, RNN, detach
 from dlcore.nn.shape import AvgPool2D, Flatten, GlobalAvgPool2D, MaxPool2D
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "AvgPool2D",
     "BatchNorm",
     "Buffer",
@@ -32,5 +36,6 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "detach",
     "init",
 ]

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlcore.errors import ConfigError, ShapeError
+from dlcore.functional import Lengths
 from dlcore.nn.module import Module, building
-from dlcore.tensor import Tensor
+from dlcore.tensor import Tensor, as_tensor
 
 __all__ = ["Heads", "Residual", "Sequential"]
 
 
 class Sequential(Module):
     """Layers one after the other; their paths are their numbers: "0.w", "0.b", "2.w".
+
+    ``lengths``, the valid steps of sequences, are passed on to the layers that take them.
 
     >>> from dlcore import nn
     >>> nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2))([[1.0, 2.0]]).shape
@@ -36,15 +39,27 @@ class Sequential(Module):
     def __getitem__(self, i: int) -> Module:
         return self.layers[i]
 
-    def forward(self, x: Any) -> Any:
+    @property
+    def takes_lengths(self) -> bool:
+        return any(layer.takes_lengths for layer in self.layers)
+
+    def forward(self, x: Any, lengths: Any = None) -> Any:
         if building():  # each layer by itself learns its input and tells its output
             for layer in self.layers:
                 x = layer(x)
             return x
+        if lengths is not None and not self.takes_lengths:
+            raise ConfigError("Sequential: lengths came but no layer takes them; add a recurrent layer or leave them")
+        if lengths is not None:
+            shape = as_tensor(x).shape  # once for all layers: they share what is uploaded
+            lengths = Lengths.of("Sequential", lengths, *shape[:2]) if len(shape) > 1 else lengths
         i = 0
         while i < len(self.layers):
-            taken, how = self.layers[i].takes_over(self.layers[i + 1 : i + 3])
-            x = self.layers[i](x, **how)
+            layer = self.layers[i]
+            taken, how = layer.takes_over(self.layers[i + 1 : i + 3])
+            if lengths is not None and layer.takes_lengths:
+                how = {**how, "lengths": lengths}
+            x = layer(x, **how)
             i += 1 + taken
         return x
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
 from dlcore.nn.shape import MaxPool2D
 from dlcore.recorded import number, settings
-from dlcore.tensor import Tensor
+from dlcore.tensor import Tensor, as_tensor
 
 __all__ = ["BatchNorm", "Conv2D", "Dense", "Dropout", "Embedding"]
 
@@ -30,7 +30,8 @@ class Dense(Module):
     bias : whether to add b; leave it out before a BatchNorm
     init : initial weights, a name or an initialiser of ``dlcore.nn.init``
 
-    (..., D) -> (..., K). Parameters: w (D, K), b (K,).
+    (..., D) -> (..., K). Parameters: w (D, K), b (K,). With ``lengths``, (N, T, D) -> (N, T, K) on valid steps alone,
+    zeros behind each sequence's end.
 
     >>> Dense(3)([[1.0, 2.0]]).shape
     (1, 3)
@@ -47,8 +48,8 @@ class Dense(Module):
         self.w = self.parameter("w", (x.shape[-1], self.units), self.init)
         self.b = self.parameter("b", (self.units,), "zeros", decay=False) if self.bias else None
 
-    def forward(self, x: Any) -> Tensor:
-        return F.linear(x, self.w, self.b)
+    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+        return over_valid_steps(lambda x: F.linear(x, self.w, self.b), x, lengths)
 
 
 class Conv2D(Module):
@@ -107,7 +108,8 @@ class Embedding(Module):
     size : rows, V
     dim : numbers a row, D
 
-    (...) integers -> (..., D). Parameter: w (V, D).
+    (...) integers -> (..., D). Parameter: w (V, D). With ``lengths``, (N, T) -> (N, T, D) with zeros behind each
+    sequence's end, where the integers may be anything.
 
     >>> Embedding(10, 4)(np.array([[1, 2, 3]])).shape
     (1, 3, 4)
@@ -121,8 +123,8 @@ class Embedding(Module):
     def setup(self, x: Tensor) -> None:
         self.w = self.parameter("w", (self.size, self.dim), self.init)
 
-    def forward(self, x: Any) -> Tensor:
-        return F.embedding(self.w, x)
+    def forward(self, x: Any, lengths: Any = None) -> Tensor:
+        return over_valid_steps(lambda ids: F.embedding(self.w, ids), x, lengths, axes=2)
 
 
 class BatchNorm(Module):
@@ -194,6 +196,19 @@ class Dropout(Module):
         if not self.training or not self.rate:
             return x
         return F.dropout(x, self.rate, key=self.draw("dropout"), first_row=self.clock.first_row)
+
+
+def over_valid_steps(function: Callable[[Any], Tensor], x: Any, lengths: Any, axes: int = 3) -> Tensor:
+    """``function`` of the rows of sequences x (N, T, ...) that are valid, so that padding is in no product and no sum.
+
+    Of x itself where there are no lengths, or where x has no axis of steps any more: after a layer that gives the last
+    state.
+    """
+    x = as_tensor(x)
+    if lengths is None or x.ndim < axes:
+        return function(x)
+    lengths = F.Lengths.of("lengths", lengths, *x.shape[:2])
+    return F.unpack(function(F.pack(x, lengths)), lengths)
 
 
 def relu_and_pool(following: Sequence[Module]) -> tuple[int, dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -109,6 +111,11 @@ class Module(Recorded):
         """
         return 0, {}
 
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether ``forward`` has an argument ``lengths``: :class:`~dlcore.nn.Sequential` passes them on to these."""
+        return _takes_lengths(type(self).forward)
+
     def parameter(self, name: str, shape: tuple[int, ...], init: Any, decay: bool = True) -> Parameter:
         """In ``setup``: a new parameter whose values depend on the seed and on its path alone."""
         build = _building.get()
@@ -145,7 +152,7 @@ class Module(Recorded):
 
     def build(
         self,
-        input_shape: tuple[int, ...],
+        input_shape: tuple[int | None, ...],
         seed: int | None = None,
         *,
         dtype: str = "float32",
@@ -154,6 +161,7 @@ class Module(Recorded):
     ) -> Self:
         """Make all parameters for inputs of ``input_shape`` (without N) and lay them out in one vector on ``device``.
 
+        input_shape : such as (784,), (28, 28, 1), or (None, 12) for sequences of 12 features with any number of steps
         seed : of the initial weights and of the dropout masks; :func:`dlcore.seed` sets the default
         dtype : "float32", or "float64" for checks
         input_dtype : of the inputs where it differs, such as "int64" before an Embedding
@@ -178,7 +186,11 @@ class Module(Recorded):
         try:
             self.eval()
             with no_grad(), _set(progress):
-                self(np.zeros((2, *input_shape), dtype=input_dtype or "float32"))
+                self(np.zeros((2, *_with(2, input_shape)), dtype=input_dtype or "float32"))
+                shapes = progress.shapes.copy()
+                if None in input_shape:  # with another size: what changes with it is open in the outputs too
+                    self(np.zeros((2, *_with(3, input_shape)), dtype=input_dtype or "float32"))
+                    shapes = {m: _open(shape, progress.shapes.get(m, shape)) for m, shape in shapes.items()}
             self._check_reached(progress)
         except BaseException as error:
             for module in progress.prepared:  # so that another build starts anew
@@ -192,7 +204,7 @@ class Module(Recorded):
         self._name_fields("", set())
         self.input_shape = tuple(input_shape)
         self.input_dtype = input_dtype
-        self._shapes = {path: progress.shapes.get(id(m)) for path, m in self.named_modules()}
+        self._shapes = {path: shapes.get(id(m)) for path, m in self.named_modules()}
         self.clock = Clock(seed)
         for _, module in self.named_modules():
             module.clock = self.clock
@@ -307,8 +319,8 @@ class Module(Recorded):
             )
 
     @property
-    def output_shape(self) -> tuple[int, ...] | None:
-        """The shape of the output without N; None where the model gives several."""
+    def output_shape(self) -> tuple[int | None, ...] | None:
+        """The shape of the output without N, None in it for any size; None where the model gives several."""
         self.built()
         shape = self._shapes[""]
         return None if shape is None else shape[1:]
@@ -397,7 +409,7 @@ class Module(Recorded):
             if not path or (not own and any(isinstance(v, Module) for _, v in module._fields())):
                 continue
             shape = self._shapes.get(path) if self.vector is not None else None
-            output = "?" if shape is None else str(("N", *shape[1:])).replace("'", "")
+            output = "?" if shape is None else str(("N", *_with("T", shape[1:]))).replace("'", "")
             rows.append((path, type(module).__name__, output, f"{sum(p.size for p in own):,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = [
@@ -423,6 +435,21 @@ class Module(Recorded):
         if self.vector is not None:  # a model that was pickled: its buffers come as host arrays
             for _, buffer in self.named_buffers():
                 buffer.data = transfer.to_device(buffer.data, self.vector.device)
+
+
+@functools.cache
+def _takes_lengths(forward: Any) -> bool:
+    return "lengths" in inspect.signature(forward).parameters
+
+
+def _with(size: Any, shape: Sequence[int | None]) -> tuple[Any, ...]:
+    """``shape`` with ``size`` where it is open."""
+    return tuple(size if n is None else n for n in shape)
+
+
+def _open(shape: tuple[int, ...], other: tuple[int, ...]) -> tuple[Any, ...]:
+    """None where two shapes of an output differ."""
+    return tuple(n if n == m else None for n, m in zip(shape, other, strict=True))
 
 
 def _nested(name: str, value: Any) -> Iterator[tuple[str, Any]]:

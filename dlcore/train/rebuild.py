@@ -328,7 +328,8 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _check_shapes(path: Path, content: dict[str, Any]) -> None:
-    for entry in [["input_shape", content["input_shape"]], *content["parameters"]]:
+    inputs = [1 if n is None else n for n in content["input_shape"]]  # None: any number of steps
+    for entry in [["input_shape", inputs], *content["parameters"]]:
         match entry:
             case [str(_), list(shape)] if (
                 all(type(n) is int and n >= 0 for n in shape) and prod(shape) <= _LARGEST_SHAPE

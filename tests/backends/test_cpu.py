@@ -17,8 +17,9 @@ import pytest
 
 import backends.cpu
 import backends.cpu.pool
+from backends.cpu.exponential import exp
 from backends.cpu.pool import Task, launch, reads, task, tasks_of, writes
-from backends.cpu.simd import LANES, exp, integers, load, store
+from backends.cpu.simd import LANES, integers, load, store
 from backends.kernel import Kernel, explain, kernels
 from backends.namespace import NUMPY
 from backends.threads import kernel_threads, limit_kernel_threads
