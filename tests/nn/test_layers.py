@@ -48,6 +48,33 @@ LAYERS = {
     "Sigmoid": (nn.Sigmoid, (4,), (4,), {}),
     "Tanh": (nn.Tanh, (4,), (4,), {}),
     "Softmax": (nn.Softmax, (3, 4), (3, 4), {}),
+    "RNN": (lambda: nn.RNN(5), (3, 4), (5,), {"u": (4, 5), "w": (5, 5), "b": (5,)}),
+    "LSTM": (
+        lambda: nn.LSTM(5, return_sequences=True),
+        (3, 4),
+        (3, 5),
+        {"u": (4, 20), "w": (5, 20), "b": (20,)},
+    ),
+    "GRU": (lambda: nn.GRU(2, reverse=True), (3, 4), (2,), {"u": (4, 6), "w": (2, 6), "b": (6,), "bn": (2,)}),
+    "RNN of two layers": (
+        lambda: nn.RNN(2, layers=2),
+        (3, 4),
+        (2,),
+        {"u.0": (4, 2), "u.1": (2, 2), "w.0": (2, 2), "w.1": (2, 2), "b.0": (2,), "b.1": (2,)},
+    ),
+    "LSTM in both directions": (
+        lambda: nn.LSTM(2, bidirectional=True),
+        (3, 4),
+        (4,),
+        {
+            "u.0": (4, 8),
+            "u.0.reverse": (4, 8),
+            "w.0": (2, 8),
+            "w.0.reverse": (2, 8),
+            "b.0": (8,),
+            "b.0.reverse": (8,),
+        },
+    ),
     "Residual": (lambda: nn.Residual(nn.Dense(4)), (4,), (4,), {"inner.w": (4, 4), "inner.b": (4,)}),
     "Residual with a shortcut": (
         lambda: nn.Residual(nn.Dense(2), nn.Dense(2, bias=False)),
