@@ -373,6 +373,9 @@ def _sequences() -> Iterator[Call]:
             start = [_normal(5, 19) for _ in range(states)]
             how: dict[str, Any] = {"lengths": given, "reverse": reverse}
             yield _call(name, _normal(5, 7, 6), *weights, *start, rows, **how)
+    steps = packed_rows(lengths, 7, reverse=False)
+    yield _call("pack_steps", _normal(5, 7, 6), steps, units=CHOSEN, slopes=CHOSEN)
+    yield _call("unpack_steps", _normal(sum(lengths), 6), steps, n=5, steps=7, units=CHOSEN, slopes=CHOSEN)
 
 
 def _losses() -> Iterator[Call]:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 import backends.cpu
 import backends.cpu.pool
-from backends.cpu.exponential import exp
+from backends.cpu.exponential import exp, sigmoid, tanh
 from backends.cpu.pool import Task, launch, reads, task, tasks_of, writes
 from backends.cpu.simd import LANES, integers, load, store
 from backends.kernel import Kernel, explain, kernels
@@ -68,6 +69,41 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
     "max_pool2d": lambda: both_passes("max_pool2d", normal(5, 20, 21, 19), **POOL),
     "dropout": lambda: both_passes("dropout", normal(37, 21, 19), rate=0.3, key=(7, 0xFFFFFFFF), first_row=5),
     "relu": lambda: both_passes("relu", normal(9, 31, 20, 37)),
+    "lstm": lambda: both_passes(
+        "lstm",
+        normal(37, 9, 5),
+        normal(5, 84),
+        normal(21, 84),
+        normal(84),
+        normal(37, 21),
+        normal(37, 21),
+        None,
+        lengths=tuple(range(1, 10)) * 4 + (9,),
+        reverse=True,
+    ),
+    "gru": lambda: both_passes(
+        "gru",
+        normal(37, 9, 5),
+        normal(5, 63),
+        normal(21, 63),
+        normal(63),
+        normal(21),
+        normal(37, 21),
+        None,
+        lengths=None,
+        reverse=False,
+    ),
+    "rnn": lambda: both_passes(
+        "rnn",
+        normal(37, 9, 5),
+        normal(5, 21),
+        normal(21, 21),
+        normal(21),
+        normal(37, 21),
+        None,
+        lengths=tuple(range(1, 10)) * 4 + (9,),
+        reverse=False,
+    ),
     "batch_norm_relu": lambda: both_passes(
         "batch_norm_relu", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5, pool=(2, 2)
     ),
@@ -242,6 +278,20 @@ def _exponentials(number, arguments):
         store(y, i, exp(load(x, i, n - i)), n - i)
 
 
+@task(x=reads("n"), y=writes("n"))
+def _sigmoids(number, arguments):
+    x, y, n = integers(arguments, 0, 3)
+    for i in range(0, n, LANES):
+        store(y, i, sigmoid(load(x, i, n - i)), n - i)
+
+
+@task(x=reads("n"), y=writes("n"))
+def _tangents(number, arguments):
+    x, y, n = integers(arguments, 0, 3)
+    for i in range(0, n, LANES):
+        store(y, i, tanh(load(x, i, n - i)), n - i)
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
@@ -271,6 +321,31 @@ def test_exp_is_good_to_one_unit_and_knows_its_ends():
     assert np.isnan(y[0])
     assert y[1:5].tolist() == [0.0, 0.0, 1.0, 1.0]
     assert y[5] > 2e38
+
+
+@pytest.mark.parametrize(
+    ("curve", "exact", "units", "ends"),
+    [
+        (_sigmoids, special.expit, 2.5, [0.0, 0.0, 0.5, 0.5, 1.0]),
+        (_tangents, np.tanh, 1.5, [-1.0, -1.0, 0.0, -0.0, 1.0]),
+    ],
+)
+def test_the_curves_of_the_gates_are_good_to_their_bound(
+    curve: Task, exact: Callable[..., np.ndarray], units: float, ends: list[float]
+):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-86.9, 86.9, 1_000_003), rng.normal(0, 2, 1_000_000), rng.normal(0, 1e-3, 10_000)])
+    x = x.astype(np.float32)
+    y = np.empty_like(x)
+    launch(curve, 1, (x, y))
+    expected = exact(x.astype(np.float64))
+    assert (np.abs(y - expected) / np.spacing(np.abs(expected).astype(np.float32))).max() < units
+    x = np.array([np.nan, -np.inf, -1e4, 0.0, -0.0, np.inf], np.float32)
+    y = np.empty_like(x)
+    launch(curve, 1, (x, y))
+    assert np.isnan(y[0])
+    np.testing.assert_allclose(y[1:], ends, atol=2e-38)
+    np.testing.assert_array_equal(np.signbit(y[1:]), np.signbit(ends))
 
 
 # --- how it starts

@@ -137,8 +137,8 @@ class ndarray:  # noqa: N801 (CuPy's name)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> ndarray:
         """Another shape: a view where the memory allows it, otherwise a copy."""
-        host = self._host.reshape(*shape, order=order, copy=copy)  # type: ignore[call-overload]
-        return share_or_own(host, (self,), "ndarray.reshape")
+        reshaped = lambda: self._host.reshape(*shape, order=order, copy=copy)  # type: ignore[call-overload]  # noqa: E731
+        return share_or_own(reshaped(), (self,), "ndarray.reshape", again=reshaped)
 
     # Copies on the device.
 
@@ -163,12 +163,12 @@ class ndarray:  # noqa: N801 (CuPy's name)
         """A copy with another dtype; with ``copy=False`` the array itself where it has that dtype already."""
         if casting is not None or subok is not None:
             raise TypeError(f"{'subok' if casting is None else 'casting'} is not supported yet")
+        target = check_dtype(np.dtype(dtype))
         with np.errstate(all="ignore"):
-            host = self._host.astype(check_dtype(np.dtype(dtype)), order or "K", copy=copy)
-        if host is self._host:
-            return self
-        device.check_use(self)
-        return own(host, "ndarray.astype")
+            if not copy and self._host.astype(target, order or "K", copy=False) is self._host:
+                return self
+            device.check_use(self)  # before it is read: a copy into it may be under way
+            return own(self._host.astype(target, order or "K"), "ndarray.astype")
 
     def fill(self, value: Any) -> None:
         """Sets every element to a scalar, or to a 0-d array of the device."""
@@ -315,8 +315,13 @@ def view_of(array: ndarray, host: np.ndarray) -> ndarray:
     return new
 
 
-def share_or_own(host: np.ndarray, sources: tuple[ndarray, ...], call: str) -> ndarray:
-    """A view of the source whose memory ``host`` shares; otherwise the result of the kernel ``call`` on all of them."""
+def share_or_own(
+    host: np.ndarray, sources: tuple[ndarray, ...], call: str, again: Callable[[], np.ndarray] | None = None
+) -> ndarray:
+    """A view of the source whose memory ``host`` shares; otherwise the result of the kernel ``call`` on all of them.
+
+    ``again`` computes it anew, where that was done before the sources were used: copies into them may be under way.
+    """
     for source in sources:
         if host is source._host:
             return source
@@ -324,7 +329,7 @@ def share_or_own(host: np.ndarray, sources: tuple[ndarray, ...], call: str) -> n
             return view_of(source, host)
     for source in sources:
         device.check_use(source)
-    return own(host, call)
+    return own(host if again is None else again(), call)
 
 
 def _fill_with_garbage(host: np.ndarray) -> None:

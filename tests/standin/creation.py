@@ -52,7 +52,8 @@ def asarray(
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
     """The array in C order, with at least one dimension."""
     a = asarray(a, dtype)
-    return share_or_own(np.ascontiguousarray(a._host), (a,), "cupy.ascontiguousarray")
+    laid_out = lambda: np.ascontiguousarray(a._host)  # noqa: E731
+    return share_or_own(laid_out(), (a,), "cupy.ascontiguousarray", again=laid_out)
 
 
 def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True) -> np.ndarray:
