@@ -18,7 +18,7 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, report, testing, train
+    from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, report, testing, train, tune
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -64,11 +64,13 @@ __all__ = [
     "seed",
     "testing",
     "train",
+    "tune",
     "where",
 ]
 
 _MODULES = {
     "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "report", "testing", "train",
+    "tune",
 }  # fmt: skip
 _HOME = {
     "Device": "backends.device",

@@ -102,7 +102,7 @@ def test_a_run_through_the_cuda_code_gives_the_losses_of_the_cpu_run(
         np.testing.assert_allclose(history[name], cpu[name], rtol=TOLERANCE, err_msg=name)
     assert history.best_epoch == cpu.best_epoch
     fell_back = {kernel for kernel, pair in chosen if pair == "reference" and "cupy" in _REGISTRY[kernel].alternatives}
-    assert not fell_back
+    assert fell_back <= {"linear", "matmul"}  # whose alternatives are for float16 alone: the reference calls cuBLAS
     ran = {kernel for kernel, pair in chosen if pair != "reference"}
     assert len(ran) >= 8, ran
 

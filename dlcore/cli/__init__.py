@@ -59,6 +59,11 @@ app.command(
     name="parity",
     help="Take one training step on several devices, and compare every layer, forward and backward.",
 )
+app.command(
+    "dlcore.cli.tune:tune",
+    name="tune",
+    help="Search hyper-parameters: train with many settings, and say which were best and which mattered.",
+)
 runs = App(name="runs", help="List the runs in a folder.")
 runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
 app.command(runs)

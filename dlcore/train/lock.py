@@ -19,7 +19,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["Lock", "holder"]
+__all__ = ["Lock", "holder", "lock_file"]
 
 NAME = ".lock"
 """The file in the folder; it stays there, and says who holds the lock or held it last."""
@@ -76,7 +76,7 @@ class Lock:
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                return _lock(descriptor)
+                return lock_file(descriptor)
             except (BlockingIOError, PermissionError):
                 if time.monotonic() > until:
                     raise ConfigError(
@@ -121,7 +121,7 @@ def holder(folder: str | Path) -> str | None:
     except OSError:  # no lock was ever taken, or it is not for us to see
         return None
     try:
-        _lock(descriptor, shared=True)
+        lock_file(descriptor, shared=True)
         return None
     except OSError:
         pass
@@ -140,7 +140,7 @@ def _say_who(descriptor: int) -> None:
     os.write(descriptor, json.dumps(who).encode())
 
 
-def _lock(descriptor: int, shared: bool = False) -> None:
+def lock_file(descriptor: int, shared: bool = False) -> None:
     """Lock an open file, or raise OSError at once."""
     if sys.platform == "win32":
         os.lseek(descriptor, _BEYOND, os.SEEK_SET)
