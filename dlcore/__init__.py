@@ -18,7 +18,7 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, report, testing, train
+    from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, recipes, report, testing, train
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -59,6 +59,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "recipes",
     "report",
     "save_weights",
     "seed",
@@ -68,7 +69,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "report", "testing", "train",
+    "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "recipes", "report", "testing",
+    "train",
 }  # fmt: skip
 _HOME = {
     "Device": "backends.device",
