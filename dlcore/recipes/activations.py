@@ -68,7 +68,9 @@ def activations(setup: Setup) -> Result:
                 ticks, ticks, (z[:, 1] > z[:, 0]).reshape(131, 131), [-0.5, 0.5, 1.5], colors=["#d9e4f0", "#f8e3d0"]
             )
             for label_, mark in ((0, "o"), (1, "^")):
-                axes.plot(*test.x[:400][test.y[:400] == label_].T, mark, color=PALETTE[label_], markersize=2.5)
+                axes.plot(
+                    *test.x[:400][np.asarray(test.y)[:400] == label_].T, mark, color=PALETTE[label_], markersize=2.5
+                )
             label(axes, f"Activation: {name}, accuracy {accuracy[name]:.2f}", "x₁", "x₂")
 
     return Result(

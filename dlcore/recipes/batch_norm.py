@@ -25,7 +25,7 @@ def network(normalised: bool) -> dl.nn.Module:
 
 @recipe("3.9", "Batch normalisation trains faster; the mean it subtracts cancels the bias before it.")
 def batch_norm(setup: Setup) -> Result:
-    data = dl.data.load("digits", seed=setup.seed)
+    data: Any = dl.data.load("digits", seed=setup.seed)
     rates, epochs = setup.pick((0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), (0.01, 0.1, 1.0)), setup.pick(10, 5)
     accuracy: dict[str, list[float]] = {"plain": [], "batch norm": []}
     curves: dict[str, list[float]] = {}

@@ -18,7 +18,7 @@ CASES = {"small network": (2, 1078), "large network": (128, 1078), "large, few d
 
 @recipe("2.2", "Both errors high is bias, which a larger network reduces; a gap is variance, which more data reduce.")
 def bias_and_variance(setup: Setup) -> Result:
-    data = dl.data.load("digits", normalize=True, seed=setup.seed)
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed)
     error: dict[str, tuple[float, float]] = {}
     for name, (units, images) in CASES.items():
         model = dl.nn.Sequential(dl.nn.Flatten(), dl.nn.Dense(units), dl.nn.Tanh(), dl.nn.Dense(10))

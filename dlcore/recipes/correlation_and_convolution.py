@@ -24,7 +24,8 @@ KERNELS = {
 
 @recipe("6.1", "Convolution flips the kernel; it does not differ from correlation for a symmetric kernel.")
 def correlation_and_convolution(setup: Setup) -> Result:
-    picture = dl.data.load("fashion-subset").train.x[setup.seed, :, :, 0].astype(np.float64)
+    data: Any = dl.data.load("fashion-subset")
+    picture = data.train.x[setup.seed, :, :, 0].astype(np.float64)
     apart, flipped, pairs = {}, {}, {}
     for name, kernel in KERNELS.items():
         a, b = dl.filters.correlate2d(picture, kernel), dl.filters.convolve2d(picture, kernel)

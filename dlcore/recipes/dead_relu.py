@@ -28,7 +28,7 @@ def pushed_down(activation: dl.nn.Module, setup: Setup) -> dl.nn.Module:
 
 @recipe("1.2", "Leaky ReLU, max(ax, x), ensures that nodes in 0 don't die out without learning anything.")
 def dead_relu(setup: Setup) -> Result:
-    data = dl.data.load("digits", normalize=True, seed=setup.seed)
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed)
     accuracy, moved, curves, dead = {}, {}, {}, {}
     for name, activation in {"ReLU": dl.nn.ReLU(), "leaky ReLU": dl.nn.LeakyReLU(0.01)}.items():
         model = pushed_down(activation, setup)

@@ -25,7 +25,7 @@ def turned(data: Any, degrees: float, seed: int) -> dl.data.Dataset:
 
 @recipe("2.1", "Development and test set must have the same distribution: the one chooses what the other measures.")
 def dev_and_test(setup: Setup) -> Result:
-    data = dl.data.load("digits", seed=setup.seed)
+    data: Any = dl.data.load("digits", seed=setup.seed)
     sets = data.dev, turned(data.dev, 90, setup.seed), turned(data.test, 90, setup.seed + 1)
     scores: dict[str, list[float]] = {
         "upright development set": [],

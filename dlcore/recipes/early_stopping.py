@@ -32,8 +32,8 @@ def train(setup: Setup, data: dl.data.Splits, epochs: int, callbacks: list[Any])
 
 @recipe("2.3", "The training error falls on and on, the development error falls and then rises: stop at its minimum.")
 def early_stopping(setup: Setup) -> Result:
-    data = dl.data.load("digits", normalize=True, seed=setup.seed)
-    epochs = setup.pick(200, 150)
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed)
+    epochs = setup.pick(400, 300)
     to_the_end, whole = train(setup, data, epochs, [])
     stopped, part = train(setup, data, epochs, [dl.train.EarlyStopping(patience=5)])
     best = part.best_epoch

@@ -25,7 +25,8 @@ SCHARR = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]], dtype=np.float32)
 def edges(setup: Setup) -> Result:
     found = dl.filters.correlate2d(LIGHT_AND_DARK, VERTICAL, mode="valid")
     flat = dl.filters.correlate2d(LIGHT_AND_DARK.T, VERTICAL, mode="valid")  # an edge that it must not see
-    shirt = dl.data.load("fashion-subset").train.x[setup.seed, :, :, 0]
+    data: Any = dl.data.load("fashion-subset")
+    shirt = data.train.x[setup.seed, :, :, 0]
     named = {
         "Sobel": (dl.filters.sobel(shirt, border="zero"), dl.filters.correlate2d(shirt, SOBEL)),
         "Scharr": (dl.filters.scharr(shirt, border="zero"), dl.filters.correlate2d(shirt, SCHARR)),

@@ -32,7 +32,7 @@ def learnt(setup: Setup, x: np.ndarray, y: np.ndarray, units: int, steps: int) -
 
 @recipe("2.5", "With little data a pipeline of steps beats end-to-end learning, which needs much.")
 def end_to_end(setup: Setup) -> Result:
-    data = dl.data.load("digits", normalize=True, seed=setup.seed)
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed)
     test, digits = pairs(data.test, 1000, setup.seed)
     sizes, steps = setup.pick((100, 300, 1000, 3000, 10000, 30000), (100, 5000)), setup.pick(3000, 800)
     accuracy: dict[str, list[float]] = {"pipeline": [], "end to end": []}

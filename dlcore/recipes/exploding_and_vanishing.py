@@ -57,7 +57,7 @@ def exploding_and_vanishing(setup: Setup) -> Result:
         lines(left, None, {n: 10.0**by_layer for n, by_layer in sizes.items()})
         label(left, f"Forward, {depths[-1]} layers", "layer", "mean |activation| behind it", log="y")
         lines(right, depths, {n: 10.0**slopes for n, slopes in first.items()}, marks=True, place="none")
-        label(right, "Backward: the first layer's gradient", "layers of the network", "length of dW", log="y")
+        label(right, "Backward, first layer", "layers of the network", "length of dW", log="y")
 
     return Result(
         ("network", f"first dW, {depths[0]} layers", f"{depths[-1]} layers", "mean |activation|, last layer"),

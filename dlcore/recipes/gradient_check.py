@@ -37,7 +37,7 @@ def gradient_check(setup: Setup) -> Result:
     two = [abs((np.exp(1 + e) - np.exp(1 - e)) / (2 * e) - np.exp(1)) for e in steps]
     order = {n: float(np.polyfit(np.log10(steps), np.log10(e), 1)[0]) for n, e in (("one", one), ("two", two))}
 
-    data = dl.data.load("digits", normalize=True, seed=setup.seed).train[:32]
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed).train[:32]
     penalty = dl.optim.L2(0.5)
     model, wrong = (
         dl.nn.Sequential(dl.nn.Flatten(), dl.nn.Dense(8), layer, dl.nn.Dense(10)).build(
@@ -71,7 +71,7 @@ def gradient_check(setup: Setup) -> Result:
         errors = [max(check.relative_error, 1e-16) for check in checks.values()]
         bars(right, ["right", "right,\nwith L2", "half a\ngradient"], {"error": errors})
         right.axhline(1e-6, color="#68717e", linestyle="dotted")
-        label(right, "Gradient check; passes below the line", "backward pass", "relative error", log="y")
+        label(right, "Passes below the line", "backward pass", "relative error", log="y")
 
     return Result(
         ("backward pass", "relative error", "passes", "worst parameter"),

@@ -35,7 +35,7 @@ def network(how: init.Initializer) -> dl.nn.Module:
 
 @recipe("2.4", "Zeros never break the symmetry; large weights begin at a high cost, which falls; He's rule suits ReLU.")
 def initialization(setup: Setup) -> Result:
-    data = dl.data.load("digits", normalize=True, seed=setup.seed)
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed)
     first, curves, accuracy, size = {}, {}, {}, {}
     for name, how in CHOICES.items():
         # Clipped: from 0 to 1 the first gradient alone would send the weights to infinity.
@@ -52,8 +52,9 @@ def initialization(setup: Setup) -> Result:
     def draw(figure: Any) -> None:
         left, right = panels(figure, 2)
         lines(left, range(len(curves["He"])), curves, place="none")
+        left.set_ylim(1e-3, 1e11)
         label(left, "Training", "epoch", "training loss", log="y")
-        left.legend(ncols=2, fontsize=8, handlelength=2.6, loc="upper right", bbox_to_anchor=(1, 0.88))
+        left.legend(ncols=2, fontsize=8, handlelength=2.6, loc="upper right")
         bars(right, [n.replace(", ", "\n") for n in CHOICES], {"accuracy": list(accuracy.values())})
         label(right, "After training", "initial weights", "test accuracy")
 

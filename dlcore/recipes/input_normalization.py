@@ -32,6 +32,8 @@ def descend(data: Any, setup: Setup, epochs: int) -> tuple[float, Any, dl.Traine
 @recipe("2.4", "Normalised inputs allow larger steps: the contours of the cost become more spherical.")
 def input_normalization(setup: Setup) -> Result:
     epochs = setup.pick(1000, 300)
+    raw: Any
+    normal: Any
     raw, normal = (dl.data.load("cars", normalize=n, seed=setup.seed) for n in (False, True))
     found = {"raw": descend(raw, setup, epochs), "normalised": descend(normal, setup, epochs)}
     r2 = {
@@ -50,10 +52,10 @@ def input_normalization(setup: Setup) -> Result:
     def draw(figure: Any) -> None:
         left, right = panels(figure, 2)
         lines(left, None, {name: history["loss"] for name, (_, history, _) in found.items()})
-        label(left, "Each with 0.9 of its largest rate", "step", "mean squared error, (miles per gallon)²", log="xy")
+        label(left, "Gradient descent", "step", "mean squared error, (miles per gallon)²", log="xy")
         for name, (rate, _, _) in found.items():
             right.bar(name, rate, color="#3f6ea8" if name == "raw" else "#d0700f", width=0.5)
-        label(right, "The rate: nine tenths of the largest", "inputs", "learning rate", log="y")
+        label(right, "0.9 of the largest rate that converges", "inputs", "learning rate", log="y")
 
     return Result(
         ("inputs", "learning rate", "curvatures' ratio", f"loss after {epochs} steps", "test R²"),

@@ -27,7 +27,7 @@ def learning_rate(setup: Setup) -> Result:
     turns = {n: int((np.diff(np.sign(path[:, 0])) != 0).sum()) for n, path in walks.items()}
     small, right, large, beyond = VALLEY
 
-    data = dl.data.load("digits", normalize=True, seed=setup.seed)
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed)
     loss, accuracy = {}, {}
     for name, rate in NETWORK.items():
         model = dl.nn.Sequential(dl.nn.Flatten(), dl.nn.Dense(64), dl.nn.ReLU(), dl.nn.Dense(10))
@@ -41,6 +41,7 @@ def learning_rate(setup: Setup) -> Result:
     def draw(figure: Any) -> None:
         left, middle, last = panels(figure, 3, height=3.8)
         paths(left, {n: walks[n][:25] for n in (small, right, large)}, CURVATURES, "A valley, 24 steps", 1.7)
+        middle.set_ylim(1e-10, 1e3)
         lines(middle, range(41), heights, place="lower left")
         label(middle, "The height in the valley", "step", "cost", log="y")
         lines(last, None, loss)

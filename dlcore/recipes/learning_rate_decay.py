@@ -55,6 +55,7 @@ def learning_rate_decay(setup: Setup) -> Result:
             range(1, steps + 1),
             {n: [how(rate, t, t + 1) for t in range(steps)] for n, (rate, how) in RULES.items()},
         )
+        left.set_ylim(1e-5, 1)
         label(left, "The rate", "step", "learning rate", log="y")
         smooth = {n: np.convolve(curve, np.ones(10) / 10, mode="valid") for n, curve in curves.items()}
         lines(right, range(5, steps), smooth, place="none")

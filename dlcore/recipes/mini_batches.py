@@ -38,7 +38,7 @@ def wandering(setup: Setup, data: Any, size: int) -> float:
     "3.3", "The whole set makes slow progress, single examples never settle and are slow to compute: 64 to 512 do best."
 )
 def mini_batches(setup: Setup) -> Result:
-    data = dl.data.load("digits", normalize=True, seed=setup.seed)
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed)
     epochs = setup.pick(10, 4)
     loss, seconds = {}, {}
     for name, size in SIZES.items():

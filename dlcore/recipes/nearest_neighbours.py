@@ -30,7 +30,7 @@ def timed(work: Any, rounds: int) -> float:
     "4.1", "Nearest neighbours train in O(1) and evaluate in O(n); a CNN evaluates in O(1), with fewer numbers held."
 )
 def nearest_neighbours(setup: Setup) -> Result:
-    data = dl.data.load("fashion-subset", seed=setup.seed)
+    data: Any = dl.data.load("fashion-subset", seed=setup.seed)
     x, y = data.train.rows(slice(None))
     queries, test = data.test.x[:100], data.test[: setup.pick(1000, 200)]
     # Twice as many images at a time: beyond those of the package, the same ones a little brighter or darker.

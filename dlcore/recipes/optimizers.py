@@ -50,7 +50,7 @@ def optimizers(setup: Setup) -> Result:
     same = descend(setup, dl.optim.Momentum(IN_THE_VALLEY["gradient descent"]), CURVATURES, steps)
     turns = {n: int((np.diff(np.sign(path[:, 0])) != 0).sum()) for n, path in {**walks, "same": same}.items()}
 
-    data = dl.data.load("digits", seed=setup.seed)  # as it comes: pixels from 0 to 1
+    data: Any = dl.data.load("digits", seed=setup.seed)  # as it comes: pixels from 0 to 1
     curves, taken = {}, {}
     for name, rule in RULES.items():
         tried = {}
@@ -64,6 +64,7 @@ def optimizers(setup: Setup) -> Result:
         left, middle, right = panels(figure, 3, height=3.8)
         paths(left, {n: path[:60] for n, path in walks.items()}, CURVATURES, "A narrow valley, 59 steps", 1.7)
         lines(middle, range(steps + 1), heights, place="lower left")
+        middle.set_ylim(1e-8, 100)
         label(middle, "The height in the valley", "step", "cost", log="y")
         lines(right, None, {f"{n}, {taken[n]:g}": curve for n, curve in curves.items()})
         label(right, "A network, each at its best rate", "epoch", "training loss", log="y")

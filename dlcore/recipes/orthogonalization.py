@@ -33,7 +33,7 @@ def losses(setup: Setup, data: Any, beta: float) -> np.ndarray:
 
 @recipe("3.1", "Tuning is easier with knobs that act on one thing each, instead of on a combination.")
 def orthogonalization(setup: Setup) -> Result:
-    data = dl.data.load("digits", normalize=True, seed=setup.seed).train
+    data: Any = dl.data.load("digits", normalize=True, seed=setup.seed).train
     found = {beta: losses(setup, data, beta) for beta in BETAS}
     # v = βv + dθ at the rate α takes the steps of the notes' form at the rate α / (1 − β).
     best = {beta: float(RATES[np.argmin(loss)]) for beta, loss in found.items()}
@@ -48,7 +48,7 @@ def orthogonalization(setup: Setup) -> Result:
             lines(right, RATES * (1 - beta), {f"β = {beta:g}": loss}, place="none")
             right.lines[-1].set(color=left.lines[number].get_color(), linestyle=left.lines[number].get_linestyle())
         label(right, "v = βv + dθ", "learning rate α", "training loss", log="xy")
-        right.legend(loc="lower right")
+        left.legend(loc="upper left")
 
     return Result(
         ("β", "best rate, v = βv + (1 − β) dθ", "best rate, v = βv + dθ"),

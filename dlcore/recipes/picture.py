@@ -35,12 +35,32 @@ def label(axes: Axes, title: str, x: str, y: str, *, log: str = "") -> None:
     axes.set_title(title, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    if "x" in log:
-        axes.set_xscale("log")
-    if "y" in log:
-        axes.set_yscale("log")
+    for letter in log:
+        getattr(axes, f"set_{letter}scale")("log")
+        _ticks(getattr(axes, f"{letter}axis"), *getattr(axes, f"get_{letter}lim")())
     axes.grid(color=COLOURS["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def _ticks(axis: Any, low: float, high: float) -> None:
+    """Numbers at the powers of ten, or within two decades also at 2 and 5 times them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """A number at an axis.
+
+    >>> [power(value) for value in (0.002, 1.0, 5000.0, 1e-8, 1e6)]
+    ['0.002', '1', '5,000', '10⁻⁸', '10⁶']
+    """
+    if 1e-4 < value < 1e5:
+        return f"{value:,.5g}" if value < 1 else f"{value:,.0f}"
+    exponent = f"{np.log10(value):.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{exponent}"
 
 
 def lines(
@@ -60,7 +80,8 @@ def lines(
 def legend(axes: Axes, place: str = "best") -> None:
     """What the lines are called; "none" leaves it out."""
     if place != "none":
-        axes.legend(loc=place, frameon=True, framealpha=0.9, edgecolor=COLOURS["grid"], handlelength=2.6)
+        where: Any = place
+        axes.legend(loc=where, frameon=True, framealpha=0.9, edgecolor=COLOURS["grid"], handlelength=2.6)
 
 
 def bars(axes: Axes, groups: Sequence[str], named: Mapping[str, Sequence[float]], *, place: str = "best") -> None:

@@ -23,7 +23,7 @@ def turned(data: Any, setup: Setup) -> dl.data.Dataset:
     "2.1", "The training set may differ a little in distribution; a train-dev set then tells mismatch from variance."
 )
 def train_dev(setup: Setup) -> Result:
-    data = dl.data.load("digits", seed=setup.seed)
+    data: Any = dl.data.load("digits", seed=setup.seed)
     same, users = data.dev, turned(data.dev, setup)
     cases = {"mismatch: 1,078 images, dev turned": (1078, users), "variance: 60 images, dev as trained": (60, same)}
     errors: dict[str, tuple[float, float, float]] = {}
