@@ -2,7 +2,7 @@
 
 The same network from six beginnings. Zeros give every unit the same gradient, here none at all, and the symmetry
 never breaks. Large numbers begin at a cost of thousands and come down. Numbers between 0 and 1, as the notes have it,
-all push in one direction: every layer multiplies the values by about half its width. He's and Xavier's rules are for
+all push in one direction: with the notes' factor √(2/n), every layer multiplies the values by about √(n/2). He's and Xavier's rules are for
 standard *normal* numbers, which are as often below 0 as above.
 """
 
@@ -23,7 +23,7 @@ CHOICES = {
     "He": init.he_normal,
     "Xavier": init.xavier_normal,
     "large, 1": init.normal(1.0),
-    "0 to 1": init.uniform(0.0, 1.0),
+    "0 to 1, × √(2/n)": init.uniform(0.0, float(np.sqrt(2 / 64))),
 }
 
 
@@ -69,10 +69,10 @@ def initialization(setup: Setup) -> Result:
             at_least("large: loss at first over loss at the end", first["large, 1"] / curves["large, 1"][-1], 10),
             at_least(
                 "mean |output| from 0 to 1 over that with He, in powers of ten",
-                np.log10(size["0 to 1"] / size["He"]),
-                5,
+                np.log10(size["0 to 1, × √(2/n)"] / size["He"]),
+                2.5,
             ),
-            at_least("accuracy with He less that from 0 to 1", accuracy["He"] - accuracy["0 to 1"], 0.3),
+            at_least("accuracy with He less that from 0 to 1", accuracy["He"] - accuracy["0 to 1, × √(2/n)"], 0.3),
         ],
         draw,
         [
