@@ -2,8 +2,8 @@
 
 The same network from six beginnings. Zeros give every unit the same gradient, here none at all, and the symmetry
 never breaks. Large numbers begin at a cost of thousands and come down. Numbers between 0 and 1, as the notes have it,
-all push in one direction: with the notes' factor √(2/n), every layer multiplies the values by about √(n/2). He's and Xavier's rules are for
-standard *normal* numbers, which are as often below 0 as above.
+all push in one direction: with the notes' factor √(2/n), every layer multiplies the values by about √(n/2). He's and
+Xavier's rules are for standard *normal* numbers, which are as often below 0 as above.
 """
 
 from __future__ import annotations
