@@ -18,7 +18,21 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, report, testing, train, tune
+    from dlcore import (
+        data,
+        filters,
+        functional,
+        losses,
+        metrics,
+        neighbors,
+        nn,
+        optim,
+        recipes,
+        report,
+        testing,
+        train,
+        tune,
+    )
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -59,6 +73,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "recipes",
     "report",
     "save_weights",
     "seed",
@@ -69,8 +84,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "report", "testing", "train",
-    "tune",
+    "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "recipes", "report", "testing",
+    "train", "tune",
 }  # fmt: skip
 _HOME = {
     "Device": "backends.device",

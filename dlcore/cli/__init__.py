@@ -77,6 +77,10 @@ app.command(
     name="doctor",
     help="Show versions, devices and data: what this machine offers, and what to do about what it does not.",
 )
+recipes = App(name="recipe", help="Try the claims of the course notes: what they say, what is measured, and a picture.")
+recipes.command("dlcore.cli.recipe:show", name="list", help="List the recipes: section of the notes, and the claim.")
+recipes.command("dlcore.cli.recipe:run", name="run", help="Try one claim, and draw it.")
+app.command(recipes)
 data = App(name="data", help="List the data sets, and download the one that is too large for the package.")
 data.command("dlcore.cli.data:show", name="list", help="List the data sets, and where they are found.")
 data.command("dlcore.cli.data:fetch", name="fetch", help="Download the full Fashion-MNIST: 30.9 MB.")

@@ -1,0 +1,114 @@
+"""The recipes: each quick experiment shows its claim, and what a recipe gives can be printed and drawn.
+
+The full tier, ``pytest -m full -n 0``, does each whole experiment with three seeds and writes
+``benchmarks/figures/recipes.json``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import dlcore as dl
+from dlcore.recipes import NAMES, Check, Recipe, Result, Setup, at_least, at_most, find, recipe, run
+
+SECONDS = {"quick": 5, "full": 60}
+"""Of CPU time, on one core."""
+
+
+def _done(name: str, seed: int, quick: bool) -> tuple[Result, float]:
+    start = time.process_time()
+    result = run(name, seed=seed, quick=quick, device="cpu")
+    return result, time.process_time() - start
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_quick_experiment_shows_the_claim(name: str, tmp_path: Path) -> None:
+    result, seconds = _done(name, 0, quick=True)
+    assert result.checks
+    assert result.holds, [str(check) for check in result.checks if not check.holds]
+    assert seconds < SECONDS["quick"]
+    assert len(result.rows) >= 2
+    assert all(len(row) == len(result.columns) for row in result.rows)
+    with Image.open(result.save(tmp_path / "picture.png")) as picture:
+        assert min(picture.size) > 400
+        colours = picture.convert("RGB").getcolors(1 << 24)
+    assert colours is not None
+    assert len(colours) > 50  # something is drawn
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", NAMES)
+def test_the_whole_experiment_shows_the_claim_with_three_seeds(
+    name: str, figures: MutableMapping[str, Any], tmp_path: Path
+) -> None:
+    found: dict[str, list[float]] = {}
+    bounds, most = {}, 0.0
+    for seed in range(3):
+        result, seconds = _done(name, seed, quick=False)
+        assert result.holds, (seed, [str(check) for check in result.checks if not check.holds])
+        for check in result.checks:
+            found.setdefault(check.what, []).append(check.value)
+            bounds[check.what] = f"at {'most' if check.greatest else 'least'} {check.bound:g}"
+        most = max(most, seconds)
+        assert result.save(tmp_path / "picture.png").stat().st_size > 10_000
+    assert most < SECONDS["full"]
+    values = {what: {"by seed": values, "expected": bounds[what]} for what, values in found.items()}
+    figures["recipes"] = {name: {"claim": find(name).claim, "most CPU seconds": round(most, 1), **values}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_tells_its_section_and_its_claim(name: str) -> None:
+    found = find(name)
+    assert isinstance(found, Recipe)
+    assert found.name == name
+    assert found.chapter[0] in "123456"
+    assert found.claim.endswith(".")
+
+
+def test_every_file_of_a_recipe_is_listed() -> None:
+    folder = Path(dl.recipes.__file__).parent
+    files = {path.stem.replace("_", "-") for path in folder.glob("*.py") if "@recipe(" in path.read_text()}
+    assert files - {"lesson"} == set(NAMES)
+    chapters = [tuple(map(int, find(name).chapter.split("."))) for name in NAMES]
+    assert chapters == sorted(chapters)
+
+
+def test_one_seed_gives_the_same_figures_again() -> None:
+    assert _done("early-stopping", 3, quick=True)[0].figures() == _done("early-stopping", 3, quick=True)[0].figures()
+
+
+def test_a_bound_is_kept_or_not() -> None:
+    assert at_least("a", 2, 2).holds
+    assert not at_least("a", 1.9, 2).holds
+    assert at_most("a", 2, 2).holds
+    assert not at_most("a", 2.1, 2).holds
+    assert not at_least("a", math.nan, 0).holds
+    assert not at_most("a", math.nan, 0).holds
+
+
+def test_a_claim_holds_where_all_its_figures_do() -> None:
+    good, bad = Check("good", 2.0, 1.0), Check("bad", 0.0, 1.0)
+    assert Result((), [], [good, good], lambda _: None).holds
+    assert not Result((), [], [good, bad], lambda _: None).holds
+
+
+def test_a_seed_is_a_whole_number() -> None:
+    @recipe("1.1", "Nothing.")
+    def one_of_mine(setup: Setup) -> Result:
+        return Result((), [], [], lambda _: None)
+
+    assert one_of_mine.name == "one-of-mine"
+    with pytest.raises(dl.ConfigError, match="seed is -1"):
+        one_of_mine(Setup(dl.device("cpu"), seed=-1))
+
+
+def test_an_unknown_name_is_a_question() -> None:
+    with pytest.raises(dl.ConfigError, match="did you mean batch-norm"):
+        run("batchnorm")
