@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
     from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, report, testing, train
+    from dlcore.diagnosis import diagnose
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -50,6 +51,7 @@ __all__ = [
     "concat",
     "data",
     "device",
+    "diagnose",
     "filters",
     "functional",
     "load_weights",
@@ -73,6 +75,7 @@ _MODULES = {
 _HOME = {
     "Device": "backends.device",
     "device": "backends.device",
+    "diagnose": "dlcore.diagnosis",
     "Tensor": "dlcore.tensor",
     "Trainer": "dlcore.train.trainer",
     "concat": "dlcore.tensor",

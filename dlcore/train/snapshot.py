@@ -146,6 +146,7 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
         "precision": str(trainer.model.built().dtype).rpartition(".")[2],
         "training data": trainer.fingerprints.get("train"),
         "development data": trainer.fingerprints.get("dev"),
+        "train-dev data": trainer.fingerprints.get("train_dev"),
     }
 
 
