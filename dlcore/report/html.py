@@ -185,12 +185,14 @@ def _diagnosis(found: Diagnosis | None) -> str:
         return ""
     rows = []
     for gap in found.gaps:
-        ends = f"{WORDS[gap.above[0]]} {_figure(gap.above[1])} − {WORDS[gap.below[0]]} {_figure(gap.below[1])}"
-        chance = "–" if gap.low is None else f"{_figure(gap.low)} to {_figure(gap.high)}"
+        ends = f"{WORDS[gap.above[0]]} {gap.above[1]:.4f} − {WORDS[gap.below[0]]} {gap.below[1]:.4f}"
+        chance = "–" if gap.low is None or gap.high is None else f"{gap.low:.4f} to {gap.high:.4f}".replace("-", "−")
         state = f"{gap.state}: {gap.why}" if gap.why else gap.state
-        rows.append([escape(heading(gap.name)), *map(escape, (ends, _figure(gap.value), chance, state))])
+        rows.append(
+            [escape(heading(gap.name)), *map(escape, (ends, f"{gap.value:.4f}".replace("-", "−"), chance, state))]
+        )
     caption = f"Verdict: {', '.join(found.verdicts)}. Errors are {found.measure}, with the final weights"
-    drawn = table(escape(caption), ["Gap", "Errors", "Difference", "Interval", "Is it there?"], rows, kind="words")
+    drawn = table(escape(caption), ["Gap", "Errors", "Difference", "Interval", "Is it there?"], rows, kind="gaps")
     steps = "".join(f"<li>{escape(step)}</li>" for step in found.advice)
     remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in found.remarks)
     return section("Diagnosis", f"{drawn}\n{remarks}<p>Next, one after the other:</p>\n<ol>{steps}</ol>")
