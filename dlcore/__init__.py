@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         train,
         tune,
     )
+    from dlcore.diagnosis import diagnose
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -64,6 +65,7 @@ __all__ = [
     "concat",
     "data",
     "device",
+    "diagnose",
     "filters",
     "functional",
     "load_weights",
@@ -90,6 +92,7 @@ _MODULES = {
 _HOME = {
     "Device": "backends.device",
     "device": "backends.device",
+    "diagnose": "dlcore.diagnosis",
     "Tensor": "dlcore.tensor",
     "Trainer": "dlcore.train.trainer",
     "concat": "dlcore.tensor",

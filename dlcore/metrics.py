@@ -17,11 +17,13 @@ import numpy as np
 
 from dlcore.errors import ConfigError, DataError, ShapeError
 from dlcore.recorded import did_you_mean
+from dlcore.selection import SelectionPolicy
 from dlcore.tensor import Tensor
 
 __all__ = [
     "ExponentialAverage",
     "Metric",
+    "SelectionPolicy",
     "accuracy",
     "confusion_matrix",
     "f1",

@@ -43,11 +43,13 @@ class GradientCheck:
     ok : whether the relative error is within the tolerance
     relative_error : ‖g_num - g‖₂ / (‖g_num‖₂ + ‖g‖₂) over all parameters
     worst : path of the parameter with the largest relative error of its own
+    errors : the relative error of each parameter, the worst first
     """
 
     ok: bool
     relative_error: float
     worst: str
+    errors: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -206,8 +208,9 @@ def _compare(parts: list[_Part], eps: float, tolerance: float, probes: int | Non
         _measure(part, eps, tolerance, probes, seed)
     errors = [_relative_error([part], tolerance) for part in parts]
     total = _relative_error(parts, tolerance)
-    worst = max(range(len(parts)), key=lambda i: math.inf if math.isnan(errors[i]) else errors[i])
-    return GradientCheck(total <= tolerance, total, parts[worst].path)
+    order = sorted(range(len(parts)), key=lambda i: -math.inf if math.isnan(errors[i]) else -errors[i])
+    by_path = {parts[i].path: errors[i] for i in order}
+    return GradientCheck(total <= tolerance, total, parts[order[0]].path, by_path)
 
 
 def _measure(part: _Part, eps: float, tolerance: float, probes: int, seed: int) -> None:

@@ -64,6 +64,16 @@ app.command(
     name="tune",
     help="Search hyper-parameters: train with many settings, and say which were best and which mattered.",
 )
+app.command(
+    "dlcore.cli.diagnose:diagnose_run",
+    name="diagnose",
+    help="Say whether a run's model underfits or overfits, with intervals, and what to do next.",
+)
+app.command(
+    "dlcore.cli.gradcheck:gradcheck",
+    name="gradcheck",
+    help="Check the backward pass of a model against differences of its loss, parameter by parameter.",
+)
 runs = App(name="runs", help="List the runs in a folder.")
 runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
 app.command(runs)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
+from dlcore.cli.opened import first_batch, open_model
 from dlcore.cli.summary import unit
-from dlcore.errors import CheckpointError, ConfigError
-from dlcore.recorded import did_you_mean
-from dlcore.train.config import Config, outputs_of
-
-if TYPE_CHECKING:
-    from dlcore.data import Splits
-    from dlcore.nn import Module
+from dlcore.errors import ConfigError
 
 __all__ = ["parity"]
-
-MODELS = ("cnn", "mlp", "logistic", "linear")
 
 
 def parity(
@@ -61,8 +54,8 @@ def parity(
     from dlcore.parity import place
 
     places = [place(name) for name in devices]
-    settings, built, splits = _open(model, data, seed, runs)
-    x, y = _batch(splits, batch_size)
+    settings, built, splits = open_model("parity", model, data, seed, runs)
+    x, y = first_batch(splits, batch_size)
     loss = settings.loss(splits)
     found = compare(built, x, devices, y=y, loss=loss, dtype=dtype, tolerance=tolerance)
     print(f"devices: {', '.join(map(str, places))}")
@@ -70,47 +63,3 @@ def parity(
     print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {loss}")
     print(found)
     return 0 if found else 1
-
-
-def _open(model: str, data: str | None, seed: int, runs: str) -> tuple[Config, Module, Splits]:
-    """The settings, the model built on the CPU, and the data."""
-    from dlcore.train.run import Run
-
-    given: dict[str, Any] = {} if data is None else {"data": data}
-    if model not in (*MODELS, "knn") and ".py" not in model:
-        try:
-            run = Run.find(model, runs)
-        except CheckpointError as error:
-            hint = did_you_mean(model, MODELS)
-            raise CheckpointError(f"{error}; nor is it one of the models {', '.join(MODELS)}{hint}") from None
-        settings = run.settings.override(given)
-        _refuse_knn(settings)
-        built = run.model("cpu")[0]
-        splits = settings.data.load()
-        if splits.train.shape != built.input_shape:
-            raise ConfigError(
-                f"{splits.name} has examples of shape {splits.train.shape}, but the model of {run.folder} takes "
-                f"{built.input_shape}; leave --data out, or give data of that shape"
-            )
-        return settings, built, splits
-    settings = Config.of(model=model, seed=seed, **given)
-    _refuse_knn(settings)
-    splits = settings.data.load()
-    settings = settings.resolve(splits)
-    built = settings.model.build(outputs_of(splits)).build(splits.train.shape, seed)
-    return settings, built, splits
-
-
-def _refuse_knn(settings: Config) -> None:
-    if settings.model.model == "knn":
-        raise ConfigError("parity: knn has no layers; take a model that is trained, such as cnn or mlp")
-
-
-def _batch(splits: Splits, size: int) -> tuple[Any, Any]:
-    """The first examples of the training set."""
-    import numpy as np
-
-    from dlcore.data.source import as_source
-
-    source = as_source(splits.train)
-    return source.rows(np.arange(min(size, len(splits.train))))[:2]  # pyright: ignore[reportAttributeAccessIssue]

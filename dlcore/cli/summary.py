@@ -44,7 +44,8 @@ def model_name(settings: Config) -> str:
 
 def about_data(data: Splits) -> str:
     """Where the data are from, and how large."""
-    sizes = f"{len(data.train):,} training + {len(data.dev):,} dev + {len(data.test):,} test {unit(data)}"
+    held_out = "" if data.train_dev is None else f"{len(data.train_dev):,} train-dev + "
+    sizes = f"{len(data.train):,} training + {held_out}{len(data.dev):,} dev + {len(data.test):,} test {unit(data)}"
     shape = " × ".join(map(str, data.train.shape))
     what = f"{len(data.classes)} classes" if data.classes else "one number to predict"
     return f"data: {data.source}\n      {sizes} of {shape}, {what}"
@@ -129,11 +130,13 @@ def report(
     data: Splits,
     results: dict[str, dict[str, float]],
     timing: dict[str, float],
+    parts: dict[str, dict[str, float]],
 ) -> Report:
     """All that the report of a run says: what was printed, what was measured, where it errs, and where it ran.
 
     Where it errs is looked up in the development set: the test set is for the final figure alone (notes 2.1).
     """
+    from dlcore.diagnosis import diagnose_parts
     from dlcore.report import Report, examine
 
     history = trainer.history
@@ -151,6 +154,7 @@ def report(
         examination=examine(trainer, data.dev, classes, normalizer=data.normalizer),
         classes=classes,
         timing=timing,
+        diagnosis=diagnose_parts(parts),
     )
 
 

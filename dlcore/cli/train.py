@@ -223,7 +223,14 @@ class _Job:
             MetricsFile(run.folder / "metrics.jsonl"), *trainer.callbacks, saving,
         ]  # fmt: skip
         size = settings.train.batch_size or 1
-        trainer.fit(data.train, data.dev, settings.train.epochs or 1, size, resume=checkpoint or "auto")
+        trainer.fit(
+            data.train,
+            data.dev,
+            settings.train.epochs or 1,
+            size,
+            resume=checkpoint or "auto",
+            train_dev=data.train_dev,
+        )
         if self.rival is not None:
             self.rival.callbacks = log.bar(f"{settings.run.baseline} baseline")
             self.rival.fit(data.train, epochs=len(trainer.history), batch_size=size)
@@ -232,6 +239,7 @@ class _Job:
     def _report(self, run: Run, weights: Path) -> None:
         from dlcore import report
         from dlcore.train.checkpoint import write_atomically
+        from dlcore.train.measured import measure_parts
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
         results = summary.results(settings, data, trainer, self.rival)
@@ -242,7 +250,9 @@ class _Job:
             for name, one in (("training", trainer), ("baseline", self.rival))
             if one is not None
         }
-        page = report.write(run.folder, summary.report(run.name, log.lines, settings, trainer, data, results, timing))
+        parts = measure_parts(trainer, data)
+        content = summary.report(run.name, log.lines, settings, trainer, data, results, timing, parts)
+        page = report.write(run.folder, content)
         log(f"report: {page}")
         result = {
             "test": results,
@@ -251,6 +261,7 @@ class _Job:
             "stopped_epoch": trainer.history.stopped_epoch,
             "parameters": trainer.model.count(),
             "timing": timing,
+            "parts": parts,
         }
         write_atomically(run.folder / "result.json", lambda: json.dumps(result, indent=2) + "\n")
 

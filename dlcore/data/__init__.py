@@ -17,7 +17,7 @@ from dlcore.data.own import open_path
 from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_idx, read_npz
 from dlcore.data.source import Source, Stream
 from dlcore.data.sources import load, names
-from dlcore.data.split import split
+from dlcore.data.split import hold_out, split
 
 __all__ = [
     "Dataset",
@@ -31,6 +31,7 @@ __all__ = [
     "augment",
     "batches",
     "fetch",
+    "hold_out",
     "load",
     "names",
     "open_path",

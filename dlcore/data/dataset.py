@@ -120,6 +120,7 @@ class Splits:
 
     train, dev, test : the parts, each a Dataset or an :class:`~dlcore.data.ImageFolder`, which makes its x batch by
         batch; dev is for choices, test for the final number only
+    train_dev : examples of the training set's kind that are held out from it; None where there are none
     name : what :func:`dlcore.data.load` calls it
     task : "classification", "binary" (y is 0 or 1), "regression" or "multitask" (y is a dict)
     classes : names of the classes in the order of their labels; for "multitask" a dict of them, by task
@@ -149,6 +150,7 @@ class Splits:
     licence: str = ""
     normalizer: Normalizer | None = None
     inputs: Inputs | None = None
+    train_dev: Part | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from backends.random import derive, permutation
-from dlcore.data.dataset import Dataset, Targets
+from dlcore.data.dataset import Dataset, Splits, Targets
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["split", "split_rows"]
+__all__ = ["hold_out", "split", "split_rows"]
 
 
 def split(
@@ -53,6 +54,26 @@ def split_rows(n: int, fractions: Sequence[float], seed: int, labels: np.ndarray
         if not len(chosen):
             raise DataError(f"split: {n} rows are too few, none is left for the part of {share:g}; use fewer parts")
     return rows
+
+
+def hold_out(data: Splits, share: float, seed: int = 0) -> Splits:
+    """``data`` with a ``share`` of the training examples moved into ``train_dev``, the classes in proportion.
+
+    Where the development set is of another kind than the training set, the held-out part tells what of the difference
+    is overfitting. A share of 0 gives ``data`` as it is.
+
+    Raises ConfigError and DataError as :func:`split`.
+
+    >>> from dlcore.data import load
+    >>> data = load("digits")
+    >>> len(data.train), [len(part) for part in (hold_out(data, 0.1).train, hold_out(data, 0.1).train_dev)]
+    (1078, [970, 108])
+    """
+    if not share:
+        return data
+    rows = split_rows(len(data.train), (1.0 - share, share), seed, _strata(data.train.y))
+    kept, held = (data.train[np.sort(part)] for part in rows)
+    return replace(data, train=kept, train_dev=held)
 
 
 def _strata(y: Targets) -> np.ndarray | None:

@@ -35,6 +35,7 @@ COLOURS = {
     "paper": "#ffffff",
     "training": "#3f6ea8",
     "development": "#d0700f",
+    "train-dev": "#7a5aa6",
 }
 """Of the PNG file. In SVG each is a CSS variable with this default, so that a page in dark mode can change it."""
 STYLE: dict[Any, Any] = {
@@ -72,7 +73,7 @@ LIMIT = 1e100
 
 @dataclass(frozen=True)
 class _Panel:
-    """One pair of axes: ``lines`` maps "training" and "development" to their values, NaN where there is none."""
+    """One pair of axes: ``lines`` maps "training", "train-dev" and "development" to values, NaN where there is none."""
 
     name: str
     lines: dict[str, list[float]]
@@ -116,8 +117,8 @@ def curves_svg(history: Iterable[Record], *, best_epoch: int | None = None, stop
     """The panels of :func:`draw_curves` as ``<svg>`` elements for an HTML page, one a panel, so that they can wrap.
 
     Arguments as in :func:`draw_curves`. They load nothing, their ids occur once in a page, the text is text, in the
-    page's font, and the colours are the CSS variables ``--ink``, ``--muted``, ``--grid``, ``--paper``, ``--training``
-    and ``--development``, where the page sets them.
+    page's font, and the colours are the CSS variables ``--ink``, ``--muted``, ``--grid``, ``--paper``, ``--training``,
+    ``--train-dev`` and ``--development``, where the page sets them.
 
     >>> curves_svg([{"epoch": 0, "loss": 0.9, "dev_loss": 1.0}]).count("<svg")
     1
@@ -172,7 +173,7 @@ def best_of(history: Iterable[Record]) -> int | None:
 
 def metric_of(history: Iterable[Record]) -> str | None:
     """The name of the first metric in the records, None where there is none."""
-    names = (name.removeprefix("dev_") for record in history for name in record)
+    names = (name.removeprefix("train_dev_").removeprefix("dev_") for record in history for name in record)
     return next((name for name in names if name not in NO_METRICS), None)
 
 
@@ -183,9 +184,10 @@ def heading(name: str) -> str:
     ('Development loss', 'R²')
     """
     special = {"r2": "R²", "mse": "Mean squared error", "lr": "Learning rate"}
-    base = name.removeprefix("dev_")
+    base = name.removeprefix("train_dev_").removeprefix("dev_")
     words = special.get(base, base.replace("_", " "))
-    words = words if base == name else f"development {words}"
+    part = "train-dev " if name.startswith("train_dev_") else "" if base == name else "development "
+    words = f"{part}{words}"
     return words[:1].upper() + words[1:]
 
 
@@ -197,7 +199,7 @@ def _panels(records: list[Record]) -> list[_Panel]:
     metric = metric_of(records)
     panels = []
     for name in ["loss"] if metric is None else ["loss", metric]:
-        sets = {"training": name, "development": f"dev_{name}"}
+        sets = {"training": name, "train-dev": f"train_dev_{name}", "development": f"dev_{name}"}
         lines = {
             label: [_number(record.get(key)) for record in records]
             for label, key in sets.items()
@@ -302,7 +304,7 @@ def _legend(axes: Axes, above: float) -> None:
     parent: Any = axes.get_figure(root=True)
     raised = axes.transAxes + ScaledTranslation(0, (above - 2) / 72, parent.dpi_scale_trans)
     axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), bbox_transform=raised, ncols=2, frameon=False, borderaxespad=0,
+        loc="lower right", bbox_to_anchor=(1, 1), bbox_transform=raised, ncols=3, frameon=False, borderaxespad=0,
         borderpad=0, handlelength=1.4, handletextpad=0.5, columnspacing=1.2,
     )  # fmt: skip
 

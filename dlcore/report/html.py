@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from dlcore.diagnosis import WORDS, Diagnosis
 from dlcore.report.curves import best_of, curves_svg, draw_curves, heading
 from dlcore.report.examine import Examination
 from dlcore.report.mistakes import confusion_section, mistakes_section
@@ -39,6 +40,7 @@ class Report:
     examination : of the development set, by :func:`dlcore.report.examine`
     classes : names in the order of the labels; a dict of them where there are several outputs
     timing : seconds by what took them; a name that ends in "/s" is a rate
+    diagnosis : by :func:`dlcore.diagnosis.diagnose_parts`
     """
 
     title: str
@@ -53,6 +55,7 @@ class Report:
     examination: Examination | None = None
     classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     timing: Mapping[str, float] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(self.history))  # it is gone through more than once
@@ -89,6 +92,7 @@ def page(report: Report) -> str:
         _headline(report, history, best),
         _results(report.results),
         _curves(report, history, best),
+        _diagnosis(report.diagnosis),
         *([] if found is None else [confusion_section(found, names), mistakes_section(found, names)]),
         _run(report.lines),
         _epochs(history, best),
@@ -173,6 +177,25 @@ def _curves(report: Report, history: Sequence[Mapping[str, Any]], best: int | No
         words.append("The training loss contains the penalty; the development loss does not.")
     caption = f"<figcaption>{' '.join(words)}</figcaption>\n" if words else ""
     return section("Curves", f'<figure class="curves">\n<div>\n{drawn}\n</div>\n{caption}</figure>')
+
+
+def _diagnosis(found: Diagnosis | None) -> str:
+    """The gaps with their intervals, what is taken for granted, and the next steps in order."""
+    if found is None:
+        return ""
+    rows = []
+    for gap in found.gaps:
+        ends = f"{WORDS[gap.above[0]]} {gap.above[1]:.4f} − {WORDS[gap.below[0]]} {gap.below[1]:.4f}"
+        chance = "–" if gap.low is None or gap.high is None else f"{gap.low:.4f} to {gap.high:.4f}".replace("-", "−")
+        state = f"{gap.state}: {gap.why}" if gap.why else gap.state
+        rows.append(
+            [escape(heading(gap.name)), *map(escape, (ends, f"{gap.value:.4f}".replace("-", "−"), chance, state))]
+        )
+    caption = f"Verdict: {', '.join(found.verdicts)}. Errors are {found.measure}, with the final weights"
+    drawn = table(escape(caption), ["Gap", "Errors", "Difference", "Interval", "Is it there?"], rows, kind="gaps")
+    steps = "".join(f"<li>{escape(step)}</li>" for step in found.advice)
+    remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in found.remarks)
+    return section("Diagnosis", f"{drawn}\n{remarks}<p>Next, one after the other:</p>\n<ol>{steps}</ol>")
 
 
 def _run(lines: Sequence[str]) -> str:

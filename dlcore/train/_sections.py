@@ -116,9 +116,20 @@ class DataConfig(Section):
     )
     normalize: bool = setting(True, "bring each input feature to mean 0 and standard deviation 1")
     split_seed: int = setting(0, "seed of the split into training, dev and test set", within="[0, inf)")
+    train_dev: float = setting(
+        0.0,
+        "share of the training examples held out and measured beside the dev set: where that is of another kind, it "
+        "tells what of the difference is overfitting",
+        within="[0, 1)",
+    )
 
     def load(self) -> Splits:
-        """The data set in its three parts."""
+        """The data set in its three parts, and the train-dev part where one is held out."""
+        from dlcore.data.split import hold_out
+
+        return hold_out(self._load(), self.train_dev, self.split_seed)
+
+    def _load(self) -> Splits:
         from dlcore import data
         from dlcore.data.own import refuse_others
         from dlcore.data.readers._file import shown

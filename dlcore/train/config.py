@@ -385,7 +385,7 @@ def load(path: str | os.PathLike[str]) -> Config:
 def dump(config: Config) -> str:
     """The TOML text from which :func:`load` makes an equal configuration; a setting that is None is left out.
 
-    >>> dump(Config.of(hidden=(64, 32))).splitlines()[5:7]
+    >>> dump(Config.of(hidden=(64, 32))).splitlines()[6:8]
     ['[model]', 'hidden = [64, 32]']
     """
     blocks = []

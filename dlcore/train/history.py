@@ -21,6 +21,8 @@ class History:
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.examples: dict[str, int] = {}
+        """How many there are, by "train", "dev" and "train_dev", as far as it is known."""
         self.best_epoch: int | None = None
         """The epoch whose weights were restored, where early stopping did."""
         self.stopped_epoch: int | None = None

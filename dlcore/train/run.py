@@ -106,6 +106,24 @@ class Run:
         """The records of the epochs so far; a line that cannot be read is left out."""
         return list(_records(self.folder / "metrics.jsonl"))
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """What a choice among runs may go by: figures of the development set by plain names, of the training set as
+        ``train_...``, ``ms_per_image``, ``parameters``, ``epochs`` and ``seconds``. Those of the test set are not
+        among them: by it nothing is chosen (notes 2.1). Of a run that is not finished, those of its last epoch.
+        """
+        result, records = self.result or {}, self.records()
+        parts = result.get("parts", {})
+        found = {name: v for name, v in parts.get("dev", {}).items() if name != "examples"}
+        found |= {f"train_{n}": v for n, v in parts.get("train", {}).items() if n not in ("examples", "ms_per_image")}
+        if not parts and records:
+            best = result.get("best_epoch")
+            kept = records[best if isinstance(best, int) and best < len(records) else -1]
+            found = {n.removeprefix("dev_"): v for n, v in kept.items() if n.startswith("dev_")}
+        found |= {"parameters": result["parameters"]} if "parameters" in result else {}
+        found |= {"seconds": result["timing"]["training"]} if "training" in result.get("timing", {}) else {}
+        return {**found, "epochs": len(records)}
+
     def weights(self) -> tuple[dict[str, Any], str]:
         """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint."""
         final = self.folder / "model.safetensors"

@@ -148,6 +148,7 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
         "precision": "mixed" if trainer.mixed else str(trainer.model.built().dtype).rpartition(".")[2],
         "training data": trainer.fingerprints.get("train"),
         "development data": trainer.fingerprints.get("dev"),
+        "train-dev data": trainer.fingerprints.get("train_dev"),
     }
 
 

@@ -153,13 +153,16 @@ class Trainer:
         batch_size: int = 64,
         drop_last: bool = False,
         *,
+        train_dev: Any = None,
         resume: str | Path | None = None,
     ) -> History:
-        """Train for ``epochs`` more passes over ``train``, and measure ``dev`` after each.
+        """Train for ``epochs`` more passes over ``train``, and measure ``dev`` and ``train_dev`` after each.
 
         train, dev : a Dataset; or, for data beyond memory, an object with ``__len__`` and ``__getitem__`` whose items
             are (x, y), or an iterable of such pairs, which come in its own order
         drop_last : leave the last batch out where it is smaller than the others
+        train_dev : a part of the training data that is held out, recorded as ``train_dev_...``: where ``dev`` is of
+            another kind, it tells what that does from overfitting (see :func:`dlcore.diagnose`)
         resume : go on where a fit with the same arguments ended: its checkpoint or the folder of its run, of which the
             newest good checkpoint is taken; "auto" looks in the folder of this trainer's Checkpoint, and starts anew
             where that holds none. The result is, bit for bit, that of a fit that was never interrupted
@@ -175,7 +178,8 @@ class Trainer:
                 "fit: it was called inside a fit of the same trainer; call trainer.stop() and fit again after"
             )
         self.batch_size = whole("batch_size", batch_size, 1)
-        sets = {name: as_source(data, name) for name, data in (("train", train), ("dev", dev)) if data is not None}
+        given = {"train": train, "dev": dev, "train_dev": train_dev}
+        sets = {name: as_source(data, name) for name, data in given.items() if data is not None}
         if "train" not in sets:
             raise DataError("train: None came but a Dataset is expected; make one by dl.data.Dataset(x, y)")
         found = None if resume is None else snapshot.find(resume, self.callbacks)
@@ -187,7 +191,8 @@ class Trainer:
         self.drop_last = drop_last
         self.fingerprints = {name: fingerprint(data) for name, data in sets.items()}
         self.steps_per_epoch = steps_of_epoch(self, sets["train"])
-        self.records = self._recorded(dev)
+        self.records = self._recorded(sets)
+        self.history.examples = {name: len(data) for name, data in sets.items() if isinstance(data, Source)}
         self.progress = Progress(self.objectives)
         self.stopping = self.abandoned = self.complete = self._diverged = False
         self.interrupted = ""
@@ -208,7 +213,7 @@ class Trainer:
                 if found is not None:  # again: what on_start has changed, the run has changed since
                     snapshot.put_back(self, found)
                     snapshot.put_back_callbacks(self, found)
-                self._epochs(sets["train"], sets.get("dev"))
+                self._epochs(sets.pop("train"), sets)
         return self.history
 
     def _pass_over(self, found: snapshot.Snapshot) -> None:
@@ -278,24 +283,24 @@ class Trainer:
 
     def larger_is_better(self, name: str) -> bool:
         """Whether a larger value of a recorded figure is an improvement."""
-        metric = self.objectives.metric(name.removeprefix("dev_"))
+        metric = self.objectives.metric(name.removeprefix("train_").removeprefix("dev_"))
         return metric is not None and metric.larger_is_better
 
     # --- the epochs
 
-    def _epochs(self, train: Source | Stream, dev: Source | Stream | None) -> None:
+    def _epochs(self, train: Source | Stream, held_out: Mapping[str, Source | Stream]) -> None:
         while self.epoch < self.epochs and (self.progress.batches or not self.stopping):
             self._pause()
             if not self.progress.batches:
                 self._notify("on_epoch_start")
-            record = self._epoch(train, dev)
+            record = self._epoch(train, held_out)
             self.history.append(record)
             self._notify("on_epoch", record)
             self.epoch += 1
             self.progress = Progress(self.objectives)
         self._pause()
 
-    def _epoch(self, train: Source | Stream, dev: Source | Stream | None) -> dict[str, Any]:
+    def _epoch(self, train: Source | Stream, held_out: Mapping[str, Source | Stream]) -> dict[str, Any]:
         """What is left of an epoch; its record."""
         progress = self.progress
         start = time.perf_counter() - progress.seconds
@@ -324,8 +329,8 @@ class Trainer:
         record |= progress.measured.metrics()
         if self.mixed is not None:
             record |= self.mixed.record()
-        if dev is not None:
-            record |= {f"dev_{name}": value for name, value in self._measure(dev, pause=True).items()}
+        for part, data in held_out.items():
+            record |= {f"{part}_{name}": value for name, value in self._measure(data, pause=True).items()}
         return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
 
     def _pause(self) -> None:
@@ -419,11 +424,12 @@ class Trainer:
         self.model.clock.seed = self.seed
         vector.zero_grad()
 
-    def _recorded(self, dev: Any) -> list[str]:
+    def _recorded(self, sets: Mapping[str, Any]) -> list[str]:
         """The names of the figures in a record that can be monitored."""
         measured = ["loss", *self.objectives.names()]
         penalty = ["penalty"] if self.penalty is not None else []
-        return [*measured, *penalty, *(f"dev_{name}" for name in measured if dev is not None)]
+        held_out = [part for part in sets if part != "train"]
+        return [*measured, *penalty, *(f"{part}_{name}" for part in held_out for name in measured)]
 
     def _precision(self) -> str:
         return str(self.model.built().dtype).split(".")[-1]

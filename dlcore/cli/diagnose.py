@@ -1,0 +1,71 @@
+"""``dlcore diagnose``: what stands between a run's model and the error that is possible."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from dlcore.cli.flags import DEBUG
+from dlcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dlcore.train.run import Run
+
+__all__ = ["diagnose_run"]
+
+
+def diagnose_run(
+    run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
+    /,
+    *,
+    bayes_error: Annotated[
+        float | None, Parameter(help="smallest error that is possible, such as that of people [default: 0]")
+    ] = None,
+    metric: Annotated[str | None, Parameter(help="what to go by [default: accuracy where it was measured]")] = None,
+    permissible: Annotated[float, Parameter(help="a gap up to this needs nothing done about it")] = 0.02,
+    confidence: Annotated[float, Parameter(help="of the intervals")] = 0.95,
+    runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, with every digit")] = False,
+    debug: DEBUG = False,
+) -> int:
+    """Say whether a run's model underfits or overfits, with intervals, and what to do next.
+
+    Avoidable bias is the training error minus the Bayes error, variance the development error minus the training
+    error. With dlcore train --train-dev 0.05, the difference between the held-out part of the training set and the
+    development set is told apart: mismatch. All are measured with the same weights, in evaluation mode, on at most
+    10,000 examples each; a run that is not finished is measured now, with its newest checkpoint.
+    """
+    from dlcore.diagnosis import diagnose_parts
+    from dlcore.train.run import Run
+
+    found = Run.find(run, runs)
+    parts = _parts(found)
+    said = diagnose_parts(parts, bayes_error, metric=metric, permissible=permissible, confidence=confidence)
+    if json_:
+        print(json.dumps({"run": str(found.folder), "parts": parts, **dataclasses.asdict(said)}))
+    else:
+        print(f"run: {found.folder}")
+        print(said)
+    return 0
+
+
+def _parts(run: Run) -> dict[str, dict[str, Any]]:
+    """The figures on each part: kept in result.json, or measured now."""
+    settings = run.settings
+    if settings.model.model == "knn":
+        raise ConfigError("diagnose: knn remembers its training set, so its training error says nothing; compare k")
+    if run.result is not None and "parts" in run.result:
+        return run.result["parts"]
+
+    from backends.device import resolve
+    from dlcore.cli.evaluate import check
+    from dlcore.train.measured import measure_parts
+
+    place = resolve(settings.train.device)
+    model, about, _ = run.model(place)
+    data = settings.data.load()
+    check(data, model.input_shape, about, "dev")
+    return measure_parts(settings.trainer(data, place, model=model), data)
