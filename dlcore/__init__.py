@@ -18,7 +18,7 @@ from dlcore.version import __version__
 if TYPE_CHECKING:
     from backends.device import Device
     from backends.device import resolve as device
-    from dlcore import data, filters, functional, losses, metrics, neighbors, nn, optim, report, testing, train
+    from dlcore import data, filters, functional, interop, losses, metrics, neighbors, nn, optim, report, testing, train
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -52,6 +52,7 @@ __all__ = [
     "device",
     "filters",
     "functional",
+    "interop",
     "load_weights",
     "losses",
     "metrics",
@@ -68,7 +69,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "report", "testing", "train",
+    "data", "filters", "functional", "interop", "losses", "metrics", "neighbors", "nn", "optim", "report", "testing",
+    "train",
 }  # fmt: skip
 _HOME = {
     "Device": "backends.device",
