@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         data,
         filters,
         functional,
+        interop,
         losses,
         metrics,
         neighbors,
@@ -68,6 +69,7 @@ __all__ = [
     "diagnose",
     "filters",
     "functional",
+    "interop",
     "load_weights",
     "losses",
     "metrics",
@@ -86,8 +88,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "data", "filters", "functional", "losses", "metrics", "neighbors", "nn", "optim", "recipes", "report", "testing",
-    "train", "tune",
+    "data", "filters", "functional", "interop", "losses", "metrics", "neighbors", "nn", "optim", "recipes", "report",
+    "testing", "train", "tune",
 }  # fmt: skip
 _HOME = {
     "Device": "backends.device",

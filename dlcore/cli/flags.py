@@ -22,6 +22,7 @@ DEBUG = Annotated[
 _TITLES = {
     "data": "Data",
     "model": "Model",
+    "transfer": "Transfer learning",
     "optimizer": "Optimiser",
     "schedule": "Learning-rate schedule",
     "penalty": "Penalty",
@@ -45,7 +46,7 @@ def _flag(setting: config.Setting) -> inspect.Parameter:
     groups = list(_TITLES)
     kind: Any = tuple[setting.kind, ...] if setting.many else setting.kind
     parameter = Parameter(
-        name=setting.flag,
+        name=[setting.flag, *([setting.alias] if setting.alias else [])],
         group=Group(_TITLES[setting.section], sort_key=groups.index(setting.section)),
         help=config.explain(setting),
         converter=None if setting.kind is bool else _converter(setting),

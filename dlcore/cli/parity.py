@@ -57,6 +57,11 @@ def parity(
     settings, built, splits = open_model("parity", model, data, seed, runs)
     x, y = first_batch(splits, batch_size)
     loss = settings.loss(splits)
+    if not isinstance(loss, str):
+        raise ConfigError(
+            f"parity: {model} has the heads {', '.join(loss)}, but one output is expected; compare it in Python by "
+            "dl.testing.parity"
+        )
     found = compare(built, x, devices, y=y, loss=loss, dtype=dtype, tolerance=tolerance)
     print(f"devices: {', '.join(map(str, places))}")
     print(f"model: {model}, {built.count():,} parameters, {dtype}")

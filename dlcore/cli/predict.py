@@ -116,8 +116,9 @@ def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iter
     import numpy as np
 
     if isinstance(outputs, dict):  # a model with heads
-        for i in range(count):
-            yield {"outputs": {name: values[i].tolist() for name, values in outputs.items()}}
+        parts = {name: _meanings(values, _of_head(about, name), count, top) for name, values in outputs.items()}
+        for _ in range(count):
+            yield {"heads": {name: next(said) for name, said in parts.items()}}
         return
     classes = about.get("classes")
     for logits in outputs:
@@ -139,6 +140,11 @@ def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iter
             yield {"prediction": logits.item() if logits.size == 1 else logits.tolist(), **plain}
 
 
+def _of_head(about: dict[str, Any], name: str) -> dict[str, Any]:
+    """What is known about one head alone."""
+    return {what: (about.get(what) or {}).get(name) for what in ("loss", "classes")}
+
+
 def _class(classes: Any, number: int) -> str:
     return classes[number] if classes else str(number)
 
@@ -148,6 +154,8 @@ def _as_json(name: str, said: dict[str, Any]) -> str:
 
 
 def _in_words(name: str, said: dict[str, Any]) -> str:
+    if "heads" in said:
+        return f"{name}: " + "; ".join(_in_words(head, part) for head, part in said["heads"].items())
     if "top" in said:
         return f"{name}: " + ", ".join(f"{one['class']} {one['probability']:.1%}" for one in said["top"])
     value = said.get("prediction", said["outputs"])

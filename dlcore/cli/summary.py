@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ __all__ = [
     "about_model",
     "about_test",
     "about_training",
+    "about_transfer",
     "environment",
     "model_name",
     "report",
@@ -48,7 +49,20 @@ def about_data(data: Splits) -> str:
     sizes = f"{len(data.train):,} training + {held_out}{len(data.dev):,} dev + {len(data.test):,} test {unit(data)}"
     shape = " × ".join(map(str, data.train.shape))
     what = f"{len(data.classes)} classes" if data.classes else "one number to predict"
+    if data.task == "multitask":
+        what = f"{len(data.train.y)} targets: {', '.join(_targets(data))}"
     return f"data: {data.source}\n      {sizes} of {shape}, {what}"
+
+
+def _targets(data: Splits) -> Iterator[str]:
+    """Each of several targets, and how many of its training labels are missing."""
+    from dlcore.losses import known
+
+    classes = data.classes if isinstance(data.classes, dict) else {}
+    for name, y in data.train.y.items():
+        missing = len(y) - int(known(y)[1].sum())
+        kind = f"{len(classes[name])} classes" if name in classes else "a number"
+        yield f"{name} ({kind}{f', {missing:,} missing' if missing else ''})"
 
 
 def about_model(settings: Config, trainer: Trainer, label: str = "model") -> str:
@@ -62,7 +76,7 @@ def about_model(settings: Config, trainer: Trainer, label: str = "model") -> str
 def about_training(settings: Config, data: Splits) -> str:
     """What was asked for, and what was filled in."""
     train, optimizer, schedule = settings.train, settings.optimizer, settings.schedule
-    parts = [f"loss {settings.loss(data)}", f"{optimizer.optimizer} with lr {optimizer.lr:g}"]
+    parts = [f"loss {_loss(settings, data)}", f"{optimizer.optimizer} with lr {optimizer.lr:g}"]
     if schedule.schedule != "constant":
         parts.append(f"schedule {schedule.schedule}")
     if schedule.warmup:
@@ -78,6 +92,32 @@ def about_training(settings: Config, data: Splits) -> str:
     if train.precision != "float32":
         parts.append(f"{train.precision} precision" if train.precision == "mixed" else train.precision)
     return f"training: {', '.join(parts)}"
+
+
+def _loss(settings: Config, data: Splits) -> str:
+    """The loss; of several targets all, with their weights where these are not 1."""
+    loss, weights = settings.loss(data), settings.train.weights()
+    if isinstance(loss, str):
+        return loss
+    shares = {name: f"{weights[name]:g} " if weights.get(name, 1.0) != 1.0 else "" for name in loss}
+    return " + ".join(f"{shares[name]}{one} of {name}" for name, one in loss.items())
+
+
+def about_transfer(settings: Config, trainer: Trainer) -> str:
+    """Which weights the model began with, and what learns otherwise than the rest; empty where nothing was asked."""
+    chosen, parts = settings.transfer, []
+    if chosen.start_from is not None:
+        from dlcore.train.transfer import plan, read_source
+
+        arrays, name = read_source(chosen.start_from, settings.run.runs)
+        anew = plan(trainer.model, arrays, chosen.anew, name).anew
+        parts.append(f"from {name}, " + (f"but {', '.join(anew)} anew" if anew else "all of it"))
+    segments = trainer.model.built().segments
+    frozen = [s.path for s in segments if not s.active]
+    if frozen:
+        parts.append(f"frozen {', '.join(frozen)}")
+    parts += [f"{factor:g} of the learning rate for {pattern}" for pattern, factor in chosen.scales().items()]
+    return f"transfer: {'; '.join(parts)}" if parts else ""
 
 
 def _named(**values: Any) -> list[str]:
@@ -140,10 +180,12 @@ def report(
     from dlcore.report import Report, examine
 
     history = trainer.history
-    classes = None if data.classes is None else list(data.classes)
+    classes = data.classes if isinstance(data.classes, dict) else None if data.classes is None else list(data.classes)
     return Report(
         title=name,
-        lines=[line for line in lines if line.startswith(("device: ", "data: ", "model: ", "training: "))],
+        lines=[
+            line for line in lines if line.startswith(("device: ", "data: ", "model: ", "transfer: ", "training: "))
+        ],
         settings=dump(settings),
         environment=environment(),
         summary=trainer.model.summary(),

@@ -187,6 +187,8 @@ class _Job:
         self.trainer = settings.trainer(data, device, model=model)
         self.rival = None if settings.run.baseline == "none" else settings.beside().trainer(data, device)
         log(summary.about_model(settings, self.trainer))
+        if model is None and (words := summary.about_transfer(settings, self.trainer)):
+            log(words)
         log(summary.about_training(settings, data))
 
     def train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -38,7 +39,7 @@ def load(
     name: str,
     normalize: bool = False,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     seed: int = 0,
     path: str | os.PathLike[str] | None = None,
 ) -> Splits:
@@ -60,7 +61,8 @@ def load(
         the training set; y stays as it is, for regression too
     target : for penguins only. None: all three at once, a dict of "species" (N,) int64, "sex" (N, 1) float32 (0 female,
         1 male, NaN unknown) and "body_mass" (N, 1) float32 in kg. "sex" (binary, rows of unknown sex dropped) and
-        "species" (classification) take body mass as the fourth input; "body_mass" is a regression.
+        "species" (classification) take body mass as the fourth input; "body_mass" is a regression. A list of them gives
+        those in a dict, from the three inputs.
     seed : of the split. digits, cars and penguins are split 60-20-20, in proportion of digit, of species, or of sex
         where that is the target. Fashion's test set is always the official one; the dev set, a tenth of the training
         images but at most 5,000, is drawn in proportion.
@@ -225,12 +227,12 @@ def _cars(seed: int) -> Splits:
     )
 
 
-def _penguins(target: str | None, seed: int) -> Splits:
-    tasks: dict[str | None, Task] = {
-        None: "multitask", "species": "classification", "sex": "binary", "body_mass": "regression",
-    }  # fmt: skip
-    if target not in tasks:
-        raise ConfigError(f"load: penguins have no target {target!r}; give species, sex, body_mass, or None for all")
+def _penguins(target: str | Sequence[str] | None, seed: int) -> Splits:
+    tasks: dict[str, Task] = {"species": "classification", "sex": "binary", "body_mass": "regression"}
+    several = tuple(tasks) if target is None else () if isinstance(target, str) else tuple(dict.fromkeys(target))
+    for name in several or (target,):
+        if name not in tasks:
+            raise ConfigError(f"load: penguins have no target {name!r}; give species, sex, body_mass, or None for all")
     classes = {"species": ("Adelie", "Chinstrap", "Gentoo"), "sex": ("female", "male")}
     features = ("bill_length", "bill_depth", "flipper_length")
 
@@ -242,20 +244,20 @@ def _penguins(target: str | None, seed: int) -> Splits:
     keep = np.isfinite(mass[:, 0])  # no bird was measured in part
     if target == "sex":
         keep &= np.isfinite(sex[:, 0])
-    if target in classes:
+    if not several and target in classes:
         x, features = np.concatenate((x, mass), axis=1), (*features, "body_mass")
 
     y = {"species": species[keep], "sex": sex[keep], "body_mass": mass[keep]}
     strata = y["sex" if target == "sex" else "species"].reshape(-1)
-    data = Dataset(x[keep], y if target is None else y[target])
+    data = Dataset(x[keep], {name: y[name] for name in several} if several else y[str(target)])
     train, dev, test = (data[rows] for rows in split_rows(len(data), _FRACTIONS, seed, strata))
     return Splits(
         train=train,
         dev=dev,
         test=test,
         name="penguins",
-        task=tasks[target],
-        classes=classes if target is None else classes.get(target),
+        task="multitask" if several else tasks[str(target)],
+        classes={name: classes[name] for name in several if name in classes} if several else classes.get(str(target)),
         features=features,
         source=f"Palmer penguins, {len(data)} of {len(keep)} birds, those with all that is needed, in the package",
         licence="CC0 1.0",

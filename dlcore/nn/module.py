@@ -23,7 +23,7 @@ from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
 from dlcore.tensor import Tensor, as_tensor, no_grad
 
-__all__ = ["Clock", "Module", "building", "default_seed", "seed"]
+__all__ = ["Clock", "Module", "building", "default_seed", "matches", "seed"]
 
 _default_seed = 0
 
@@ -32,6 +32,15 @@ def seed(value: int) -> None:
     """Set the seed that ``Trainer`` and ``Module.build`` use when they are given none; nothing else changes."""
     global _default_seed
     _default_seed = int(value)
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a parameter's path is meant by ``pattern``: the path, that of a module above it, or with *, ? and [ ].
+
+    >>> matches("0.w", "0"), matches("10.w", "0"), matches("10.w", "1*.w")
+    (True, False, True)
+    """
+    return fnmatchcase(path, pattern) or path.startswith(f"{pattern}.")
 
 
 def default_seed() -> int:
@@ -356,17 +365,41 @@ class Module(Recorded):
         """Undo :meth:`freeze`."""
         return self._set_active(pattern, True)
 
+    def scale_lr(self, pattern: str, factor: float) -> Self:
+        """Give the parameters whose path matches ``pattern`` their own factor on the learning rate.
+
+        pattern : as for :meth:`freeze`
+        factor : at least 0; 1 is what every parameter starts with, and a second call takes the place of the first
+
+        A trunk that was trained before is adapted in small steps while the new head learns in large ones:
+
+        >>> from dlcore import nn
+        >>> model = nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,)).scale_lr("0", 0.1)
+        >>> [(s.path, s.lr_scale) for s in model.vector.segments]
+        [('0.w', 0.1), ('0.b', 0.1), ('2.w', 1.0), ('2.b', 1.0)]
+
+        Source: notes, 2.5; discriminative learning rates are Howard and Ruder (2018).
+        """
+        vector = self.built()
+        for path in self._matching("scale_lr", pattern):
+            vector.scale_lr(path, factor)
+        return self
+
     def _set_active(self, pattern: str, active: bool) -> Self:
         vector = self.built()
-        paths = [path for path, _ in self.named_parameters()]
-        matching = [p for p in paths if fnmatchcase(p, pattern) or p.startswith(f"{pattern}.")]
-        if not matching:
-            raise ConfigError(
-                f"freeze: {pattern!r} matches no parameter{did_you_mean(pattern, paths)}; there are {', '.join(paths)}"
-            )
-        for path in matching:
+        for path in self._matching("freeze" if not active else "unfreeze", pattern):
             vector.set_active(path, active)
         return self
+
+    def _matching(self, verb: str, pattern: str) -> list[str]:
+        """The paths of the parameters that ``pattern`` means; a ConfigError where there are none."""
+        paths = [path for path, _ in self.named_parameters()]
+        matching = [path for path in paths if matches(path, pattern)]
+        if not matching:
+            raise ConfigError(
+                f"{verb}: {pattern!r} matches no parameter{did_you_mean(pattern, paths)}; there are {', '.join(paths)}"
+            )
+        return matching
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Every parameter and buffer of a built model by path, copied to the host."""

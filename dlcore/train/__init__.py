@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dlcore.train.interrupt import Interrupted
     from dlcore.train.rebuild import load_model, save_model
     from dlcore.train.trainer import Trainer
+    from dlcore.train.transfer import Unfreeze, transfer_weights
 
 __all__ = [
     "Callback",
@@ -24,6 +25,7 @@ __all__ = [
     "History",
     "Interrupted",
     "Trainer",
+    "Unfreeze",
     "config",
     "load_model",
     "load_weights",
@@ -32,6 +34,7 @@ __all__ = [
     "run",
     "save_model",
     "save_weights",
+    "transfer_weights",
 ]
 
 _HOME = {
@@ -41,10 +44,12 @@ _HOME = {
     "History": "history",
     "Interrupted": "interrupt",
     "Trainer": "trainer",
+    "Unfreeze": "transfer",
     "load_model": "rebuild",
     "load_weights": "checkpoint",
     "save_model": "rebuild",
     "save_weights": "checkpoint",
+    "transfer_weights": "transfer",
 }
 
 

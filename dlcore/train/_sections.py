@@ -38,6 +38,7 @@ __all__ = [
     "RunConfig",
     "ScheduleConfig",
     "TrainConfig",
+    "TransferConfig",
 ]
 
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
@@ -93,6 +94,10 @@ class DataConfig(Section):
     target: str | None = setting(
         None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
     )
+    heads: tuple[str, ...] | None = setting(
+        None,
+        "several things to predict at once, by one model with a head each: of penguins species, sex, body_mass",
+    )
     missing: str | None = setting(
         None,
         "what to do about a table's missing cells, empty or NA, NaN, null, ?, n/a or #N/A [default: refuse]",
@@ -136,6 +141,13 @@ class DataConfig(Section):
         from dlcore.data.sources import has_fashion
 
         own = {name: getattr(self, name) for name in _OWN_DATA}
+        if self.heads is not None:
+            if self.target is not None:
+                raise ConfigError("target and heads came together; give one thing to predict, or several heads")
+            if self.data != "penguins":
+                raise ConfigError(f"heads is for data with several targets, penguins, but data is {self.data!r:.60}")
+            refuse_others(own, (), f"is {self.data}")
+            return data.load(self.data, self.normalize, target=self.heads, seed=self.split_seed)
         if self.data in data.names():
             refuse_others(own, (), f"is {self.data}")
             return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
@@ -182,11 +194,68 @@ class ModelConfig(Section):
         None, "one vote each, or 1/distance, so that nearer ones count more", choices=("uniform", "distance")
     )
 
-    def build(self, outputs: int) -> Module:
-        """The model, for so many outputs; see :mod:`dlcore.train.models`."""
+    def build(self, outputs: int | dict[str, int]) -> Module:
+        """The model, for so many outputs, or for so many of each head; see :mod:`dlcore.train.models`."""
         from dlcore.train import models
 
         return models.build(outputs, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig(Section):
+    """Which weights the model begins with, and how they go on; patterns as in :meth:`dlcore.nn.Module.freeze`."""
+
+    start_from: str | None = setting(
+        None,
+        "begin with the weights of another run, its name or folder, or of a file: those of all layers, of the last one "
+        "where it fits [default: random ones]",
+        alias="--from",
+    )
+    anew: tuple[str, ...] | None = setting(None, "with --from, what begins anew, all else being taken over: patterns")
+    freeze: tuple[str, ...] | None = setting(
+        None, "what does not learn: paths of parameters or layers as in the report, such as 0.w or 0, or with * and ?"
+    )
+    lr_scale: tuple[str, ...] | None = setting(
+        None, "learning rates of parts, as PATTERN=FACTOR of the whole one's, such as 0=0.1"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.anew and self.start_from is None:
+            raise ConfigError("anew goes with start_from (--from), of whose weights it takes none; leave anew out")
+        self.scales()
+
+    def scales(self) -> dict[str, float]:
+        """The factors on the learning rate by pattern."""
+        return dict(_pair("lr_scale", word) for word in self.lr_scale or ())
+
+    def apply(self, model: Module, runs: str) -> None:
+        """Give a built ``model`` its first weights, and freeze and scale what is asked for.
+
+        runs : folder of all runs, in which ``start_from`` may be a name
+
+        Raises CheckpointError where the weights do not fit, ConfigError for a pattern that matches nothing.
+        """
+        from dlcore.train.transfer import transfer_weights
+
+        if self.start_from is not None:
+            transfer_weights(model, self.start_from, self.anew, runs=runs)
+        for pattern in self.freeze or ():
+            model.freeze(pattern)
+        for pattern, factor in self.scales().items():
+            model.scale_lr(pattern, factor)
+
+
+def _pair(name: str, word: str) -> tuple[str, float]:
+    """``word=number``, split."""
+    key, equals, text = word.rpartition("=")
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not equals or not key or not 0 <= value < float("inf"):
+        raise ConfigError(f"{name} has {word!r:.60} but NAME=NUMBER is expected, the number at least 0, such as 0=0.1")
+    return key, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,9 +365,12 @@ class TrainConfig(Section):
         "of the parameters and of all computation; mixed: passes in float16 beside float32 parameters",
         choices=("float32", "mixed", "float64"),
     )
+    loss_weights: tuple[str, ...] | None = setting(
+        None, "with heads, how much the loss of each counts, as HEAD=WEIGHT, such as sex=0.5 [default: 1 each]"
+    )
     metrics: tuple[str, ...] | None = setting(
         None,
-        "what to measure beside the loss [default: accuracy; r2 for a regression]",
+        "what to measure beside the loss, of heads each those that suit it [default: accuracy; r2 for a regression]",
         choices=dict.fromkeys(name for task in TASKS.values() for name in task["metrics"]),
     )
     augment: tuple[str, ...] | None = setting(
@@ -312,6 +384,14 @@ class TrainConfig(Section):
         0, "epochs without improvement after which training stops, with the best weights; 0: never", within="[0, inf)"
     )
     monitor: str = setting("dev_loss", "what patience watches: dev_loss, dev_accuracy, ...")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.weights()
+
+    def weights(self) -> dict[str, float]:
+        """How much each head's loss counts, where that is given."""
+        return dict(_pair("loss_weights", word) for word in self.loss_weights or ())
 
     def augmentation(self) -> Augmentation | None:
         """What is done to each training batch; None where nothing is."""
@@ -361,6 +441,7 @@ class RunConfig(Section):
 SECTIONS: dict[str, type] = {
     "data": DataConfig,
     "model": ModelConfig,
+    "transfer": TransferConfig,
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,
     "penalty": PenaltyConfig,

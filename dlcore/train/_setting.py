@@ -15,14 +15,18 @@ from dlcore.recorded import did_you_mean
 __all__ = ["Section", "Setting", "setting", "settings_of"]
 
 
-def setting(default: Any, help: str, *, choices: Iterable[str] = (), within: str = "", file: bool = False) -> Any:
+def setting(
+    default: Any, help: str, *, choices: Iterable[str] = (), within: str = "", file: bool = False, alias: str = ""
+) -> Any:
     """A field of a :class:`Section`.
 
     help : one line
     choices : the words that are allowed; with ``file``, a reference ``file.py:build`` is too
     within : the interval of the numbers that are allowed, such as "[0, 1)"
+    alias : another flag for it, of a word that is no name in Python
     """
-    return field(default=default, metadata={"help": help, "choices": tuple(choices), "within": within, "file": file})
+    about = {"help": help, "choices": tuple(choices), "within": within, "file": file, "alias": alias}
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class Setting:
     choices: tuple[str, ...]
     within: str
     file: bool
+    alias: str = ""
 
     @property
     def flag(self) -> str:

@@ -31,7 +31,6 @@ from dlcore.train._sections import (
     EPOCHS,
     FEW_EXAMPLES,
     SECTIONS,
-    TASKS,
     DataConfig,
     ModelConfig,
     OptimizerConfig,
@@ -39,8 +38,10 @@ from dlcore.train._sections import (
     RunConfig,
     ScheduleConfig,
     TrainConfig,
+    TransferConfig,
 )
 from dlcore.train._setting import Setting, settings_of
+from dlcore.train._tasks import check_metrics, default_metrics, losses_of, metrics_of, outputs_of, recorded, tasks_of
 
 if TYPE_CHECKING:
     from backends.device import Device
@@ -59,6 +60,7 @@ __all__ = [
     "ScheduleConfig",
     "Setting",
     "TrainConfig",
+    "TransferConfig",
     "dump",
     "explain",
     "load",
@@ -67,7 +69,10 @@ __all__ = [
 ]
 
 _OWNER = {name: owner for owner, table in CHOICES.items() for takes in table.values() for name in takes}
-_FOLLOWS = _OWNER | {"lr": "optimizer", "baseline": "model", "target": "data", "ignore": "data", "metrics": "data"}
+_FOLLOWS = _OWNER | {
+    "lr": "optimizer", "baseline": "model", "target": "data", "heads": "data", "ignore": "data", "metrics": "data",
+    "loss_weights": "data",
+}  # fmt: skip
 """By setting, the choice that it depends on: where that changes, a former value means nothing."""
 
 
@@ -85,6 +90,7 @@ lr_decay out or change schedule
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
@@ -106,6 +112,15 @@ lr_decay out or change schedule
                     )
         if self.optimizer.clip_norm is not None and self.optimizer.clip_value is not None:
             raise ConfigError("clip_norm and clip_value are both set, but one limit is expected; leave one out")
+        if self.model.model == "knn":
+            for name in (name for name in ("start_from", "freeze", "lr_scale") if values[name] is not None):
+                raise ConfigError(f"{name} is for models with weights, but the model is knn; leave it out")
+        unknown = set(self.train.weights()) - set(self.data.heads or ())
+        if unknown:
+            raise ConfigError(
+                f"loss_weights has {', '.join(sorted(unknown))}, but the heads are "
+                f"{', '.join(self.data.heads or ()) or 'none'}"
+            )
 
     @classmethod
     def of(cls, **values: Any) -> Config:
@@ -142,7 +157,7 @@ lr_decay out or change schedule
 
         Raises ConfigError where the model, the metrics, the baseline or an augmentation do not suit the data.
         """
-        task = _check_task(data)
+        task = self._check_task(data)
         few = len(data.train) < FEW_EXAMPLES
         model = self.model.model or ("cnn" if _is_images(data) else "mlp")
         _check_model(model, data)
@@ -155,7 +170,7 @@ lr_decay out or change schedule
         filled = {
             "epochs": EPOCHS[few],
             "batch_size": BATCH_SIZE[few],
-            "metrics": TASKS[task]["metrics"][:1],
+            "metrics": default_metrics(data),
             "baseline": _baseline(model, data),
         }
         for owner, table in CHOICES.items():
@@ -195,11 +210,26 @@ lr_decay out or change schedule
         if model and ".py:" in model:
             file, _, function = model.rpartition(":")
             model = f"{os.path.abspath(os.path.expanduser(file))}:{function}"
-        return Config.of(**{**self.flat(), "data": data, "model": model})
+        start_from = self.transfer.start_from
+        if start_from is not None:
+            there = [os.path.expanduser(path) for path in (start_from, os.path.join(self.run.runs, start_from))]
+            start_from = next((os.path.abspath(path) for path in there if os.path.exists(path)), start_from)
+        return Config.of(**{**self.flat(), "data": data, "model": model, "start_from": start_from})
 
-    def loss(self, data: Splits) -> str:
-        """The loss that suits the task: cross_entropy, binary_cross_entropy or mse."""
-        return TASKS[_check_task(data)]["loss"]
+    def loss(self, data: Splits) -> str | dict[str, str]:
+        """The loss that suits the task: cross_entropy, binary_cross_entropy or mse; by head where there are several."""
+        self._check_task(data)
+        return losses_of(data)
+
+    def _check_task(self, data: Splits) -> str:
+        """The task; where several targets were not asked for, a ConfigError."""
+        if data.task == "multitask" and self.data.heads is None:
+            raise ConfigError(
+                f"{data.name} has the targets {', '.join(data.train.y)}, but one is expected; choose it with target, "
+                "or several with heads"
+            )
+        tasks = tasks_of(data).values()
+        return "regression" if "regression" in tasks else next(iter(tasks))
 
     def trainer(
         self,
@@ -223,11 +253,13 @@ lr_decay out or change schedule
             model = chosen.model.build(outputs_of(data))
             dtype = "float64" if chosen.train.precision == "float64" else "float32"
             model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place)
+            chosen.transfer.apply(model, chosen.run.runs)
         return Trainer(
             model,
             loss=chosen.loss(data),
             optimizer=chosen.optimizer.build(),
-            metrics=list(chosen.train.metrics or ()),
+            metrics=metrics_of(data, chosen.train.metrics or ()),
+            loss_weights=chosen.train.weights() or None,
             schedule=chosen.schedule.build(chosen.train.epochs or 1),
             penalty=chosen.penalty.build(),
             clip=chosen.optimizer.clip(),
@@ -244,11 +276,6 @@ def _names_of_data() -> tuple[str, ...]:
     from dlcore import data
 
     return data.names()
-
-
-def outputs_of(data: Splits) -> int:
-    """How many numbers a model gives for an example: the classes' logits, or one."""
-    return len(data.classes) if data.task == "classification" and data.classes else 1
 
 
 @functools.cache
@@ -293,19 +320,13 @@ def _is_images(data: Splits) -> bool:
     return len(data.train.shape) == 3  # (H, W, C)
 
 
-def _check_task(data: Splits) -> str:
-    if data.task not in TASKS:
-        raise ConfigError(
-            f"{data.name} has the targets {', '.join(data.train.y)}, but one is expected; choose it with target"
-        )
-    return data.task
-
-
 def _check_model(model: str, data: Splits) -> None:
     if model == "cnn" and not _is_images(data):
         raise ConfigError(
             f"cnn is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; take mlp"
         )
+    if model in ("logistic", "knn") and data.task == "multitask":
+        raise ConfigError(f"{model} is for one target, but {data.name} has several; take linear or mlp")
     if model in ("logistic", "knn") and data.task == "regression":
         raise ConfigError(f"{model} is for classes, but {data.name} has numbers to predict; take linear or mlp")
 
@@ -330,22 +351,17 @@ def _baseline(model: str, data: Splits) -> str:
         return "none"
     if model != "mlp" and _is_images(data):
         return "mlp"
-    return "linear" if data.task == "regression" else "logistic"
+    return "linear" if data.task in ("regression", "multitask") else "logistic"
 
 
 def _check_measures(config: Config, data: Splits) -> None:
-    known = TASKS[data.task]["metrics"]
     metrics = config.train.metrics or ()
-    for metric in metrics:
-        if metric not in known:
-            raise ConfigError(
-                f"metrics has {metric}, which does not suit {data.name} ({data.task}); take from {', '.join(known)}"
-            )
-    recorded = [f"{part}{name}" for part in ("dev_", "") for name in ("loss", *metrics)]
-    if config.train.patience and config.train.monitor not in recorded:
+    check_metrics(data, metrics)
+    names = [f"{part}{name}" for part in ("dev_", "") for name in recorded(data, metrics)]
+    if config.train.patience and config.train.monitor not in names:
         raise ConfigError(
-            f"monitor is {config.train.monitor!r} but one of {', '.join(recorded)} is expected"
-            f"{did_you_mean(config.train.monitor, recorded)}"
+            f"monitor is {config.train.monitor!r} but one of {', '.join(names)} is expected"
+            f"{did_you_mean(config.train.monitor, names)}"
         )
     if config.run.baseline not in (None, "none"):
         _check_model(config.run.baseline, data)

@@ -18,13 +18,15 @@ from dlcore.errors import ConfigError
 if TYPE_CHECKING:
     from dlcore.train.config import ModelConfig
 
+Outputs = int | dict[str, int]
+
 __all__ = ["build", "cnn", "from_file", "linear", "logistic", "mlp"]
 
 
-def build(outputs: int, config: ModelConfig) -> nn.Module:
+def build(outputs: Outputs, config: ModelConfig) -> nn.Module:
     """The model that a resolved ``config`` names: one of this module's, or ``file.py:function``.
 
-    outputs : logits of a classification, 1 for a binary task or one number
+    outputs : logits of a classification, 1 for a binary task or one number; a dict of them, by head, for several tasks
     """
     name = config.model or ""
     if name == "knn":
@@ -34,7 +36,7 @@ def build(outputs: int, config: ModelConfig) -> nn.Module:
     return {"cnn": cnn, "mlp": mlp, "logistic": logistic, "linear": linear}[name](outputs, config)
 
 
-def cnn(outputs: int, config: ModelConfig) -> nn.Sequential:
+def cnn(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """3 × 3 convolutions, each with batch norm, activation and 2 × 2 max-pooling; then dropout and a dense layer.
 
     config : channels, activation, dropout
@@ -51,10 +53,10 @@ def cnn(outputs: int, config: ModelConfig) -> nn.Sequential:
             nn.MaxPool2D(2),
         )
     ]
-    return nn.Sequential(*blocks, nn.Flatten(), *_dropout(config), nn.Dense(outputs))
+    return nn.Sequential(*blocks, nn.Flatten(), *_dropout(config), _last(outputs))
 
 
-def mlp(outputs: int, config: ModelConfig) -> nn.Sequential:
+def mlp(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """Dense layers, each with activation and dropout; then a dense layer for the outputs.
 
     config : hidden, activation, dropout
@@ -64,17 +66,24 @@ def mlp(outputs: int, config: ModelConfig) -> nn.Sequential:
         for units in config.hidden or ()
         for layer in (nn.Dense(units, init=_init(config)), _activation(config), *_dropout(config))
     ]
-    return nn.Sequential(nn.Flatten(), *blocks, nn.Dense(outputs))
+    return nn.Sequential(nn.Flatten(), *blocks, _last(outputs))
 
 
-def linear(outputs: int, config: ModelConfig) -> nn.Sequential:
+def linear(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """One dense layer: linear regression where the loss is mse."""
-    return nn.Sequential(nn.Flatten(), nn.Dense(outputs))
+    return nn.Sequential(nn.Flatten(), _last(outputs))
 
 
-def logistic(outputs: int, config: ModelConfig) -> nn.Sequential:
+def logistic(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """One dense layer, whose outputs the cross-entropy losses take as logits: logistic or softmax regression."""
     return linear(outputs, config)
+
+
+def _last(outputs: Outputs) -> nn.Module:
+    """A dense layer for the outputs, or one for each head above the same trunk."""
+    if isinstance(outputs, int):
+        return nn.Dense(outputs)
+    return nn.Heads({name: nn.Dense(units) for name, units in outputs.items()})
 
 
 def _activation(config: ModelConfig) -> nn.Module:
@@ -93,11 +102,12 @@ def _dropout(config: ModelConfig) -> list[nn.Module]:
 # One's own -----------------------------------------------------------------------------------------------------------
 
 
-def from_file(reference: str, outputs: int, folder: Path | None = None) -> nn.Module:
+def from_file(reference: str, outputs: Outputs, folder: Path | None = None) -> nn.Module:
     """The model that a function in a Python file makes.
 
     reference : "file.py:build", the file's path and the function's name
-    outputs : passed to the function where it takes an argument: ``def build(outputs)``, or just ``def build()``
+    outputs : as in :func:`build`, passed to the function where it takes an argument:
+        ``def build(outputs)``, or just ``def build()``
     folder : where the file's own imports are found; the file's folder by default
 
     That folder is on the path meanwhile, as it is for a script. Raises ConfigError where the file or the function

@@ -44,7 +44,7 @@ def save_model(
     model: Module,
     *,
     reference: str | None = None,
-    outputs: int | None = None,
+    outputs: int | dict[str, int] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Path:
     """Write what :func:`load_model` needs to build ``model`` again; not its weights.
@@ -160,7 +160,13 @@ def is_of(path: Path, model: Module) -> bool:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def _checked(path: Path, model: Module, reference: str | None, outputs: int | None, content: dict[str, Any]) -> Any:
+def _checked(
+    path: Path,
+    model: Module,
+    reference: str | None,
+    outputs: int | dict[str, int] | None,
+    content: dict[str, Any],
+) -> Any:
     """The model written down, after it was built from that again; a CheckpointError that says why it cannot be."""
     if reference is None:
         try:
@@ -343,7 +349,7 @@ def _rebuilt(node: dict[str, Any], folder: Path) -> Module:
     if "file" not in node:
         return rebuild(node)
     match node:
-        case {"file": "model.py", "function": str(name), "outputs": int(outputs), "folder": str(origin)}:
+        case {"file": "model.py", "function": str(name), "outputs": int() | dict() as outputs, "folder": str(origin)}:
             return models.from_file(f"{folder / _SOURCE}:{name}", outputs, Path(origin))
     raise CheckpointError("damaged: model does not name a function and the file of it; use another copy")
 

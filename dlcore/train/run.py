@@ -155,11 +155,18 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
         "data": data.name,
         "task": data.task,
         "loss": settings.loss(data),
-        "classes": None if data.classes is None else list(data.classes),
+        "classes": _listed(data.classes),
         "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
         "inputs": None if data.inputs is None else data.inputs.to_dict(),
         "fingerprints": {part: fingerprint(as_source(getattr(data, part))) for part in ("train", "dev", "test")},
     }
+
+
+def _listed(classes: Any) -> Any:
+    """Names of classes as JSON gives them back; of several targets by name."""
+    if isinstance(classes, dict):
+        return {name: list(names) for name, names in classes.items()}
+    return None if classes is None else list(classes)
 
 
 def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool = False) -> Lock:

@@ -59,6 +59,8 @@ def values(setting: Setting) -> st.SearchStrategy[Any]:
         one = st.booleans()
     elif setting.kind is str:
         one = st.text(st.characters(codec="utf-8"), min_size=1)
+        if setting.name in ("lr_scale", "loss_weights"):
+            one = one.map(lambda word: f"{word}=0.5")
         if setting.many:  # of several words on a command line, one with a dash in front is a flag
             one = one.filter(lambda word: not word.startswith("-"))
     else:
@@ -82,7 +84,15 @@ def configurations(draw: Any) -> Config:
     free = [name for name in known if name not in CHOICES and (name not in depends or name in takes)]
     free.remove(draw(st.sampled_from(["clip_norm", "clip_value"])))
     some = draw(st.lists(st.sampled_from(free), unique=True))
-    return Config.of(**chosen, **{name: draw(values(known[name])) for name in some})
+    given = {name: draw(values(known[name])) for name in some}
+    transfer = () if chosen["model"] == "knn" else ("start_from", "freeze", "lr_scale")
+    for name in {"start_from", "freeze", "lr_scale"} - set(transfer):
+        given.pop(name, None)
+    if "start_from" not in given:
+        given.pop("anew", None)
+    if "loss_weights" in given:
+        given["heads"] = tuple(word.rpartition("=")[0] for word in given["loss_weights"])
+    return Config.of(**chosen, **given)
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -281,7 +291,16 @@ def test_what_is_left_open_follows_from_the_data(
     assert (resolved.train.epochs, resolved.train.batch_size) == ((12, 32) if large else (40, 16))
     assert resolved.resolve(splits) == resolved
     left = {key for key, value in resolved.flat().items() if value is None}
-    assert left <= {"missing", "categorical", "ignore", "task", "image_size", "color", "corrupt"} | {
+    own = {"heads", "loss_weights", "start_from", "anew", "freeze", "lr_scale"}
+    assert left - own <= {
+        "missing",
+        "categorical",
+        "ignore",
+        "task",
+        "image_size",
+        "color",
+        "corrupt",
+    } | {
         "target",
         "device",
         "name",

@@ -1,0 +1,78 @@
+"""What a configuration does about the targets of a data set, of which there may be several (notes 2.5).
+
+Several targets are told apart by name, each with a task, a loss and metrics of its own; one has the name "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from dlcore.errors import ConfigError
+from dlcore.train._sections import TASKS
+
+if TYPE_CHECKING:
+    from dlcore.data import Splits
+
+__all__ = ["check_metrics", "default_metrics", "losses_of", "metrics_of", "outputs_of", "recorded", "tasks_of"]
+
+
+def tasks_of(data: Splits) -> dict[str, str]:
+    """The task of each target: classification, binary or regression; of one alone under the name "".
+
+    >>> from dlcore.data import load
+    >>> tasks_of(load("penguins"))
+    {'species': 'classification', 'sex': 'binary', 'body_mass': 'regression'}
+    """
+    if data.task != "multitask":
+        return {"": data.task}
+    classes = data.classes if isinstance(data.classes, dict) else {}
+    return {
+        name: "regression" if name not in classes else "classification" if y.dtype.kind in "iu" else "binary"
+        for name, y in data.train.y.items()
+    }
+
+
+def outputs_of(data: Splits) -> int | dict[str, int]:
+    """How many numbers a model gives for an example: the classes' logits, or one; of several targets by name."""
+    classes = data.classes if isinstance(data.classes, dict) else {"": data.classes or ()}
+    found = {name: len(classes[name]) if task == "classification" else 1 for name, task in tasks_of(data).items()}
+    return found.get("", found)  # pyright: ignore[reportReturnType]
+
+
+def losses_of(data: Splits) -> str | dict[str, str]:
+    """The loss that suits each task: cross_entropy, binary_cross_entropy or mse; of several targets by name."""
+    found = {name: TASKS[task]["loss"] for name, task in tasks_of(data).items()}
+    return found.get("", found)
+
+
+def default_metrics(data: Splits) -> tuple[str, ...]:
+    """The first metric of each task, each once."""
+    return tuple(dict.fromkeys(TASKS[task]["metrics"][0] for task in tasks_of(data).values()))
+
+
+def metrics_of(data: Splits, names: Collection[str]) -> list[str] | dict[str, list[str]]:
+    """The metrics of these ``names`` as a trainer takes them: of several targets, each has those that suit it."""
+    found = {
+        head: [name for name in names if not head or name in TASKS[task]["metrics"]]
+        for head, task in tasks_of(data).items()
+    }
+    return found.get("", found)
+
+
+def check_metrics(data: Splits, names: Collection[str]) -> None:
+    """Raise a ConfigError for a metric that suits none of the targets."""
+    known = list(dict.fromkeys(name for task in tasks_of(data).values() for name in TASKS[task]["metrics"]))
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"metrics has {name}, which does not suit {data.name} ({data.task}); take from {', '.join(known)}"
+            )
+
+
+def recorded(data: Splits, names: Collection[str]) -> list[str]:
+    """What an epoch's record holds of the training set: the loss, and the metrics as they are called there."""
+    found: Any = metrics_of(data, names)
+    if isinstance(found, dict):
+        return ["loss", *(f"{head}_{name}" for head, metrics in found.items() for name in metrics)]
+    return ["loss", *found]

@@ -1,0 +1,56 @@
+"""Networks as scikit-learn's estimators: its own checks, and what they do not look at."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import dlcore as dl
+from dlcore.interop.sklearn import Classifier, Regressor
+
+
+@parametrize_with_checks([Classifier(hidden=(16,), epochs=60), Regressor(hidden=(16,), epochs=60)])
+def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_a_pipeline_and_a_grid_search_use_it() -> None:
+    x, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), Classifier(hidden=(8,), epochs=30))
+    search = GridSearchCV(pipeline, {"classifier__lr": [0.0, 0.01]}, cv=3).fit(x, y)
+    assert search.best_params_ == {"classifier__lr": 0.01}
+    assert cross_val_score(search.best_estimator_, x, y, cv=3).mean() > 0.9
+
+
+def test_equal_seeds_give_equal_networks_and_a_pickled_one_predicts_the_same() -> None:
+    x, y = load_iris(return_X_y=True)
+    first = Classifier(hidden=(8,), epochs=3, random_state=1).fit(x, y)
+    again = pickle.loads(pickle.dumps(clone(first).fit(x, y)))
+    other = clone(first).set_params(random_state=2).fit(x, y)
+    np.testing.assert_array_equal(again.predict_proba(x), first.predict_proba(x))
+    assert (other.predict_proba(x) != first.predict_proba(x)).any()
+
+
+def test_a_convolutional_model_sees_the_rows_as_images() -> None:
+    def build(outputs: int) -> dl.nn.Module:
+        return dl.nn.Sequential(dl.nn.Conv2D(8, 3), dl.nn.ReLU(), dl.nn.Flatten(), dl.nn.Dense(outputs))
+
+    x, y = load_digits(return_X_y=True)
+    classifier = Classifier(model=build, input_shape=(8, 8, 1), epochs=4, normalize=False, dtype="float32", lr=0.003)
+    assert classifier.fit(x[:600] / 16, y[:600]).score(x[600:900] / 16, y[600:900]) > 0.85
+
+
+def test_weights_of_examples_move_a_regression_in_small_batches_too() -> None:
+    """A constant model learns the weighted mean."""
+    x, y = np.zeros((40, 1)), np.repeat([0.0, 1.0], 20)
+    weight = np.where(y == 1, 3.0, 1.0)
+    found = Regressor(hidden=(), epochs=200, batch_size=8, lr=0.01).fit(x, y, weight).predict(x[:1])
+    np.testing.assert_allclose(found, 0.75, atol=0.05)  # Adam's last steps of 0.01 in units of the deviation 0.43
