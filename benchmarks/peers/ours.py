@@ -27,6 +27,7 @@ from benchmarks.peers.workloads import (
     Layer,
     MaxPool,
     Product,
+    Recurrent,
     ReLU,
     Residual,
     Training,
@@ -98,6 +99,8 @@ def _layer(layer: Layer) -> nn.Module:
             return nn.GlobalAvgPool2D()
         case Flatten():
             return nn.Flatten()
+        case Recurrent(cell, hidden):
+            return {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell](hidden)
         case Residual(inner, shortcut):
             return nn.Residual(model_of(inner), model_of(shortcut) if shortcut else None)
 

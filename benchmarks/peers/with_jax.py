@@ -23,6 +23,7 @@ from benchmarks.peers.workloads import (
     Layer,
     MaxPool,
     Product,
+    Recurrent,
     ReLU,
     Residual,
     Training,
@@ -94,6 +95,10 @@ def _start_layer(layer: Layer, shape: tuple[int, ...]) -> tuple[Any, Any, tuple[
             return {}, {}, shape[2:]
         case Flatten():
             return {}, {}, (shape[0] * shape[1] * shape[2],)
+        case Recurrent(cell, hidden):
+            width = {"rnn": 1, "lstm": 4, "gru": 3}[cell] * hidden
+            p = {"u": _weights(shape[1], width), "w": _weights(hidden, width) / 4, "b": jnp.zeros(width)}
+            return p | ({"bn": jnp.zeros(hidden)} if cell == "gru" else {}), {}, (hidden,)
         case Residual(inner, shortcut):
             a, b = _start(inner, shape), _start(shortcut, shape)
             return [a[0], b[0]], [a[1], b[1]], a[2]
@@ -137,10 +142,37 @@ def _apply_layer(layer: Layer, p: Any, s: Any, x: Any) -> tuple[Any, Any]:
             return x.mean(axis=(1, 2)), s
         case Flatten():
             return x.reshape(x.shape[0], -1), s
+        case Recurrent(cell, hidden):
+            return _last_state(cell, hidden, p, x), s
         case Residual(inner, shortcut):
             y, a = _apply(inner, p[0], s[0], x)
             x, b = _apply(shortcut, p[1], s[1], x)
             return x + y, [a, b]
+
+
+def _last_state(cell: str, hidden: int, p: Any, x: Any) -> Any:
+    """The state (N, hidden) after the last step of x (N, T, D); the products of all inputs at once."""
+    inputs = jnp.swapaxes(x @ p["u"] + p["b"], 0, 1)  # (T, N, gates · hidden)
+
+    def rnn(h: Any, a: Any) -> Any:
+        return jnp.tanh(a + h @ p["w"]), None
+
+    def lstm(state: Any, a: Any) -> Any:
+        h, c = state
+        i, f, g, o = jnp.split(a + h @ p["w"], 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    def gru(h: Any, a: Any) -> Any:
+        (ar, az, an), (hr, hz, hn) = (jnp.split(v, 3, axis=1) for v in (a, h @ p["w"]))
+        r, z = jax.nn.sigmoid(ar + hr), jax.nn.sigmoid(az + hz)
+        n = jnp.tanh(an + r * (hn + p["bn"]))
+        return (1 - z) * n + z * h, None
+
+    zeros = jnp.zeros((x.shape[0], hidden))
+    if cell == "lstm":
+        return lax.scan(lstm, (zeros, zeros), inputs)[0][0]
+    return lax.scan({"rnn": rnn, "gru": gru}[cell], zeros, inputs)[0]
 
 
 def _batch_norm(p: Any, s: Any, x: Any) -> tuple[Any, Any]:

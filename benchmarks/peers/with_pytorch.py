@@ -23,6 +23,7 @@ from benchmarks.peers.workloads import (
     Layer,
     MaxPool,
     Product,
+    Recurrent,
     ReLU,
     Training,
     Workload,
@@ -77,6 +78,17 @@ class Residual(nn.Module):
         return self.shortcut(x) + self.inner(x)
 
 
+class Last(nn.Module):
+    """The last output of a recurrent layer."""
+
+    def __init__(self, cell: str, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.layer = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell](inputs, hidden, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)[0][:, -1]
+
+
 def _sequential(layers: Sequence[Layer], shape: tuple[int, ...]) -> tuple[nn.Sequential, tuple[int, ...]]:
     """The layers, and the shape of one example that leaves them, channels first."""
     made = []
@@ -103,6 +115,8 @@ def _layer(layer: Layer, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, 
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), shape[:1]
         case Flatten():
             return nn.Flatten(), (torch.Size(shape).numel(),)
+        case Recurrent(cell, hidden):
+            return Last(cell, shape[-1], hidden), (hidden,)
         case ResidualLayer(inner, shortcut):
             made, after = _sequential(inner, shape)
             return Residual(made, _sequential(shortcut, shape)[0] if shortcut else nn.Identity()), after

@@ -25,6 +25,7 @@ __all__ = [
     "MaxPool",
     "Product",
     "ReLU",
+    "Recurrent",
     "Residual",
     "Training",
     "Workload",
@@ -77,6 +78,14 @@ class Flatten:
 
 
 @dataclass(frozen=True)
+class Recurrent:
+    """A layer over sequences (T, D) that gives its last state (hidden,); cell: "rnn" (tanh), "lstm" or "gru"."""
+
+    cell: str
+    hidden: int
+
+
+@dataclass(frozen=True)
 class Residual:
     """shortcut(x) + inner(x); without a shortcut, x + inner(x)."""
 
@@ -84,7 +93,7 @@ class Residual:
     shortcut: tuple[Layer, ...] = ()
 
 
-Layer = Conv | Dense | BatchNorm | ReLU | MaxPool | GlobalAvgPool | Flatten | Residual
+Layer = Conv | Dense | BatchNorm | ReLU | MaxPool | GlobalAvgPool | Flatten | Recurrent | Residual
 
 
 # --- workloads
@@ -206,6 +215,11 @@ _RESNET_8 = (
 8 layers with weights from end to end."""
 
 
+def _sequences(cell: str) -> Training:
+    """32 sequences of 64 steps of 64 numbers, classified by the last of 256 states."""
+    return Training(f"{cell} 64-256, 64 steps, batch 32", (Recurrent(cell.lower(), 256), Dense(10)), (64, 64), 32)
+
+
 def _conv(height: int, channels: int, filters: int, batch: int) -> Block:
     layers = (Conv(filters), ReLU())
     name = f"conv {height}x{height} {channels}-{filters}, ReLU, batch {batch}"
@@ -243,6 +257,9 @@ SUITES: dict[str, tuple[Workload, ...]] = {
         Training("CNN 28x28, batch 128", _CNN, (28, 28, 1), 128),
         Training("VGG-like 32x32, batch 64", _VGG, (32, 32, 3), 64),
         Training("ResNet-8 32x32, batch 128", _RESNET_8, (32, 32, 3), 128),
+        _sequences("LSTM"),
+        _sequences("GRU"),
+        _sequences("RNN"),
     ),
 }
 """The suites that compare frameworks; the suite ``compile`` has no peers and is in :mod:`benchmarks.peers.starting`."""

@@ -40,6 +40,8 @@ def gradcheck(
     settings, built, splits = open_model("gradcheck", model, data, seed, runs)
     x, y = first_batch(splits, batch_size)
     loss, penalty = settings.loss(splits), settings.penalty.build()
+    if isinstance(loss, dict):
+        raise ConfigError(f"gradcheck: the model has the heads {', '.join(loss)}, but one output is expected")
     found = gradient_check(built.eval(), x, y, loss, penalty, tolerance=tolerance, seed=seed)
     more = "" if penalty is None else f" with penalty {settings.penalty.penalty}, lam {settings.penalty.lam:g}"
     print(f"model: {model}, {built.count():,} parameters, checked in float64")

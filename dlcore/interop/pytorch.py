@@ -204,7 +204,7 @@ def _flattened(model: Module) -> dict[str, tuple[int, int, int]]:
 
     Found on the tape of a copy: from what each layer is given, back over kernels that move no number to a reshape.
     """
-    if model.input_dtype is not None:  # integers, of which no gradient is recorded, are no images
+    if model.input_dtype is not None or None in (shape := model.input_shape):  # integers and sequences: no images
         return {}
     twin = copy.deepcopy(model).to("cpu").eval()
     found: dict[str, tuple[int, int, int]] = {}
@@ -212,7 +212,8 @@ def _flattened(model: Module) -> dict[str, tuple[int, int, int]]:
         if isinstance(module, nn.Dense | nn.BatchNorm):
             _listen(module, found)
     dtype = str(model.built().dtype).rpartition(".")[2]
-    twin(Tensor(np.zeros((2, *model.input_shape), dtype=dtype), requires_grad=True))
+    zeros = np.zeros((2, *(n for n in shape if n is not None)), dtype=dtype)
+    twin(Tensor(zeros, requires_grad=True))
     return found
 
 
