@@ -64,8 +64,8 @@ def agree_in_all_outputs(arrays: Backend, name: str, host: list[Any], dys: list[
 def test_cells_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
     """States given or not, and every set of outputs that is used."""
     name = draw(st.sampled_from([*CELLS]))
-    sizes = n, steps, _, units = [draw(st.integers(1, most)) for most in (6, 7, 6, 20)]
-    host: list[Any] = [*cell(name, *sizes, dtype, draw(st.integers(0, 99)))]
+    n, steps, d, units = [draw(st.integers(1, most)) for most in (6, 7, 6, 20)]
+    host: list[Any] = [*cell(name, n, steps, d, units, dtype, draw(st.integers(0, 99)))]
     for place_ in range(1, CELLS[name][1] + 1):
         host[-place_] = draw(st.sampled_from([host[-place_], None]))
     lengths = draw(st.one_of(st.none(), st.lists(st.integers(1, steps), min_size=n, max_size=n).map(tuple)))
@@ -138,9 +138,8 @@ def test_without_gradients_only_the_states_of_two_steps_are_held(name: str, leng
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_what_a_step_adds_little_to_is_carried_on_in_float32(dtype: str, host_cuda: Backend):
-    """In float16 the state of this GRU stops at 0.5, and the cell of this LSTM at 0.25: a step adds less than is seen."""
-    steps = 4000
-    x, nothing = np.zeros((1, steps, 1), dtype), lambda *shape: np.zeros(shape, dtype)  # noqa: E731
+    """In float16 the state of this GRU would stop at 0.5, and the cell of this LSTM at 0.25."""
+    x, nothing = np.zeros((1, 4000, 1), dtype), lambda *shape: np.zeros(shape, dtype)
     cases = {
         "gru": ([nothing(1, 3), nothing(1, 3), np.array([0, 7, 1], dtype), nothing(1), None], 0.6),
         "lstm": ([nothing(1, 4), nothing(1, 4), np.array([-9.5, 20, 5, 0], dtype), None, None], 0.29),
