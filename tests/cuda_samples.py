@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import Backend
-from host_cuda import half_steps
+from host_cuda import half_steps, of_outputs
+from recurrent_cases import computed_rows
 from update_rules import RULES, gradients, start
 
 from backends.cuda import conv
@@ -28,6 +29,7 @@ def normal(*shape: int) -> np.ndarray:
 POOL = {"kernel": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1))}
 MOVED = {"fill": "constant", "value": 0.5}
 FILTER = {"padding": ((1, 2), (2, 2)), "stride": (2, 1)}
+LENGTHS = (2, 4, 1, 4, 3)
 CONVOLUTION = {"stride": (1, 2), "padding": ((1, 0), (0, 1)), "dilation": (2, 1)}
 
 CALLS: dict[str, list[Call]] = {
@@ -58,6 +60,18 @@ CALLS: dict[str, list[Call]] = {
     ],
     "optim": [],
     "pool": [(name, [normal(2, 6, 5, 3)], POOL) for name in ("max_pool2d", "avg_pool2d")],
+    "recurrent": [
+        (name, [normal(5, 4, 3), normal(3, 17 * gates), normal(17, 17 * gates), *vectors, *first, rows], how)
+        for name, gates, vectors, states in (
+            ("rnn", 1, [normal(17)], 1),
+            ("lstm", 4, [normal(68)], 2),
+            ("gru", 3, [normal(51), normal(17)], 1),
+        )
+        for first, rows, how in (
+            ([normal(5, 17)] * states, computed_rows(LENGTHS, 4, True), {"lengths": LENGTHS, "reverse": True}),
+            ([None] * states, None, {"lengths": None, "reverse": False}),
+        )
+    ],
     "resample": [
         ("move_pixels", [normal(2, 3, 4, 3), np.arange(-5, 5).reshape(2, 5), np.arange(-7, 7).reshape(2, 7)], MOVED),
         ("resample", [normal(2, 3, 4, 3), normal(2, 2, 3)], {**MOVED, "interpolation": "nearest"}),
@@ -79,11 +93,12 @@ def call(arrays: Backend, name: str, host: list[Any], dtype: str, params: dict[s
     if not hasattr(pair, "backward"):
         pair.forward(xp, *inputs, needed=[False] * len(inputs), **params)
         return
-    needed = [i < 3 and x is not None and x.dtype.kind == "f" for i, x in enumerate(host)]
+    given = 3 if name == "batch_norm_fixed" else len(host)  # the statistics behind them have no gradient
+    needed = [i < given and x is not None and x.dtype.kind == "f" for i, x in enumerate(host)]
     y, saved = pair.forward(xp, *inputs, needed=needed, **params)
     first = y[0] if isinstance(y, tuple) else y
     dy = arrays.place(np.asarray(normal(*first.shape)).astype(dtype))
-    pair.backward(xp, (dy, None, None) if isinstance(y, tuple) else dy, saved, needed=needed, **params)
+    pair.backward(xp, of_outputs(y, dy), saved, needed=needed, **params)
 
 
 def steps(arrays: Backend, dtype: str) -> None:

@@ -107,6 +107,46 @@ def test_a_run_through_the_cuda_code_gives_the_losses_of_the_cpu_run(
     assert len(ran) >= 8, ran
 
 
+def _sequences(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x (N, 6, 3), the labels, which the first valid step tells, and the lengths."""
+    rng = np.random.default_rng(8)
+    lengths, x = rng.integers(2, 7, n), rng.standard_normal((n, 6, 3)).astype(np.float32)
+    return x, np.argmax(x[:, 0, :], axis=1), lengths
+
+
+def _recurrent_run(device: Device) -> list[float]:
+    """The losses of a classifier of sequences of several lengths."""
+    nn = dl.nn
+    x, labels, lengths = _sequences(16)
+    with device.active():
+        model = nn.Sequential(
+            nn.RNN(6, return_sequences=True), nn.LSTM(7, return_sequences=True, reverse=True),
+            nn.GRU(5, layers=2, bidirectional=True), nn.Dense(3),
+        )  # fmt: skip
+        model.build((6, 3), seed=1, device=device)
+        optimizer, losses = dl.optim.Adam(3e-2).attach(model), []
+        valid = dl.functional.Lengths(lengths, 6).to(device)
+        x, labels = (transfer.to_device(array, device) for array in (x, labels))
+        for _ in range(20):
+            with transfer.guard("forbid"):
+                loss = dl.losses.cross_entropy(model(x, lengths=valid), labels)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            losses.append(loss.data)
+        return [transfer.to_host(loss).item() for loss in losses]
+
+
+def test_recurrent_layers_learn_through_the_cuda_code_as_on_the_cpu(
+    host_cuda: Backend, chosen: set[tuple[str, str]]
+) -> None:
+    losses, expected = _recurrent_run(host_cuda.device), _recurrent_run(CPU)
+    assert expected[-1] < 0.7 * expected[0], "the run should learn something"
+    np.testing.assert_allclose(losses, expected, rtol=TOLERANCE)
+    assert {("rnn", "RNNByProducts"), ("lstm", "LSTMByProducts"), ("gru", "GRUByProducts")} <= chosen
+    assert not {kernel for kernel, pair in chosen if kernel in ("rnn", "lstm", "gru") and pair == "reference"}
+
+
 class Watched(dl.train.Callback):
     """What the device was made to do between two steps, the upload of the next batch included."""
 

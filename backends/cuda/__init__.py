@@ -14,6 +14,7 @@ mixed        float16 beside float32: parameters, gradients and the loss scale
 norm         batch normalisation
 optim        the steps of the optimisers, and clipping
 pool         max- and average pooling
+recurrent    RNN, LSTM and GRU over whole sequences
 resample     images sampled at other places
 
 Each family is a ``.cu`` file with the kernels and a ``.py`` file that launches them. ``numbers.cuh`` holds the dtypes,
@@ -24,7 +25,21 @@ of float16 are computed in float32 and rounded once.
 
 from __future__ import annotations
 
-from backends.cuda import conv, distance, dropout, elementwise, filter, linear, loss, mixed, norm, optim, pool, resample
+from backends.cuda import (
+    conv,
+    distance,
+    dropout,
+    elementwise,
+    filter,
+    linear,
+    loss,
+    mixed,
+    norm,
+    optim,
+    pool,
+    recurrent,
+    resample,
+)
 
 __all__ = [
     "conv",
@@ -38,5 +53,6 @@ __all__ = [
     "norm",
     "optim",
     "pool",
+    "recurrent",
     "resample",
 ]

@@ -34,6 +34,7 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "norm": _ALL,
     "optim": ("float32", "float64"),  # the master parameters and their state are never of float16
     "pool": _ALL,
+    "recurrent": _ALL,
     "resample": _ALL,
 }
 """The files, and the dtypes that each is compiled in."""

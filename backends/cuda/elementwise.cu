@@ -41,10 +41,7 @@ extern "C" __global__ void leaky_relu_backward(
 }
 
 extern "C" __global__ void sigmoid(const Element* x, Element* y, Index n) {
-    each(x, y, n, [](Real v) {
-        const Real e = exp(-fabs(v));  // never above 1
-        return (v >= 0 ? Real(1) : e) / (Real(1) + e);
-    });
+    each(x, y, n, [](Real v) { return logistic(v); });
 }
 
 extern "C" __global__ void sigmoid_backward(const Element* dy, const Element* y, Element* dx, Index n) {

@@ -37,6 +37,12 @@ __device__ __forceinline__ Real infinity() { return __int_as_float(0x7f800000); 
 constexpr Real LARGEST = 3.402823466385288599e38f, SMALLEST_NORMAL = 1.175494350822287508e-38f;
 #endif
 
+// 1 / (1 + exp(-x)), of which no part overflows.
+__device__ __forceinline__ Real logistic(Real x) {
+    const Real e = exp(-fabs(x));  // never above 1
+    return (x >= 0 ? Real(1) : e) / (Real(1) + e);
+}
+
 // The number of this thread among all of the grid; both have one axis.
 __device__ __forceinline__ Index place() { return blockIdx.x * blockDim.x + threadIdx.x; }
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from arrays import Backend
 from case import outputs
-from host_cuda import DTYPES, HALF, cases_of, on_host_and_in_float64, wanted, widened
+from host_cuda import DTYPES, cases_of, on_host_and_in_float64, tolerance, wanted, widened
 from update_rules import RULES, STEPS, TOLERANCE, Rule, gradients, start
 
 from backends import random, selftest
@@ -93,12 +93,12 @@ def table(arrays: Backend, dtypes: tuple[str, ...] = DTYPES, most: int | None = 
 
 def _shares(arrays: Backend, case: Any, host: list[Any]) -> Iterator[float]:
     results, expected = on_host_and_in_float64(arrays, case.kernel, host, wanted(case), **case.params)
-    half = results[0].dtype == np.float16
+    kernel, dtype = case.kernel, results[0].dtype
     oracle = outputs(case.oracle(*widened(host), **case.params))
     for result, value in zip(results[: len(oracle)], oracle, strict=True):
-        yield (HALF if half else case.tolerance).share(result, value, str(case))
+        yield tolerance(kernel, dtype, result, case.tolerance).share(result, value, str(case))
     for result, value in zip(results[len(oracle) :], expected[len(oracle) :], strict=True):
-        yield (HALF if half else case.gradient_tolerance).share(result, value, f"{case}, gradient")
+        yield tolerance(kernel, dtype, result, case.gradient_tolerance).share(result, value, f"{case}, gradient")
 
 
 def updates(arrays: Backend) -> Iterator[Row]:
