@@ -45,11 +45,15 @@ def model_name(settings: Config) -> str:
 
 
 def about_device(settings: Config, device: Device) -> str:
-    """Where it runs and why, and what is asked of the device."""
+    """Where it runs and why, and what is asked of the device; DeviceError where that is TF32 and it has none."""
+    from backends import tf32
     from backends.device import describe
     from backends.memory import is_cuda
 
     parts, limit = [describe(device)], settings.train.memory_limit
+    if settings.train.tf32:
+        tf32.check(device)
+        parts.append("products of float32 in TF32")
     if limit is not None:
         parts.append(f"memory limit {limit}" if is_cuda(device) else f"memory limit {limit} has no effect here")
     return ", ".join(parts)

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-MAY_CHANGE = ("epochs", "lr", "device", "threads", "memory_limit", "baseline", "checkpoint_steps", "checkpoint_minutes")
+MAY_CHANGE = (
+    "epochs",
+    "lr",
+    "device",
+    "threads",
+    "memory_limit",
+    "tf32",
+    "baseline",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+)
 """Settings of a run that may be given anew when it goes on."""
 
 HOW_IT_RUNS = (

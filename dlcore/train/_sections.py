@@ -286,6 +286,11 @@ class TrainConfig(Section):
         "the most that training may take of a CUDA device's memory, such as 4GiB, or 0.5 for half of it; no effect "
         "on a CPU [default: no limit]",
     )
+    tf32: bool = setting(
+        False,
+        "compute products of float32 in TF32, faster on a GPU of compute capability 8.0 or later, refused elsewhere; "
+        "the results differ by about 1e-3",
+    )
     precision: str = setting(
         "float32",
         "of the parameters and of all computation; mixed: passes in float16 beside float32 parameters",

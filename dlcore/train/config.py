@@ -238,6 +238,7 @@ lr_decay out or change schedule
             threads=chosen.train.threads,
             precision=chosen.train.precision,
             memory_limit=chosen.train.memory_limit,
+            tf32=chosen.train.tf32,
             augment=chosen.train.augmentation(),
             callbacks=[*callbacks, *chosen.train.callbacks()],
         )

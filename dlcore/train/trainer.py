@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from backends import tf32 as _tf32
 from backends import transfer
 from backends.device import Device, resolve
 from backends.threads import blas_threads
@@ -61,6 +62,8 @@ class Trainer:
         :mod:`dlcore.train.precision`); by default the model's, float32 where it is not built yet
     memory_limit : the most that CuPy's pool may take of a CUDA device wherever the trainer computes, "4GiB" or a share
         such as 0.5 of the device's memory; no limit by default, and no effect on a CPU (see :mod:`backends.memory`)
+    tf32 : compute products of float32 in TF32 wherever the trainer computes: faster on a GPU of compute capability 8.0
+        or later, refused elsewhere; a CPU's and a GPU's results then differ by about 1e-3 (see :mod:`backends.tf32`)
     threads : of the BLAS on a CPU; with 1 a run gives the same bits on any number of cores. None leaves the BLAS's own
 
     >>> import dlcore as dl
@@ -89,6 +92,7 @@ class Trainer:
         augment: Augmentation | None = None,
         precision: str | None = None,
         memory_limit: str | float | None = None,
+        tf32: bool = False,
     ) -> None:
         optimizer = Adam() if optimizer is None else optimizer
         instance("model", model, Module, "a layer or model of dl.nn")
@@ -114,6 +118,11 @@ class Trainer:
         self.precision = precision
         self.mixed = Mixed() if precision == "mixed" else None
         self.memory = Memory(self.device, memory_limit, mixed=self.mixed is not None)
+        if not isinstance(tf32, bool):
+            raise ConfigError(f"Trainer: tf32 is {tf32!r} but True or False is expected")
+        if tf32:
+            _tf32.check(self.device)
+        self.tf32 = tf32
         self.threads = None if threads is None else whole("threads", threads, 1)
         self.history = History()
         self.epoch = 0
@@ -387,7 +396,7 @@ class Trainer:
     def place(self) -> Iterator[None]:
         """Where and how wide everything runs: the model's device is current and within its limit, and the BLAS has its
         threads. Raises DeviceError where the device is out of memory."""
-        with self.memory.bounded(), blas_threads(self.threads):
+        with self.memory.bounded(), blas_threads(self.threads), _tf32.products_in_tf32(self.tf32):
             yield
 
     # --- data
