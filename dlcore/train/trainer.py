@@ -266,7 +266,10 @@ class Trainer:
         """
         whole("batch_size", batch_size, 1)
         if not isinstance(x, Source):
-            x = np.asarray(x)
+            try:
+                x = np.asarray(x)
+            except (TypeError, ValueError) as error:  # an array on another device; rows of different lengths
+                raise DataError(f"predict: x cannot become a NumPy array on the host ({error})") from error
             if not x.ndim or not len(x):
                 raise DataError("predict: no examples came; pass at least one")
             x = Dataset(x, np.zeros(len(x), dtype=np.int64))
