@@ -18,7 +18,8 @@ from backends.kernel import Kernel
 from backends.namespace import NUMPY, isdtype, namespace, namespace_of
 from backends.reference import elementwise, embedding
 from backends.standard import device_of
-from dlcore.errors import DlcoreError, GraphError, ShapeError
+from dlcore.apart import arguments_apart, together
+from dlcore.errors import DeviceError, DlcoreError, GraphError, ShapeError
 from dlcore.tape import Node, grad_enabled, no_grad, walk
 
 __all__ = ["Node", "Tensor", "apply", "as_tensor", "concat", "grad_enabled", "no_grad", "where"]
@@ -45,11 +46,16 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
         parents.append(None if not wanted else x if x.node is None else (x.node, x.slot))
         if x.owner is not None:
             guards.append((x.owner, x.owner.version))
-    xp = namespace(kernel.name, arrays)
+    try:
+        xp = namespace(kernel.name, arrays)
+    except DeviceError as error:
+        raise arguments_apart(kernel, inputs) or error from None
     pair = kernel.choose(xp, arrays, params)
     try:
         output, saved = pair.forward(xp, *arrays, needed=needed, **params)
     except (ValueError, IndexError) as error:
+        if isinstance(error, ValueError) and (moved := arguments_apart(kernel, inputs)):  # of two GPUs
+            raise moved from error
         if isinstance(error, DlcoreError) or kernel.__module__ != elementwise.__name__:
             raise
         raise _misfit(kernel, arrays, params, error) from error
@@ -202,6 +208,8 @@ class Tensor:
             dy = _one(self.dtype) if xp is NUMPY else xp.ones((), dtype=self.dtype, device=device_of(self.data))
         else:
             dy = as_tensor(dy).data
+            if namespace_of(dy) is not namespace_of(self.data):
+                together("backward", {"dy": dy, "the tensor": self.data})
             if dy.shape != self.shape:
                 raise ShapeError(f"backward: dy has shape {tuple(dy.shape)} but the tensor {tuple(self.shape)}")
         if self.node is None:
@@ -444,4 +452,8 @@ def _places(self: Tensor, key: Any) -> Tensor:
 
 def _array(self: Tensor, other: Any) -> Any:
     operand = _operand(self, other)
-    return operand.data if isinstance(operand, Tensor) else operand
+    if not isinstance(operand, Tensor):
+        return operand
+    if namespace_of(operand.data) is not namespace_of(self.data):
+        together("comparison", {"the left side": self, "the right side": operand})
+    return operand.data

@@ -13,12 +13,14 @@ from dlcore.train.config import Config, dump
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
+    from backends.device import Device
     from dlcore.data import Splits
     from dlcore.report import Report
     from dlcore.train import Trainer
 
 __all__ = [
     "about_data",
+    "about_device",
     "about_model",
     "about_test",
     "about_training",
@@ -41,6 +43,21 @@ def unit(data: Splits) -> str:
 def model_name(settings: Config) -> str:
     """The model's name, that of its file for one's own."""
     return Path((settings.model.model or "").rpartition(":")[0] or settings.model.model or "").stem
+
+
+def about_device(settings: Config, device: Device) -> str:
+    """Where it runs and why, and what is asked of the device; DeviceError where that is TF32 and it has none."""
+    from backends import tf32
+    from backends.device import describe
+    from backends.memory import is_cuda
+
+    parts, limit = [describe(device)], settings.train.memory_limit
+    if settings.train.tf32:
+        tf32.check(device)
+        parts.append("products of float32 in TF32")
+    if limit is not None:
+        parts.append(f"memory limit {limit}" if is_cuda(device) else f"memory limit {limit} has no effect here")
+    return ", ".join(parts)
 
 
 def about_data(data: Splits) -> str:

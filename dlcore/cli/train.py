@@ -28,10 +28,29 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-MAY_CHANGE = ("epochs", "lr", "device", "threads", "baseline", "checkpoint_steps", "checkpoint_minutes")
+MAY_CHANGE = (
+    "epochs",
+    "lr",
+    "device",
+    "threads",
+    "memory_limit",
+    "tf32",
+    "baseline",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+)
 """Settings of a run that may be given anew when it goes on."""
 
-HOW_IT_RUNS = ("device", "threads", "baseline", "checkpoint_steps", "checkpoint_minutes", "runs", "name")
+HOW_IT_RUNS = (
+    "device",
+    "threads",
+    "memory_limit",
+    "baseline",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "runs",
+    "name",
+)
 """Settings that do not make a run another one."""
 
 
@@ -72,7 +91,7 @@ def train(
     if overwrite and settings.run.name is None:
         raise ConfigError("--overwrite needs the --name of the run whose place is taken")
 
-    from backends.device import describe, resolve
+    from backends.device import resolve
     from dlcore.train import run as folders
 
     run, checkpoint = (None, None) if resume in (None, "auto") else _named(str(resume), settings)
@@ -80,7 +99,7 @@ def train(
         settings = _continued(run, given)
     log = Log()
     device = resolve(settings.train.device)
-    log(describe(device))
+    log(summary.about_device(settings, device))
     data = settings.data.load()
     settings = settings.resolve(data).anchored()
     if resume == "auto":
@@ -233,12 +252,15 @@ class _Job:
             resume=checkpoint or "auto",
             train_dev=data.train_dev,
         )
+        memory = trainer.memory.record()  # before that of the baseline is added
+        if memory is not None:
+            log(trainer.memory.report())
         if self.rival is not None:
             self.rival.callbacks = log.bar(f"{settings.run.baseline} baseline")
             self.rival.fit(data.train, epochs=len(trainer.history), batch_size=size)
-        self._report(run, saving.path)
+        self._report(run, saving.path, memory)
 
-    def _report(self, run: Run, weights: Path) -> None:
+    def _report(self, run: Run, weights: Path, memory: dict[str, int] | None) -> None:
         from dlcore import report
         from dlcore.train.checkpoint import write_atomically
         from dlcore.train.measured import measure_parts
@@ -264,6 +286,7 @@ class _Job:
             "parameters": trainer.model.count(),
             "timing": timing,
             "parts": parts,
+            **({} if memory is None else {"memory": memory}),
         }
         write_atomically(run.folder / "result.json", lambda: json.dumps(result, indent=2) + "\n")
 

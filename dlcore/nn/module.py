@@ -420,7 +420,7 @@ class Module(Recorded):
                 f"weights do not fit the model: missing {', '.join(missing) or 'none'}; "
                 f"not in the model {', '.join(foreign) or 'none'}; build the model that wrote them"
             )
-        host = {path: np.asarray(value) for path, value in state.items()}
+        host = {path: _on_host(value) for path, value in state.items()}
         for path, leaf in leaves.items():
             if host[path].shape != tuple(leaf.shape):
                 raise CheckpointError(
@@ -495,6 +495,15 @@ def _nested(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _nested(f"{name}.{key}", item)
+
+
+def _on_host(value: Any) -> np.ndarray:
+    """A value of a state dict, wherever it is."""
+    if isinstance(value, Tensor):
+        return value.numpy()
+    if isinstance(value, np.ndarray) or not hasattr(value, "shape"):
+        return np.asarray(value)
+    return transfer.to_host(value)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 from backends import transfer
 from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, namespace_of
-from dlcore.errors import ConfigError, ShapeError
+from dlcore.errors import ConfigError, DeviceError, ShapeError
 from dlcore.recorded import did_you_mean, number
 from dlcore.tensor import Tensor
 
@@ -291,6 +291,11 @@ def _fitting(p: Parameter, value: Any) -> Any:
     xp = namespace_of(p.data)
     if isinstance(value, Tensor):
         value = value.data
+    if xp is NUMPY and hasattr(value, "shape") and namespace_of(value) is not NUMPY:
+        raise DeviceError(
+            f"parameter {p.path}: an array on {Device.of(value)} came but the parameter is on cpu",
+            fix="copy it by dl.Tensor(array).numpy(), or bring the model to it by .to(device)",
+        )
     if xp is NUMPY or isinstance(value, np.ndarray | list | tuple | int | float):
         value = np.asarray(value)
         value = value if xp is NUMPY else xp.asarray(value, dtype=p.dtype, device=p.data.device)

@@ -10,7 +10,7 @@ import numpy as np
 from backends import transfer
 from backends.device import Device
 from backends.reference import optim as update
-from dlcore.errors import CheckpointError, ConfigError
+from dlcore.errors import CheckpointError, ConfigError, DeviceError
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import ParameterVector, Run
 from dlcore.recorded import Recorded, number
@@ -67,6 +67,7 @@ class Optimizer(Recorded):
     def step(self) -> None:
         """Update every active parameter from its gradient, in place; where ``counts`` say so, leave all as it is."""
         vector = self._attached()
+        self._check_place(vector)
         self.steps += 1
         for run in self.runs(vector):
             self.update(vector, run, self.lr * run.lr_scale)
@@ -121,6 +122,17 @@ class Optimizer(Recorded):
                 host[s.start : s.start + s.size] = np.ravel(state[f"{slot}/{s.path}"])
             self.state[slot] = transfer.to_device(host, vector.device)
         self.steps = int(state["steps"])
+
+    def _check_place(self, vector: ParameterVector) -> None:
+        """The state must be where the parameters are; all of it moves at once, so the first array tells."""
+        for array in self.state.values():
+            if not vector.device.holds(array):
+                name, here = type(self).__name__, vector.device
+                raise DeviceError(
+                    f"{name}: its state is on {Device.of(array)} but the parameters are on {here}",
+                    fix="move the rule after the model, by optimizer.to(model.device)",
+                )
+            return
 
     def _attached(self) -> ParameterVector:
         if self.vector is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train._setting import Section, setting
+from dlcore.train.memory import limit_of
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
@@ -360,6 +361,16 @@ class TrainConfig(Section):
     seed: int = setting(0, "names the initial weights, the batch order, all masks and augmentations", within="[0, inf)")
     device: str | None = setting(None, "cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
     threads: int = setting(1, "threads of the BLAS on a CPU; with 1 the bits do not depend on it", within="[1, inf)")
+    memory_limit: str | None = setting(
+        None,
+        "the most that training may take of a CUDA device's memory, such as 4GiB, or 0.5 for half of it; no effect "
+        "on a CPU [default: no limit]",
+    )
+    tf32: bool = setting(
+        False,
+        "compute products of float32 in TF32, faster on a GPU of compute capability 8.0 or later, refused elsewhere; "
+        "the results differ by about 1e-3",
+    )
     precision: str = setting(
         "float32",
         "of the parameters and of all computation; mixed: passes in float16 beside float32 parameters",
@@ -388,6 +399,7 @@ class TrainConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.weights()
+        limit_of(self.memory_limit)
 
     def weights(self) -> dict[str, float]:
         """How much each head's loss counts, where that is given."""

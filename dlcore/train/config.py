@@ -245,6 +245,7 @@ lr_decay out or change schedule
         model : built; made as the settings say where none comes
         """
         from backends.device import resolve
+        from dlcore.train.memory import Memory
         from dlcore.train.trainer import Trainer
 
         chosen = self.resolve(data)
@@ -252,7 +253,8 @@ lr_decay out or change schedule
         if model is None:
             model = chosen.model.build(outputs_of(data))
             dtype = "float64" if chosen.train.precision == "float64" else "float32"
-            model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place)
+            with Memory(place, chosen.train.memory_limit).bounded():
+                model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place)
             chosen.transfer.apply(model, chosen.run.runs)
         return Trainer(
             model,
@@ -267,6 +269,8 @@ lr_decay out or change schedule
             seed=chosen.train.seed,
             threads=chosen.train.threads,
             precision=chosen.train.precision,
+            memory_limit=chosen.train.memory_limit,
+            tf32=chosen.train.tf32,
             augment=chosen.train.augmentation(),
             callbacks=[*callbacks, *chosen.train.callbacks()],
         )

@@ -100,6 +100,7 @@ class Mixed:
             if check_labels:
                 trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs))
             loss = trainer.objectives.loss(outputs, batch.targets)
+            trainer.memory.sample()
             loss.backward(namespace_of(scale).reshape(scale, ()))
         limits = {"grow_every": self.grow_every, "least": self.least, "most": self.most}
         mixed.unscale_(half.vector.grad, scale, self.counts, half.grad, **limits)

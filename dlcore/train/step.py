@@ -56,6 +56,7 @@ def _gradients(trainer: Trainer, batch: Batch, rows: int, check_labels: bool) ->
     if trainer.penalty is not None:
         penalty = trainer.penalty(trainer.model, rows)
         loss = loss + penalty
+    trainer.memory.sample()  # all that the backward pass needs is still there
     loss.backward()
     return outputs, loss.data, penalty
 

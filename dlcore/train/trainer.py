@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from backends import tf32 as _tf32
 from backends import transfer
 from backends.device import Device, resolve
 from backends.threads import blas_threads
@@ -29,6 +30,7 @@ from dlcore.train.checks import check_set, instance, steps_of_epoch, whole
 from dlcore.train.feed import Feed
 from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
+from dlcore.train.memory import Memory
 from dlcore.train.objectives import Measured, Objectives, each
 from dlcore.train.precision import PRECISIONS, Mixed
 from dlcore.train.progress import Progress
@@ -58,6 +60,10 @@ class Trainer:
     augment : of ``dl.data.augment``, what is done to each training batch; evaluation sees the images as they are
     precision : "float32", "float64", or "mixed": float16 beside master parameters in float32, with a loss scale (see
         :mod:`dlcore.train.precision`); by default the model's, float32 where it is not built yet
+    memory_limit : the most that CuPy's pool may take of a CUDA device wherever the trainer computes, "4GiB" or a share
+        such as 0.5 of the device's memory; no limit by default, and no effect on a CPU (see :mod:`backends.memory`)
+    tf32 : compute products of float32 in TF32 wherever the trainer computes: faster on a GPU of compute capability 8.0
+        or later, refused elsewhere; a CPU's and a GPU's results then differ by about 1e-3 (see :mod:`backends.tf32`)
     threads : of the BLAS on a CPU; with 1 a run gives the same bits on any number of cores. None leaves the BLAS's own
 
     >>> import dlcore as dl
@@ -85,6 +91,8 @@ class Trainer:
         threads: int | None = 1,
         augment: Augmentation | None = None,
         precision: str | None = None,
+        memory_limit: str | float | None = None,
+        tf32: bool = False,
     ) -> None:
         optimizer = Adam() if optimizer is None else optimizer
         instance("model", model, Module, "a layer or model of dl.nn")
@@ -109,6 +117,12 @@ class Trainer:
             raise ConfigError(f"Trainer: precision is {precision!r} but one of {', '.join(PRECISIONS)} is expected")
         self.precision = precision
         self.mixed = Mixed() if precision == "mixed" else None
+        self.memory = Memory(self.device, memory_limit, mixed=self.mixed is not None)
+        if not isinstance(tf32, bool):
+            raise ConfigError(f"Trainer: tf32 is {tf32!r} but True or False is expected")
+        if tf32:
+            _tf32.check(self.device)
+        self.tf32 = tf32
         self.threads = None if threads is None else whole("threads", threads, 1)
         self.history = History()
         self.epoch = 0
@@ -169,8 +183,8 @@ class Trainer:
 
         Returns the history of all epochs so far. Raises DataError, ConfigError and ShapeError before the first step
         where the data do not fit, CheckpointError where there is nothing to go on from, TrainingError where a loss is
-        not finite, and Interrupted (a KeyboardInterrupt) where a signal ended a run that has a Checkpoint: the run is
-        saved then.
+        not finite, DeviceError where a CUDA device is out of memory, and Interrupted (a KeyboardInterrupt) where a
+        signal ended a run that has a Checkpoint: the run is saved then.
         """
         whole("epochs", epochs, 0)
         if self._fitting:
@@ -198,6 +212,7 @@ class Trainer:
         self.interrupted = ""
         with self.place(), self._once(), deferred(self):
             self._attach()
+            self.memory.begin()
             self.fits += 1
             self.first_epoch, self.resumed = self.epoch, None
             if found is not None and resume == "auto" and found.plain["fit"] > self.fits:
@@ -256,7 +271,10 @@ class Trainer:
         """
         whole("batch_size", batch_size, 1)
         if not isinstance(x, Source):
-            x = np.asarray(x)
+            try:
+                x = np.asarray(x)
+            except (TypeError, ValueError) as error:  # an array on another device; rows of different lengths
+                raise DataError(f"predict: x cannot become a NumPy array on the host ({error})") from error
             if not x.ndim or not len(x):
                 raise DataError("predict: no examples came; pass at least one")
             x = Dataset(x, np.zeros(len(x), dtype=np.int64))
@@ -384,8 +402,9 @@ class Trainer:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Where and how wide everything runs: the model's device is current, and the BLAS has its threads."""
-        with self.device.active(), blas_threads(self.threads):
+        """Where and how wide everything runs: the model's device is current and within its limit, and the BLAS has its
+        threads. Raises DeviceError where the device is out of memory."""
+        with self.memory.bounded(), blas_threads(self.threads), _tf32.products_in_tf32(self.tf32):
             yield
 
     # --- data
@@ -396,12 +415,13 @@ class Trainer:
         if model.vector is None:
             integer = np.issubdtype(data.dtype, np.integer)
             dtype = "float64" if self.precision == "float64" else "float32"
-            model.build(
-                data.shape, self.seed, dtype=dtype, device=self.device, input_dtype="int64" if integer else None
-            )
+            ids = "int64" if integer else None
+            with self.place():
+                model.build(data.shape, self.seed, dtype=dtype, device=self.device, input_dtype=ids)
         self._check_precision()
         if model.device != self.device:
-            model.to(self.device)
+            with self.place():
+                model.to(self.device)
 
     def _check_precision(self) -> None:
         own = str(self.model.built().dtype).rpartition(".")[2]

@@ -51,6 +51,8 @@ def flags_of(config: Config) -> list[str]:
 
 def values(setting: Setting) -> st.SearchStrategy[Any]:
     """Values that the setting allows."""
+    if setting.name == "memory_limit":
+        return st.from_regex(r"[1-9][0-9]{0,3} ?[KMG]iB|0\.[1-9]", fullmatch=True)
     if setting.name == "name":
         return st.from_regex(r"\w[\w.+=-]*", fullmatch=True)
     if setting.choices:
@@ -308,6 +310,7 @@ def test_what_is_left_open_follows_from_the_data(
         "clip_norm",
         "clip_value",
         "augment",
+        "memory_limit",
     } | {key for table in CHOICES.values() for takes in table.values() for key in takes}
 
 

@@ -1,0 +1,166 @@
+"""The memory of a CUDA device: a limit on what CuPy takes of it, what is in use, and one line where it is out.
+
+CuPy's pool keeps what arrays give back, for the next ones: asking the device takes long, and waits for it. So the pool
+is never emptied here; where a limit is reached, CuPy itself gives back what it can before it gives up. The pool is all
+of the process's: a limit holds for whatever CuPy allocates while it is set, but not for what CUDA and its libraries
+take for themselves, some hundred MiB.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backends.errors import DeviceError
+
+if TYPE_CHECKING:
+    from backends.device import Device
+
+__all__ = ["Limit", "Usage", "in_words", "is_cuda", "limited", "pool_of", "told", "usage"]
+
+_UNITS = {"B": 1, **{f"{unit}iB": 2 ** (10 * i) for i, unit in enumerate("KMGT", 1)}}
+_UNITS |= {f"{unit}B": 10 ** (3 * i) for i, unit in enumerate("KMGT", 1)}
+_BY_CASE = {unit.lower(): unit for unit in _UNITS}
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+_OUT_OF_MEMORY = 2
+"""``cudaErrorMemoryAllocation``, of the driver ``CUDA_ERROR_OUT_OF_MEMORY``."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most that the pool may take of a device: ``size`` bytes, or a ``share`` of its memory; the other is None."""
+
+    size: int | None = None
+    share: float | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Limit:
+        """The limit that a value stands for: text with a unit, such as "4GiB" or "500 MB", or a share in (0, 1].
+
+        Raises ValueError, with what is expected in words.
+
+        >>> Limit.of("1.5KiB"), Limit.of(0.5)
+        (Limit(size=1536, share=None), Limit(size=None, share=0.5))
+        """
+        found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
+        if found is not None:
+            number, unit = float(found[1]), found[2]
+            if not unit and 0 < number <= 1:
+                return cls(share=number)
+            if unit.lower() in _BY_CASE and number * _UNITS[_BY_CASE[unit.lower()]] >= 1:
+                return cls(size=int(number * _UNITS[_BY_CASE[unit.lower()]]))
+        raise ValueError("a size such as 4GiB or a share of the device's memory such as 0.5 is expected")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes of a device at a moment.
+
+    used : held by arrays of this process
+    pooled : taken from the device by its pool, for these arrays and for later ones
+    free, total : of the device, whoever uses the rest
+    limit : of the pool; 0 where there is none
+    """
+
+    used: int
+    pooled: int
+    free: int
+    total: int
+    limit: int
+
+
+def is_cuda(device: Device) -> bool:
+    """Whether CuPy allocates there."""
+    return device.name.startswith("cuda:")
+
+
+def pool_of(device: Device) -> Any:
+    """CuPy's pool; its figures are those of the current device. None where another library allocates."""
+    return importlib.import_module("cupy").get_default_memory_pool() if is_cuda(device) else None
+
+
+def usage(device: Device) -> Usage:
+    """What is in use of a CUDA device; nothing waits for it."""
+    pool = pool_of(device)
+    with device.active():
+        free, total = device.native.mem_info
+        return Usage(pool.used_bytes(), pool.total_bytes(), free, total, pool.get_limit())
+
+
+@contextmanager
+def limited(device: Device, limit: Limit | None) -> Iterator[None]:
+    """Inside, the pool takes no more of a CUDA device than ``limit``; then its former limit holds again.
+
+    No effect without a limit and on other devices.
+    """
+    pool = None if limit is None else pool_of(device)
+    if limit is None or pool is None:
+        yield
+        return
+    with device.active():
+        before = pool.get_limit()
+        if limit.share is None:
+            pool.set_limit(size=limit.size)
+        else:
+            pool.set_limit(fraction=limit.share)
+    try:
+        yield
+    finally:
+        with device.active():
+            pool.set_limit(size=before)
+
+
+@contextmanager
+def told(device: Device, advice: Sequence[str] = ()) -> Iterator[None]:
+    """Inside, an error of CuPy or CUDA that says that memory is out becomes one :class:`DeviceError` that says more.
+
+    advice : what else to do about it
+    """
+    if not is_cuda(device):
+        yield
+        return
+    try:
+        yield
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise _in_one_line(device, error, advice) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    cuda = importlib.import_module("cupy").cuda
+    if isinstance(error, cuda.runtime.CUDARuntimeError):
+        return getattr(error, "status", 0) == _OUT_OF_MEMORY
+    return isinstance(error, cuda.memory.OutOfMemoryError)
+
+
+def _in_one_line(device: Device, error: Any, advice: Sequence[str]) -> DeviceError:
+    size = getattr(error, "_size", None)  # CUDA's own error does not tell
+    asked = "an allocation failed" if size is None else f"{in_words(size)} were asked for"
+    now = usage(device)
+    limit = getattr(error, "_limit", 0) or now.limit
+    cause = (
+        f"{asked}; of its {in_words(now.total)}, {in_words(now.free)} are free; arrays here use {in_words(now.used)} "
+        f"and CuPy's pool holds {in_words(now.pooled)}" + (f", {in_words(limit)} at most" if limit else "")
+    )
+    others = ["raise the memory limit"] if limit else []
+    if now.free + now.pooled < now.total:
+        others.append("end other processes on the GPU, which nvidia-smi lists")
+    return DeviceError(f"{device} is out of memory", cause=cause, fix=", or ".join([*advice, *others]))
+
+
+def in_words(n: int) -> str:
+    """Bytes for people to read.
+
+    >>> in_words(512), in_words(3 * 2**29)
+    ('512 bytes', '1.5 GiB')
+    """
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if n >= 1024**power:
+            return f"{n / 1024**power:,.1f} {unit}"
+    return f"{n} byte{'s' * (n != 1)}"
