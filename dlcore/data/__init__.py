@@ -18,6 +18,7 @@ from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_
 from dlcore.data.source import Source, Stream
 from dlcore.data.sources import load, names
 from dlcore.data.split import split
+from dlcore.data.text import Text, Vocabulary, open_text
 
 __all__ = [
     "Dataset",
@@ -28,12 +29,15 @@ __all__ = [
     "Splits",
     "Stream",
     "Table",
+    "Text",
+    "Vocabulary",
     "augment",
     "batches",
     "fetch",
     "load",
     "names",
     "open_path",
+    "open_text",
     "read_csv",
     "read_folder",
     "read_idx",
