@@ -18,6 +18,7 @@ from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_
 from dlcore.data.source import Source, Stream
 from dlcore.data.sources import load, names
 from dlcore.data.split import hold_out, split
+from dlcore.data.text import Text, Vocabulary, open_text
 
 __all__ = [
     "Dataset",
@@ -28,6 +29,8 @@ __all__ = [
     "Splits",
     "Stream",
     "Table",
+    "Text",
+    "Vocabulary",
     "augment",
     "batches",
     "fetch",
@@ -35,6 +38,7 @@ __all__ = [
     "load",
     "names",
     "open_path",
+    "open_text",
     "read_csv",
     "read_folder",
     "read_idx",

@@ -13,6 +13,7 @@ import numpy as np
 
 from backends.random import derive, permutation
 from dlcore.data.source import Source, Stream, collate
+from dlcore.data.text import Streams, Text
 from dlcore.errors import ConfigError, DataError
 
 __all__ = ["Batches", "StreamBatches", "ahead", "batches"]
@@ -58,6 +59,22 @@ class StreamBatches:
             if len(part) == self.size or not self.drop_last:
                 yield collate(part, f"{self.data.name}, batch {number + 1} of the stream")
             number += 1
+
+
+POOL = 8
+"""Batches whose examples are sorted by length together: more of them give more even batches, but less random ones."""
+
+
+def _by_length(order: np.ndarray, lengths: np.ndarray, size: int, seed: int, epoch: int) -> np.ndarray:
+    """The same positions, with those of similar lengths in the same batch."""
+    full = len(order) // size
+    pools = [order[first : first + POOL * size][: full * size - first] for first in range(0, full * size, POOL * size)]
+    ordered = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+    if not ordered:
+        return order
+    together = np.concatenate(ordered).reshape(full, size)
+    together = together[permutation(derive(seed, "shuffle", "batches", epoch), full)]
+    return np.concatenate([together.reshape(-1), order[full * size :]])
 
 
 def ahead(items: Iterable[Any], depth: int = 2) -> Iterator[Any]:
@@ -111,7 +128,7 @@ def batches(
     seed: int = 0,
     epoch: int = 0,
     start: int = 0,
-) -> Batches | StreamBatches:
+) -> Batches | StreamBatches | Streams:
     """Every example of ``data`` once, ``size`` at a time, as ``(x, y)``; with lengths, as ``(x, y, lengths)``.
 
     size : examples per batch; the last batch holds the rest
@@ -120,7 +137,13 @@ def batches(
     epoch : counts from 0
     start : batches to skip, to go on where an interrupted epoch stopped
 
-    A stream comes in its own order, whatever ``shuffle`` says.
+    With lengths that differ, ``shuffle`` also brings sequences of similar lengths together, for a batch takes as many
+    steps as its longest sequence: of each :data:`POOL` batches in the random order, the examples are sorted by length,
+    cut into batches, and all full batches are drawn in a random order again. The last batch, if it is not full, holds
+    what comes last in the first random order, of any length. All of it depends on seed, epoch, size and the lengths.
+
+    A stream comes in its own order, whatever ``shuffle`` says. A :class:`~dlcore.data.Text` comes as ``size`` streams
+    of windows that follow one another, at most ``data.most_streams`` where it is not shuffled.
 
     The arrays are copies: writing into them leaves ``data`` alone. Arguments are checked at the call, not at the first
     batch. Raises ConfigError for a size below 1, for a start beyond the last batch, and where ``drop_last`` would leave
@@ -137,6 +160,10 @@ def batches(
         raise DataError(f"batches: data is a {type(data).__name__}, expected a Dataset; make one with Dataset(x, y)")
     if not isinstance(size, int | np.integer) or size < 1:
         raise ConfigError(f"batches: size is {size!r}, expected a whole number of at least 1")
+    if isinstance(data, Text):
+        if shuffle:
+            return data.streams(int(size), seed, epoch, int(start))
+        return data.streams(min(int(size), data.most_streams), start=int(start))
     if isinstance(data, Stream):
         return StreamBatches(data, int(size), drop_last, int(start))
     n = len(data)
@@ -146,4 +173,7 @@ def batches(
     if not isinstance(start, int | np.integer) or not 0 <= start <= -(-stop // size):
         raise ConfigError(f"batches: start is {start!r}, expected 0 to {-(-stop // size)}, the number of batches")
     order = permutation(derive(seed, "shuffle", "", epoch), n) if shuffle else np.arange(n)
+    lengths = getattr(data, "lengths", None)
+    if shuffle and lengths is not None and lengths.min() < lengths.max():
+        order = _by_length(order, lengths, int(size), seed, epoch)
     return Batches(data, order[start * size : stop], int(size))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "Part", "Splits", "Task", "check_labels"]
 
 Targets = np.ndarray | dict[str, np.ndarray]
-Task = Literal["classification", "binary", "regression", "multitask"]
+Task = Literal["classification", "binary", "regression", "multitask", "text"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,8 +122,10 @@ class Splits:
         batch; dev is for choices, test for the final number only
     train_dev : examples of the training set's kind that are held out from it; None where there are none
     name : what :func:`dlcore.data.load` calls it
-    task : "classification", "binary" (y is 0 or 1), "regression" or "multitask" (y is a dict)
-    classes : names of the classes in the order of their labels; for "multitask" a dict of them, by task
+    task : "classification", "binary" (y is 0 or 1), "regression", "multitask" (y is a dict) or "text" (parts are
+        :class:`~dlcore.data.Text`; y is the next character at each step)
+    classes : names of the classes, or a text's characters, in the order of their labels; for "multitask" a dict of
+        them, by task
     features : names of the entries of x's last axis
     source : which files were read, and how many examples they hold, in one line for people
     licence : the licence of the data

@@ -16,6 +16,7 @@ from dlcore.data.dataset import Dataset, Splits, Task, check_labels
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import read_idx
+from dlcore.data.sequences import hamlet, vowels
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
@@ -32,7 +33,7 @@ def names() -> tuple[str, ...]:
     >>> "digits" in names()
     True
     """
-    return ("fashion", "fashion-subset", "digits", "cars", "penguins")
+    return ("fashion", "fashion-subset", "digits", "cars", "penguins", "vowels", "hamlet")
 
 
 def load(
@@ -55,6 +56,10 @@ def load(
     ``cars``            (N, 6) float32, see ``.features``        (N, 1) float32, miles per US gallon
     ``penguins``        (N, 3) float32, bill and flipper in mm,  see ``target``
                         or (N, 4) with body mass in kg
+    ``vowels``          (N, 29, 12) float32, sequences of 7      (N,) int64, 9 speakers
+                        to 29 steps, with ``lengths``
+    ``hamlet``          (N, 64) int64, the characters of a       (N, 64) int64, the characters that
+                        text, see :class:`Text`                  follow
     ==================  =======================================  =========================================
 
     normalize : bring each feature of x (images: each channel) to mean 0 and standard deviation 1 by the statistics of
@@ -64,8 +69,8 @@ def load(
         "species" (classification) take body mass as the fourth input; "body_mass" is a regression. A list of them gives
         those in a dict, from the three inputs.
     seed : of the split. digits, cars and penguins are split 60-20-20, in proportion of digit, of species, or of sex
-        where that is the target. Fashion's test set is always the official one; the dev set, a tenth of the training
-        images but at most 5,000, is drawn in proportion.
+        where that is the target. Fashion's and vowels' test sets are always the official ones; the dev set, a tenth of
+        the training examples but at most 5,000, is drawn in proportion. hamlet is split by position.
     path : for fashion only, a folder with the four gzipped IDX files, or with a folder ``fashion-mnist`` of them
 
     ``fashion`` is looked for in ``path``, ``$DLCORE_DATA``, ``dlcore`` in the user's cache folder
@@ -98,6 +103,10 @@ def load(
         data = _digits(seed)
     elif name == "cars":
         data = _cars(seed)
+    elif name == "vowels":
+        data = vowels(seed)
+    elif name == "hamlet":
+        return hamlet()
     else:
         data = _penguins(target, seed)
     if not normalize:

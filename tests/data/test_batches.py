@@ -109,3 +109,46 @@ def test_bad_arguments_are_refused_at_the_call(options, words):
 def test_anything_but_a_dataset_is_refused_at_the_call():
     with pytest.raises(DataError, match="data is a tuple, expected a Dataset"):
         batches((DATA.x, DATA.y), 5)
+
+
+# Sequences of several lengths ----------------------------------------------------------------------------------------
+
+LENGTHS = np.random.default_rng(3).integers(1, 30, 203)
+SEQUENCES = Dataset(np.zeros((203, 29, 1)), np.arange(203), LENGTHS)
+
+
+def batches_of(size=8, **options):
+    return [y.tolist() for _, y, _ in batches(SEQUENCES, size, **options)]
+
+
+def test_lengths_come_beside_their_sequences_and_every_one_comes_once():
+    seen = []
+    for _, y, lengths in batches(SEQUENCES, 8, seed=1):
+        np.testing.assert_array_equal(lengths, LENGTHS[y])
+        seen += y.tolist()
+    assert sorted(seen) == list(range(203))
+
+
+def test_batches_hold_sequences_of_similar_lengths():
+    spread = [np.ptp(LENGTHS[rows]) for rows in batches_of(seed=1)[:-1]]
+    at_random = [np.ptp(LENGTHS[rows]) for rows in np.random.default_rng(0).permutation(203)[:200].reshape(25, 8)]
+    assert np.mean(spread) < 0.4 * np.mean(at_random)
+    longest = [max(LENGTHS[rows]) for rows in batches_of(seed=1)[:-1]]
+    assert longest != sorted(longest), "short ones should not come first"
+
+
+def test_the_order_of_sequences_depends_on_the_seed_and_the_epoch_alone():
+    assert batches_of(seed=1, epoch=2) == batches_of(seed=1, epoch=2)
+    assert batches_of(seed=1, epoch=2) != batches_of(seed=1, epoch=3)
+    assert batches_of(seed=1, epoch=2) != batches_of(seed=2, epoch=2)
+
+
+def test_sequences_resume_in_the_middle_and_drop_the_batch_that_is_not_full():
+    whole = batches_of(seed=1, epoch=2)
+    assert batches_of(seed=1, epoch=2, start=7) == whole[7:]
+    assert batches_of(seed=1, epoch=2, drop_last=True) == whole[:-1]
+    assert len(whole[-1]) == 203 % 8
+
+
+def test_more_examples_than_one_batch_holds_are_left_as_they_are_drawn():
+    assert sorted(batches_of(size=300, seed=1)[0]) == list(range(203))
