@@ -306,6 +306,10 @@ def _sums() -> Iterator[Call]:
     yield _call("mean", _normal(40, 50), axis=(0, 1), keepdims=True)
     yield _call("matmul", _normal(3, 40, 100), _normal(100, 30))
     yield _call("linear", _normal(256, 300), _normal(300, 90), _normal(90))
+    for n in (32, 1500):
+        whole = lambda rng, n=n: rng.integers(-3, 4, (n, 300)) / 1.0  # noqa: E731  sums are whole numbers and 1/2
+        signs = lambda rng: rng.integers(-1, 2, (300, 90)) / 1.0  # noqa: E731
+        yield _call("linear_relu", whole, signs, lambda rng: rng.integers(-3, 3, 90) + 0.5)
     yield _call("l1_distances", _normal(9, 60), _normal(20, 60))
     yield _call("squared_distances", _normal(9, 60), _normal(20, 60))
     yield _call("sum_of_squares", _away(40, 30), _away(50), scale=0.05)

@@ -32,6 +32,7 @@ from case import (
     shares,
 )
 from convolution_cases import as_pair, as_sides, convolutions, fused_convolutions
+from dense_cases import dense_layers
 from filter_cases import filtering
 from norm_cases import normalisations
 from recurrent_cases import recurrences
@@ -586,6 +587,7 @@ def distances() -> Iterator[Case]:
 CASES: list[Case] = [
     *arithmetic(),
     *conditions(),
+    *dense_layers(),
     *activations(),
     *reductions(),
     *rearrangements(),

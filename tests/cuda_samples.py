@@ -46,6 +46,11 @@ CALLS: dict[str, list[Call]] = {
         ("correlate2d", [normal(2, 5, 4, 3), normal(3, 2)], {**FILTER, "border": "reflect"}),
         ("correlate_separable", [normal(1, 5, 9, 34), normal(3), normal(5)], {**FILTER, "border": "wrap"}),
     ],
+    "linear": [
+        ("linear_relu", [normal(2, 3, 9), normal(9, 5), normal(5)], {}),
+        ("linear_relu", [normal(70, 3), normal(3, 34), None], {}),
+        ("linear_relu", [normal(600, 2), normal(2, 34), normal(34)], {}),
+    ],
     "loss": [
         ("cross_entropy", [normal(11, 37), np.arange(11) * 5 - 3, np.abs(normal(11))], {"label_smoothing": 0.1}),
         ("cross_entropy", [normal(300, 3), np.arange(300) % 3, None], {"label_smoothing": 0.0}),

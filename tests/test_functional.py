@@ -28,6 +28,7 @@ KEY = (0, 1)
 # name: (function, arrays, settings, words of the message)
 BAD = {
     "linear, features": (F.linear, (zeros(2, 3), zeros(4, 5)), {}, [r"\(2, 3\)", r"\(4, 5\)", "flatten"]),
+    "linear_relu, features": (F.linear_relu, (zeros(2, 3), zeros(4, 5)), {}, ["linear_relu", r"\(2, 3\)", "flatten"]),
     "linear, one axis": (F.linear, (zeros(3), zeros(3, 5)), {}, [r"\(3,\)", r"\(3, 5\)"]),
     "linear, w": (F.linear, (zeros(2, 3), zeros(3)), {}, [r"w \(3,\)"]),
     "linear, bias": (F.linear, (zeros(2, 3), zeros(3, 5), zeros(3)), {}, [r"\(3,\)", r"give b the shape \(5,\)"]),

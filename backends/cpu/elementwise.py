@@ -30,8 +30,19 @@ def _relu_gradient(piece, arguments):
         store(dx, i, where(greater(load(y, i, n - i), zero), load(dy, i, n - i), zero), n - i)
 
 
+def too_small_for_pieces(size: int) -> str | None:
+    """Why a ReLU of so many elements is left to NumPy."""
+    return f"{size} elements are fewer than {_LEAST}" if size < _LEAST else None
+
+
 def _unsuited(x) -> str | None:
-    return accept.not_float32(x=x) or accept.too_few(x, _LEAST)
+    return accept.not_float32(x=x) or too_small_for_pieces(x.size)
+
+
+def relu_in_place(y: np.ndarray) -> None:
+    """y = max(0, y), of an array in one piece: each task reads what it writes, and no more."""
+    flat = y.reshape(-1)
+    launch(_relu, -(-y.size // _PIECE), (flat, flat))
 
 
 @elementwise.relu.alternative("numpy", unless=_unsuited)

@@ -1,4 +1,4 @@
-"""The affine map of a dense layer: products that the compiled kernels share among the cores.
+"""The affine map of a dense layer, and the ReLU behind it: products that the compiled kernels share among the cores.
 
 NumPy's BLAS runs with one thread in training, because its bits depend on how many there are. Small products stay with
 it: its call costs less than a launch.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.cpu import accept
+from backends.cpu.elementwise import ReluByPieces, relu_in_place, too_small_for_pieces
 from backends.cpu.product import product
 from backends.reference import linear
 
@@ -28,10 +29,7 @@ class LinearByProducts:
 
     @staticmethod
     def forward(xp, x, w, b, *, needed):
-        y = np.empty((*x.shape[:-1], w.shape[1]), np.float32)
-        bias = None if b is None else np.ascontiguousarray(b)
-        product(_rows(x), np.ascontiguousarray(w), bias, out=_rows(y))
-        return y, (x, w)
+        return _affine(x, w, b), (x, w)
 
     @staticmethod
     def backward(xp, dy, saved, *, needed):
@@ -45,6 +43,54 @@ class LinearByProducts:
         if needed[2]:
             db = rows.sum(axis=0)
         return dx, dw, db
+
+
+def _too_small_behind(x, w, b) -> str | None:
+    d, k = w.shape
+    return too_small_for_pieces(x.size // d * k) or accept.not_float32(x=x, w=w, b=b)
+
+
+@linear.linear_relu.alternative("numpy", unless=_too_small_behind)
+class LinearThenRelu:
+    """The reference's products, and the ReLU of a large array in one pass each way."""
+
+    @staticmethod
+    def forward(xp, x, w, b, *, needed):
+        y, affine = linear.linear.forward(xp, x, w, b, needed=needed)
+        relu_in_place(y)
+        return y, (affine, y)
+
+    @staticmethod
+    def backward(xp, dy, saved, *, needed):
+        affine, y = saved
+        (dy,) = ReluByPieces.backward(xp, dy, y, needed=(True,))
+        return linear.linear.backward(xp, dy, affine, needed=needed)  # pyright: ignore[reportCallIssue]  the rule
+
+
+@linear.linear_relu.alternative("numpy", unless=_unsuited)
+class LinearReluByProducts:
+    """The product's blocks are cut off at 0 before they are stored."""
+
+    @staticmethod
+    def forward(xp, x, w, b, *, needed):
+        y = _affine(x, w, b, relu=True)
+        return y, (x, w, y)
+
+    @staticmethod
+    def backward(xp, dy, saved, *, needed):
+        x, w, y = saved
+        if too_small_for_pieces(y.size) is None:
+            (dy,) = ReluByPieces.backward(xp, dy, y, needed=(True,))
+        else:
+            dy = dy * (y > 0)
+        return LinearByProducts.backward(xp, dy, (x, w), needed=needed)
+
+
+def _affine(x, w, b, relu: bool = False) -> np.ndarray:
+    y = np.empty((*x.shape[:-1], w.shape[1]), np.float32)
+    bias = None if b is None else np.ascontiguousarray(b)
+    product(_rows(x), np.ascontiguousarray(w), bias, relu=relu, out=_rows(y))
+    return y
 
 
 def _rows(x) -> np.ndarray:

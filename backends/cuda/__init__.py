@@ -8,7 +8,7 @@ distance     distances between rows
 dropout      masks from the counter-based stream
 elementwise  the activations
 filter       correlation with a kernel
-linear       products of float16, as cuBLAS has them
+linear       dense layers: bias and ReLU beside cuBLAS's products
 loss         softmax cross-entropy
 mixed        float16 beside float32: parameters, gradients and the loss scale
 norm         batch normalisation
@@ -18,9 +18,9 @@ recurrent    RNN, LSTM and GRU over whole sequences
 resample     images sampled at other places
 
 Each family is a ``.cu`` file with the kernels and a ``.py`` file that launches them. ``numbers.cuh`` holds the dtypes,
-``reduce.cuh`` the sums over warps and blocks, ``tiles.cuh`` the products, ``border.cuh`` what lies beyond an image,
-``threefry.cuh`` the random words. Sums have one order and no atomics, so that a run gives the same bits again. Arrays
-of float16 are computed in float32 and rounded once.
+``reduce.cuh`` the sums over warps and blocks, ``rows.cuh`` those over rows, ``tiles.cuh`` the products, ``border.cuh``
+what lies beyond an image, ``threefry.cuh`` the random words. Sums have one order and no atomics, so that a run gives
+the same bits again. Arrays of float16 are computed in float32 and rounded once.
 """
 
 from __future__ import annotations

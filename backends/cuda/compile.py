@@ -29,6 +29,7 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "dropout": _ALL,
     "elementwise": _ALL,
     "filter": _ALL,
+    "linear": _ALL,
     "loss": _ALL,
     "mixed": ("float16",),  # beside float32
     "norm": _ALL,

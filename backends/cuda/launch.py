@@ -13,7 +13,7 @@ import numpy as np
 from backends.cuda import compile
 from backends.errors import DeviceError
 
-__all__ = ["THREADS", "blocks", "by_elements", "by_packs", "compact", "launch", "real"]
+__all__ = ["THREADS", "blocks", "by_elements", "by_packs", "by_rows", "compact", "launch", "real"]
 
 THREADS = 256
 """Of a block."""
@@ -36,6 +36,23 @@ def compact(xp: Any, x: Any) -> Any:
 def blocks(n: int, each: int) -> int:
     """How many blocks take ``n`` things, ``each`` a block."""
     return -(-n // each)
+
+
+_PIECES = 64
+_ROWS_A_THREAD = 8  # at least, before there is a second piece
+_COLUMNS = 32  # of a block
+
+
+def by_rows(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """The grid and the block of a launch that sums over rows, see rows.cuh, and the rows a piece.
+
+    The rows are cut into at most 64 pieces, whatever the chip; the second side of the grid is their number.
+    """
+    across = min(_COLUMNS, 1 << (columns - 1).bit_length())  # a power of 2
+    down = THREADS // across
+    pieces = min(_PIECES, blocks(rows, down * _ROWS_A_THREAD))
+    rows_a_piece = blocks(rows, pieces)
+    return (blocks(columns, across), blocks(rows, rows_a_piece)), (across, down), rows_a_piece
 
 
 def by_elements(family: str, kernel: str, arguments: Sequence[Any], n: int, dtype: Any) -> None:

@@ -1,10 +1,7 @@
-// Batch normalisation of (rows, channels). A block takes a few channels and a piece of the rows: the threads along x
-// read neighbouring channels, those along y every blockDim.y-th row. The pieces are combined by one thread a channel, in
-// their order.
+// Batch normalisation of (rows, channels); for the sums over rows see rows.cuh.
 
 #include "numbers.cuh"
-
-constexpr int THREADS = 256;  // of a block of sums: blockDim.x * blockDim.y, both powers of 2
+#include "rows.cuh"
 
 // How many numbers there are, their mean and the sum of (x - mean)^2: Welford's rule to include one, and that of Chan,
 // Golub and LeVeque (1983) to add others. Neither loses anything where the mean is far from zero.
@@ -35,28 +32,10 @@ struct Slopes {
     }
 };
 
-// The sum over the threads along y, for those with threadIdx.y == 0.
-template <class Sum>
-__device__ __forceinline__ Sum over_rows(Sum sum, Sum* threads) {
-    Sum* own = threads + threadIdx.y * blockDim.x + threadIdx.x;
-    *own = sum;
-    for (int half = blockDim.y / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.y < half) own->add(own[half * blockDim.x]);
-    }
-    return *own;
-}
-
-__device__ __forceinline__ Index channel() { return blockIdx.x * blockDim.x + threadIdx.x; }
-
-__device__ __forceinline__ Index last_row(Index rows, Index rows_a_piece, Index piece) {
-    return rows_a_piece < rows - piece * rows_a_piece ? (piece + 1) * rows_a_piece : rows;
-}
-
 extern "C" __global__ void batch_norm_moments(
     const Element* x, Real* means, Real* squares, Index rows, Index channels, Index rows_a_piece) {
     __shared__ Moments threads[THREADS];
-    const Index c = channel(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
+    const Index c = column(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
     Moments moments = {0, 0, 0};
     if (c < channels) {
         for (Index row = piece * rows_a_piece + threadIdx.y; row < last; row += blockDim.y) {
@@ -114,7 +93,7 @@ extern "C" __global__ void batch_norm_slopes(
     const Element* x, const Element* dy, const Real* centre, Real* sums, Real* products, Index rows, Index channels,
     Index rows_a_piece) {
     __shared__ Slopes threads[THREADS];
-    const Index c = channel(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
+    const Index c = column(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
     Slopes slopes = {0, 0};
     if (c < channels) {
         for (Index row = piece * rows_a_piece + threadIdx.y; row < last; row += blockDim.y) {
@@ -202,7 +181,7 @@ extern "C" __global__ void batch_norm_relu_slopes(
     const Real* centre, Real* sums, Real* products, Index windows, Index channels, Index windows_a_piece, Index height,
     Index width, Index rows, Index columns, Index window_rows, Index window_columns) {
     __shared__ Slopes threads[THREADS];
-    const Index c = channel(), piece = blockIdx.y, last = last_row(windows, windows_a_piece, piece);
+    const Index c = column(), piece = blockIdx.y, last = last_row(windows, windows_a_piece, piece);
     Slopes slopes = {0, 0};
     if (c < channels) {
         for (Index window = piece * windows_a_piece + threadIdx.y; window < last; window += blockDim.y) {

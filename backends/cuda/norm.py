@@ -1,6 +1,6 @@
 """Batch normalisation: three launches forward, three backward; the images are read twice each way.
 
-The rows are cut into at most 64 pieces, whatever the chip, so that the sums have one order everywhere.
+The rows are cut as :func:`backends.cuda.launch.by_rows` says, so that the sums have one order everywhere.
 """
 
 from __future__ import annotations
@@ -8,21 +8,8 @@ from __future__ import annotations
 from math import prod
 
 from backends.cuda import accept
-from backends.cuda.launch import THREADS, blocks, by_elements, compact, launch, real
+from backends.cuda.launch import by_elements, by_rows, compact, launch, real
 from backends.reference import norm
-
-_PIECES = 64
-_ROWS_A_THREAD = 8  # at least, before there is a second piece
-_CHANNELS = 32  # of a block
-
-
-def _cut(rows: int, channels: int) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """The grid and the block of a launch that sums over rows, and the rows a piece."""
-    across = min(_CHANNELS, 1 << (channels - 1).bit_length())  # a power of 2
-    down = THREADS // across
-    pieces = min(_PIECES, blocks(rows, down * _ROWS_A_THREAD))
-    rows_a_piece = blocks(rows, pieces)
-    return (blocks(channels, across), blocks(rows, rows_a_piece)), (across, down), rows_a_piece
 
 
 def _empty(xp, x, shape, *dtypes) -> list:
@@ -33,7 +20,7 @@ def _statistics(xp, x, gamma, eps) -> list:
     """The mean and the variance, (C,) each, and what is computed with: centre, inverse and scale."""
     dtype, number = x.dtype, real(x.dtype)
     rows, channels = prod(x.shape[:-1]), x.shape[-1]
-    grid, block, rows_a_piece = _cut(rows, channels)
+    grid, block, rows_a_piece = by_rows(rows, channels)
     means, squares = _empty(xp, x, (grid[1], channels), number, number)
     launch("norm", "batch_norm_moments", (x, means, squares, rows, channels, rows_a_piece), grid, block, dtype)
     statistics = _empty(xp, x, channels, *[number] * 5)
@@ -58,7 +45,7 @@ def _gradients(xp, x, dy, centre, inverse, scale) -> list:
 def _finished(xp, x, kernel: str, arrays, rows: int, sizes, inverse, scale) -> list:
     """The same from sums of another kernel, over that many rows."""
     channels, dtype, number = x.shape[-1], x.dtype, real(x.dtype)
-    grid, block, rows_a_piece = _cut(rows, channels)
+    grid, block, rows_a_piece = by_rows(rows, channels)
     sums, products = _empty(xp, x, (grid[1], channels), number, number)
     launch("norm", kernel, (*arrays, sums, products, rows, channels, rows_a_piece, *sizes), grid, block, dtype)
     results = _empty(xp, x, channels, dtype, dtype, number, number)

@@ -1,4 +1,4 @@
-"""The affine map of a dense layer (notes 1.1, with rows as examples)."""
+"""The affine map of a dense layer (notes 1.1, with rows as examples), and with the ReLU behind it."""
 
 from __future__ import annotations
 
@@ -27,3 +27,18 @@ def _(xp, dy, saved, *, needed):
         if needed[2]:
             db = xp.sum(rows, axis=0)
     return dx, dw, db
+
+
+@kernel
+def linear_relu(xp, x, w, b, *, needed):
+    """max(0, :func:`linear`): one kernel, because of what lies between nothing is needed again."""
+    y, affine = linear.forward(xp, x, w, b, needed=needed)
+    y = xp.maximum(y, 0.0)
+    return y, (affine, y) if any(needed) else None
+
+
+@linear_relu.backward
+def _(xp, dy, saved, *, needed):
+    affine, y = saved
+    dy = dy * xp.astype(y > 0, dy.dtype)
+    return linear.backward(xp, dy, affine, needed=needed)  # pyright: ignore[reportCallIssue]  the rule

@@ -14,6 +14,7 @@ from dlcore.functional.layers import (
     dropout,
     embedding,
     linear,
+    linear_relu,
     max_pool2d,
 )
 from dlcore.functional.lengths import Lengths, pack, unpack
@@ -34,6 +35,7 @@ __all__ = [
     "gru",
     "leaky_relu",
     "linear",
+    "linear_relu",
     "log_softmax",
     "lstm",
     "max_pool2d",

@@ -27,6 +27,7 @@ __all__ = [
     "dropout",
     "embedding",
     "linear",
+    "linear_relu",
     "max_pool2d",
 ]
 
@@ -45,18 +46,36 @@ def linear(x: Any, w: Any, b: Any = None) -> Tensor:
 
     Source: notes, 1.1.
     """
+    return apply(_linear.linear, *_affine("linear", x, w, b))
+
+
+def linear_relu(x: Any, w: Any, b: Any = None) -> Tensor:
+    """max(0, :func:`linear`), in one go: what lies between is not kept.
+
+    The arguments as for :func:`linear`, the result as from ``relu(linear(...))``.
+
+    >>> linear_relu([[1.0, 2.0]], [[1.0, -1.0], [10.0, 0.0]], [0.5, 0.5]).numpy()
+    array([[21.5,  0. ]], dtype=float32)
+
+    Source: notes, 1.1 and 1.2.
+    """
+    return apply(_linear.linear_relu, *_affine("linear_relu", x, w, b))
+
+
+def _affine(operation: str, x: Any, w: Any, b: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The checked arrays of an affine map."""
     x, w = as_tensor(x), as_tensor(w)
     shape, wshape = x.data.shape, w.data.shape
     if len(shape) < 2 or len(wshape) != 2 or shape[-1] != wshape[0]:
         refuse(
-            "linear",
+            operation,
             f"x has shape {tuple(shape)}",
             f"w {tuple(wshape)} expects (..., {wshape[0] if wshape else 'D'})",
             "check the features of the data, or flatten images first",
         )
     if x.data.dtype != w.data.dtype:
-        same_dtype("linear", x, "w", w)
-    return apply(_linear.linear, x, w, b if b is None else _bias("linear", b, wshape[1]))
+        same_dtype(operation, x, "w", w)
+    return x, w, b if b is None else _bias(operation, b, wshape[1])
 
 
 def conv2d(

@@ -48,8 +48,14 @@ class Dense(Module):
         self.w = self.parameter("w", (x.shape[-1], self.units), self.init)
         self.b = self.parameter("b", (self.units,), "zeros", decay=False) if self.bias else None
 
-    def forward(self, x: Any, lengths: Any = None) -> Tensor:
-        return over_valid_steps(lambda x: F.linear(x, self.w, self.b), x, lengths)
+    def forward(self, x: Any, lengths: Any = None, relu: bool = False) -> Tensor:
+        affine = F.linear_relu if relu else F.linear
+        if lengths is None:
+            return affine(x, self.w, self.b)
+        return over_valid_steps(lambda x: affine(x, self.w, self.b), x, lengths)
+
+    def takes_over(self, following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
+        return (1, {"relu": True}) if type(self) is Dense and following and type(following[0]) is ReLU else (0, {})
 
 
 class Conv2D(Module):

@@ -129,6 +129,8 @@ WORK: dict[str, Callable[[], list[bytes]]] = {
         "conv2d", normal(32, 28, 28, 1), normal(3, 3, 1, 16), normal(16), **CONVOLUTION
     ),
     "linear": lambda: both_passes("linear", normal(90, 300), normal(300, 290), normal(290)),
+    "linear_relu": lambda: both_passes("linear_relu", normal(90, 300), normal(300, 290), normal(290)),
+    "linear_relu of many rows": lambda: both_passes("linear_relu", normal(700, 300), normal(300, 290), normal(290)),
     "batch_norm": lambda: both_passes("batch_norm", normal(9, 31, 20, 17), normal(17), normal(17), eps=1e-5),
     "correlate2d": lambda: both_passes("correlate2d", normal(2, 75, 83, 3), normal(4, 5), **FILTER),
     "correlate_separable": lambda: both_passes(
@@ -266,9 +268,10 @@ def test_vectors_that_do_not_suit_are_declined_with_the_reason(spoil: Callable[.
     ],
 )
 def test_products_that_a_blas_does_as_well_are_declined(rows: int, d: int, k: int, dtype: str, reason: str):
-    choice = explain(kernels()["linear"], np.ones((rows, d), dtype), np.ones((d, k), dtype), None)
-    assert choice.taken == "reference"
-    assert reason in choice.declined[0][1]
+    for name in ("linear", "linear_relu"):
+        choice = explain(kernels()[name], np.ones((rows, d), dtype), np.ones((d, k), dtype), None)
+        assert choice.taken == "reference"
+        assert reason in choice.declined[0][1]
 
 
 @task(x=reads("n"), y=writes("n"))

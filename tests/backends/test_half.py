@@ -9,7 +9,7 @@ import pytest
 from arrays import Backend, backend
 from case import Case, Tolerance, outputs
 from cases import CASES
-from host_cuda import few_bits
+from host_cuda import KINKED, few_bits
 
 from backends import transfer
 from backends.half import is_half
@@ -56,7 +56,7 @@ def test_the_result_is_that_of_float64_rounded_once(kernel: str, arrays: Backend
     assert isinstance(reference, Kernel)
     for case in filter(in_range, cases_of(kernel)):
         host = case.host("float16")
-        if kernel == "conv2d_relu":
+        if kernel in KINKED:
             host = few_bits(host)
         wide = [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == np.float16 else x for x in host]
         count = len(case.expected("float64"))

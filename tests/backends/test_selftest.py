@@ -146,7 +146,7 @@ def test_no_number_lies_near_a_kink() -> None:
     """A hundred times as far as float32 rounds; else a gradient might go another way on another machine."""
     checked = 0
     for call in CALLS:
-        if call.kernel not in ("conv2d_relu", "batch_norm_relu"):
+        if call.kernel not in ("conv2d_relu", "batch_norm_relu", "linear_relu"):
             continue
         inputs = [x.astype(np.float64) for x in call.arrays]
         params = {name: value for name, value in call.params.items() if name != "pool"}
@@ -154,11 +154,12 @@ def test_no_number_lies_near_a_kink() -> None:
             y = kernels()[call.kernel.removesuffix("_relu")].forward(NUMPY, *inputs, needed=(False,) * 3, **params)[0]
         y = y[0] if isinstance(y, tuple) else y
         unit = np.abs(y).max() * np.finfo(np.float32).eps
-        pixels = np.sort(_windows(y, call.params["pool"]), axis=-1)
+        pool = call.params.get("pool")
+        pixels = np.sort(_windows(y, pool), axis=-1)
         assert np.abs(y).min() > 100 * unit
-        assert call.params["pool"] is None or np.diff(pixels, axis=-1).min() > 100 * unit
+        assert pool is None or np.diff(pixels, axis=-1).min() > 100 * unit
         checked += 1
-    assert checked == 6
+    assert checked == 8
 
 
 def test_the_inputs_are_the_same_each_time() -> None:

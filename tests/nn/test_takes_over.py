@@ -21,6 +21,10 @@ BLOCKS: dict[str, tuple[Callable[[], list[nn.Module]], int]] = {  # layers, and 
     "conv, pool, relu": (lambda: [nn.Conv2D(5, 3), nn.MaxPool2D(2), nn.ReLU()], 0),
     "conv, norm, relu, pool": (lambda: [nn.Conv2D(5, 3, bias=False), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(2)], 2),
     "norm, relu": (lambda: [nn.BatchNorm(), nn.ReLU()], 1),
+    "dense, relu": (lambda: [nn.Flatten(), nn.Dense(6), nn.ReLU(), nn.Dense(3)], 1),
+    "dense of images, relu, pool": (lambda: [nn.Dense(4, bias=False), nn.ReLU(), nn.MaxPool2D(2)], 1),
+    "dense, norm, relu": (lambda: [nn.Dense(4, bias=False), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(2)], 2),
+    "dense, tanh, relu": (lambda: [nn.Dense(4), nn.Tanh(), nn.ReLU()], 0),
     "conv, tanh": (lambda: [nn.Conv2D(5, 3), nn.Tanh(), nn.MaxPool2D(2)], 0),
 }
 every_block = pytest.mark.parametrize("block", BLOCKS)
@@ -93,7 +97,13 @@ def test_a_layer_of_ones_own_is_called():
         def forward(self, x: Any) -> Any:  # takes no other arguments
             return super().forward(x) * 0.0
 
+    class Own(nn.Dense):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x) * 0.0
+
     x = images("float32")
+    assert nn.Sequential(nn.Dense(4), Mine())(x).numpy().min() >= 1000.0
+    assert nn.Sequential(Own(4), nn.ReLU())(x).numpy().max() == 0.0
     assert nn.Sequential(nn.Conv2D(5, 3), Mine())(x).numpy().min() >= 1000.0
     assert nn.Sequential(nn.Conv2D(5, 3), nn.ReLU(), Mine())(x).numpy().min() >= 1000.0
     assert nn.Sequential(Silent(5, 3), nn.ReLU())(x).numpy().max() == 0.0
