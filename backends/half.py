@@ -50,8 +50,8 @@ def _kind(kinds: dict[Any, str], x: Any) -> str:
 class InFloat32:
     """A kernel's pair for arrays of float16.
 
-    Of several outputs the first is rounded to float16; the others, such as the statistics of a batch, stay float32. A
-    gradient has the dtype of its array.
+    Of several outputs the first is rounded to float16; the others, such as the statistics of a batch, stay float32,
+    unless the kernel ``rounds_all``. A gradient has the dtype of its array.
     """
 
     def __init__(self, kernel: Any) -> None:
@@ -66,7 +66,8 @@ class InFloat32:
         pair = self.kernel.choose(xp, wide, params)
         output, saved = pair.forward(xp, *wide, needed=needed, **params)
         if isinstance(output, tuple):
-            return (_rounded(xp, output[0]), *output[1:]), (pair, saved)
+            rounded = len(output) if self.kernel.rounds_all else 1
+            return (*(_rounded(xp, y) for y in output[:rounded]), *output[rounded:]), (pair, saved)
         return _rounded(xp, output), (pair, saved)
 
     def backward(self, xp: Any, dy: Any, saved: Any, *, needed: Sequence[bool], **params: Any) -> tuple[Any, ...]:

@@ -156,6 +156,8 @@ class Kernel(_Dispatch):
     def __init__(self, forward: Callable[..., Any]) -> None:
         super().__init__(forward)
         self.in_float32 = half.InFloat32(self)
+        self.rounds_all = False
+        """Whether all outputs for arrays of float16 are of float16, and not the first alone."""
 
     def backward(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Define the backward half; the rule takes this method's place."""

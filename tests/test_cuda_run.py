@@ -147,6 +147,26 @@ def test_recurrent_layers_learn_through_the_cuda_code_as_on_the_cpu(
     assert not {kernel for kernel, pair in chosen if kernel in ("rnn", "lstm", "gru") and pair == "reference"}
 
 
+def test_recurrent_layers_learn_in_mixed_precision(host_cuda: Backend, chosen: set[tuple[str, str]]) -> None:
+    def run(device: Device, precision: str) -> list[float]:
+        nn = dl.nn
+        model = nn.Sequential(
+            nn.RNN(6, return_sequences=True), nn.LSTM(7, return_sequences=True), nn.GRU(5, reverse=True), nn.Dense(3)
+        )
+        x, labels, _ = _sequences(32)
+        trainer = dl.Trainer(model, optimizer=dl.optim.Adam(3e-2), device=device, seed=1, precision=precision)
+        return trainer.fit(dl.data.Dataset(x, labels), epochs=8, batch_size=16)["loss"]
+
+    expected, here = run(CPU, "float32"), run(CPU, "mixed")
+    chosen.clear()
+    losses = run(host_cuda.device, "mixed")
+    assert expected[-1] < 0.8 * expected[0], "the run should learn something"
+    np.testing.assert_allclose(here, expected, rtol=0.02)
+    np.testing.assert_allclose(losses, expected, rtol=0.02)
+    cells = {pair for kernel, pair in chosen if kernel in ("rnn", "lstm", "gru")}
+    assert cells == {"RNNByProducts", "LSTMByProducts", "GRUByProducts"}
+
+
 class Watched(dl.train.Callback):
     """What the device was made to do between two steps, the upload of the next batch included."""
 

@@ -70,19 +70,19 @@ __device__ __forceinline__ void hand_on(
 
 extern "C" __global__ void rnn_step(
     const Element* sums, const Element* product, const Element* b, const long long* rows, Element* y, Element* before,
-    Real* last, Index n, Index begin, Index following, Index next, Index units, Index steps) {
+    Element* last, Index n, Index begin, Index following, Index next, Index units, Index steps) {
     if (place() >= n) return;
     const Unit at = unit_of(rows, begin, units, steps);
     const Real h = tanh(real(sums[at.packed]) + real(product[at.own]) + real(b[at.unit]));
     hand_on(h, at, y, before, following, next, units);
-    if (at.row >= following) last[at.state] = h;
+    if (at.row >= following) last[at.state] = element(h);
 }
 
 // The sums become the gates i, f, g, o where they are to be kept, with the cell before and tanh c. The cell is carried
 // in `cell`, which is that of the last step in the end.
 extern "C" __global__ void lstm_step(
     Element* sums, const Element* product, const Element* b, const long long* rows, Element* y, Element* before,
-    Real* last, Real* cell, Element* cells_before, Element* bent, Index keep, Index n, Index begin, Index following,
+    Element* last, Real* cell, Element* cells_before, Element* bent, Index keep, Index n, Index begin, Index following,
     Index next, Index units, Index steps) {
     if (place() >= n) return;
     const Unit at = unit_of(rows, begin, units, steps);
@@ -96,7 +96,7 @@ extern "C" __global__ void lstm_step(
     const Real old = cell[at.state], c = gate[1] * old + gate[0] * gate[2], curved = tanh(c), h = gate[3] * curved;
     cell[at.state] = c;
     hand_on(h, at, y, before, following, next, units);
-    if (at.row >= following) last[at.state] = h;
+    if (at.row >= following) last[at.state] = element(h);
     if (!keep) return;
 #pragma unroll
     for (Index k = 0; k < 4; ++k) sums[from_x + k * units] = element(gate[k]);

@@ -7,7 +7,7 @@ their sums stood; backward they become their gradients, for what is saved is use
 product each, over all steps.
 
 Of arrays of float16 the products are of float16 too. A cell and the state of a GRU, to which a step may add little, are
-carried on in float32, and so are their gradients; the last states come out in it.
+carried on in float32, and so are their gradients.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class _Batch:
         """Room for (M, H); without ``keep`` it is not looked at."""
         return self.room(self.rows.shape[0] if keep else 1, self.units)
 
-    def states(self) -> Any:
-        """Room for the last states, (N, H)."""
-        return self.xp.empty((self.n, self.units), dtype=real(self.dtype), device=self.device)
+    def rounded(self, carried) -> Any:
+        """What was carried in, in the dtype of x."""
+        return self.xp.astype(carried, self.dtype, copy=False)
 
     def padded(self, width) -> Any:
         """Room for (N, T, width), zero where there is no step."""
@@ -172,7 +172,7 @@ class RNNByProducts:
         u, w, b = (compact(xp, array) for array in (u, w, b))
         batch, keep = _Batch(xp, x, w.shape[0], rows, lengths, reverse), any(needed)
         inputs = batch.pack(x)
-        last = batch.states()
+        last = batch.room(batch.n, batch.units)
         y, before = batch.forward("rnn_step", w, h0, ((xp.matmul(inputs, u), b), (last,)), keep)
         return (y, last), (batch, inputs, u, w, before, y) if keep else None
 
@@ -194,11 +194,20 @@ class LSTMByProducts:
         u, w, b = (compact(xp, array) for array in (u, w, b))
         batch, keep = _Batch(xp, x, w.shape[0], rows, lengths, reverse), any(needed)
         inputs = batch.pack(x)
-        gates, last, cell = xp.matmul(inputs, u), batch.states(), batch.carried(c0)
+        gates, last, cell = xp.matmul(inputs, u), batch.room(batch.n, batch.units), batch.carried(c0)
         cells_before, bent = batch.kept(keep), batch.kept(keep)
         arrays = (gates, b), (last, cell, cells_before, bent, int(keep))
         y, before = batch.forward("lstm_step", w, h0, arrays, keep)
-        return (y, last, cell), (batch, inputs, u, w, before, gates, cells_before, bent) if keep else None
+        return (y, last, batch.rounded(cell)), (
+            batch,
+            inputs,
+            u,
+            w,
+            before,
+            gates,
+            cells_before,
+            bent,
+        ) if keep else None
 
     @staticmethod
     def backward(xp, dys, saved, *, lengths, reverse, needed):
@@ -207,7 +216,7 @@ class LSTMByProducts:
         arrays = (dlast, gates, cells_before, bent, dc, batch.rows)
         product = batch.backward("lstm_gradient", w, dys[0], arrays, gates, needed[4])
         dh0 = batch.initial_gradient(product, dlast, added=False) if needed[4] else None
-        dc0 = xp.astype(dc, batch.dtype, copy=False) if needed[5] else None
+        dc0 = batch.rounded(dc) if needed[5] else None
         return *batch.gradients(inputs, before, u, gates, gates, needed), dh0, dc0, None
 
 
@@ -222,7 +231,7 @@ class GRUByProducts:
         inputs = batch.pack(x)
         gates, state, inner = xp.matmul(inputs, u), batch.carried(h0), batch.kept(keep)
         y, before = batch.forward("gru_step", w, h0, ((gates, b, bn), (state, inner, int(keep))), keep)
-        return (y, state), (batch, inputs, u, w, before, gates, inner) if keep else None
+        return (y, batch.rounded(state)), (batch, inputs, u, w, before, gates, inner) if keep else None
 
     @staticmethod
     def backward(xp, dys, saved, *, lengths, reverse, needed):

@@ -243,6 +243,10 @@ def _sigmoid(xp, x):
     return sigmoid.forward(xp, x, needed=(False,))[0]
 
 
+for _cell in (rnn, lstm, gru):
+    _cell.rounds_all = True  # the last states go into other layers, and the next piece of a sequence starts from them
+
+
 # --- valid steps as rows, for what is computed step by step
 
 

@@ -57,7 +57,7 @@ def agree_in_all_outputs(arrays: Backend, name: str, host: list[Any], dys: list[
     results = both(pair, arrays.device.xp, inputs, place(arrays, dys), needed, how)
     for position, (result, value) in enumerate(zip(results, expected, strict=True)):
         result = arrays.host(result)
-        tolerance(name, host[0].dtype, result, SUMS).check(result, value, f"{name}, {how}, result {position}")
+        tolerance(name, result, SUMS).check(result, value, f"{name}, {how}, result {position}")
 
 
 @on_random_shapes
@@ -70,9 +70,8 @@ def test_cells_of_any_size(arrays: Backend, draw: Any, dtype: str) -> None:
         host[-place_] = draw(st.sampled_from([host[-place_], None]))
     lengths = draw(st.one_of(st.none(), st.lists(st.integers(1, steps), min_size=n, max_size=n).map(tuple)))
     rows, how = call(lengths, steps, draw(st.booleans()))
-    number = np.dtype("float32") if dtype == "float16" else np.dtype(dtype)  # of the last states
     dys = [numbers(draw, dtype, n, steps, units)]
-    dys += [numbers(draw, number.name, n, units) for _ in range(CELLS[name][1])]
+    dys += [numbers(draw, dtype, n, units) for _ in range(CELLS[name][1])]
     used = draw(st.lists(st.booleans(), min_size=len(dys), max_size=len(dys)).filter(any))
     agree_in_all_outputs(arrays, name, [*host, rows], [dy if u else None for dy, u in zip(dys, used, strict=True)], how)
 
@@ -136,13 +135,13 @@ def test_without_gradients_only_the_states_of_two_steps_are_held(name: str, leng
     assert before.shape == (min(6, 21 if lengths is None else sum(lengths)), 4)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_what_a_step_adds_little_to_is_carried_on_in_float32(dtype: str, host_cuda: Backend):
+def test_what_a_step_adds_little_to_is_carried_on_in_float32(host_cuda: Backend):
     """In float16 the state of this GRU would stop at 0.5, and the cell of this LSTM at 0.25."""
-    x, nothing = np.zeros((1, 4000, 1), dtype), lambda *shape: np.zeros(shape, dtype)
+    dtype = np.float16
+    x, nothing = np.zeros((1, 3000, 1), dtype), lambda *shape: np.zeros(shape, dtype)
     cases = {
         "gru": ([nothing(1, 3), nothing(1, 3), np.array([0, 7, 1], dtype), nothing(1), None], 0.6),
-        "lstm": ([nothing(1, 4), nothing(1, 4), np.array([-9.5, 20, 5, 0], dtype), None, None], 0.29),
+        "lstm": ([nothing(1, 4), nothing(1, 4), np.array([-9.1, 20, 5, 0], dtype), None, None], 0.29),
     }
     for name, (arrays, least) in cases.items():
         inputs, how = [x, *arrays, None], {"lengths": None, "reverse": False}
@@ -151,7 +150,6 @@ def test_what_a_step_adds_little_to_is_carried_on_in_float32(dtype: str, host_cu
         pair = alternative(name, host_cuda, placed, how)
         results, _ = pair.forward(host_cuda.device.xp, *placed, needed=[False] * len(inputs), **how)
         assert expected[-1].item() > least
-        assert host_cuda.host(results[-1]).dtype == np.float32
         np.testing.assert_allclose(host_cuda.host(results[-1]), expected[-1], rtol=2e-3)
 
 

@@ -68,7 +68,7 @@ def test_the_result_is_that_of_float64_rounded_once(kernel: str, arrays: Backend
         results = both(pair, arrays.device.xp, inputs, arrays.place(dy), case)
         for position, (result, value) in enumerate(zip(results, expected, strict=True)):
             result = arrays.host(result)
-            statistic = 0 < position < count
+            statistic = 0 < position < count and not reference.rounds_all
             assert result.dtype == (np.float32 if statistic else np.float16), case
             tolerance = case.tolerance if position < count else case.gradient_tolerance
             if not statistic and np.isfinite(value).all():

@@ -95,12 +95,11 @@ def table(arrays: Backend, dtypes: tuple[str, ...] = DTYPES, most: int | None = 
 
 def _shares(arrays: Backend, case: Any, host: list[Any]) -> Iterator[float]:
     results, expected = on_host_and_in_float64(arrays, case.kernel, host, wanted(case), **case.params)
-    kernel, dtype = case.kernel, results[0].dtype
     oracle = outputs(case.oracle(*widened(host), **case.params))
     for result, value in zip(results[: len(oracle)], oracle, strict=True):
-        yield tolerance(kernel, dtype, result, case.tolerance).share(result, value, str(case))
+        yield tolerance(case.kernel, result, case.tolerance).share(result, value, str(case))
     for result, value in zip(results[len(oracle) :], expected[len(oracle) :], strict=True):
-        yield tolerance(kernel, dtype, result, case.gradient_tolerance).share(result, value, f"{case}, gradient")
+        yield tolerance(case.kernel, result, case.gradient_tolerance).share(result, value, f"{case}, gradient")
 
 
 def updates(arrays: Backend) -> Iterator[Row]:
