@@ -62,7 +62,7 @@ def evaluate(
     return 0
 
 
-def check(splits: Splits, shape: tuple[int, ...], about: dict[str, Any], part: str) -> None:
+def check(splits: Splits, shape: tuple[int | None, ...], about: dict[str, Any], part: str) -> None:
     """Say where the training set, or another part, is not that of the training any more.
 
     shape, about : of the model, as model.json has them

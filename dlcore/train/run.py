@@ -140,6 +140,7 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
         "classes": None if data.classes is None else list(data.classes),
         "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
         "inputs": None if data.inputs is None else data.inputs.to_dict(),
+        "lengths": getattr(data.train, "lengths", None) is not None,
         "fingerprints": {part: fingerprint(as_source(getattr(data, part))) for part in ("train", "dev", "test")},
     }
 

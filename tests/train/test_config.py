@@ -281,7 +281,17 @@ def test_what_is_left_open_follows_from_the_data(
     assert (resolved.train.epochs, resolved.train.batch_size) == ((12, 32) if large else (40, 16))
     assert resolved.resolve(splits) == resolved
     left = {key for key, value in resolved.flat().items() if value is None}
-    assert left <= {"missing", "categorical", "ignore", "task", "image_size", "color", "corrupt"} | {
+    assert left <= {
+        "missing",
+        "categorical",
+        "ignore",
+        "task",
+        "image_size",
+        "color",
+        "corrupt",
+        "window",
+        "unknown",
+    } | {
         "target",
         "device",
         "name",
@@ -428,3 +438,14 @@ def test_the_sections_are_frozen_and_take_keywords_only() -> None:
         TrainConfig().epochs = 3  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(TypeError):
         TrainConfig(3)  # pyright: ignore[reportCallIssue]
+
+
+def test_sequences_and_text_have_defaults_of_their_own() -> None:
+    vowels, hamlet = (Config.of(data=name) for name in ("vowels", "hamlet"))
+    chosen = vowels.resolve(vowels.data.load())
+    assert (chosen.model.model, chosen.run.baseline, chosen.optimizer.clip_norm) == ("gru", "logistic", 5.0)
+    assert (chosen.model.bidirectional, chosen.train.metrics) == (True, ("accuracy",))
+    chosen = hamlet.resolve(hamlet.data.load())
+    assert (chosen.model.model, chosen.run.baseline, chosen.optimizer.clip_norm) == ("lstm", "none", 5.0)
+    assert (chosen.model.bidirectional, chosen.train.metrics) == (False, ("perplexity",))
+    assert chosen.override({"clip_value": 1.0, "clip_norm": None}).optimizer.clip_norm is None
