@@ -36,7 +36,7 @@ __all__ = [
 Key = tuple[int, int]
 """Two 32-bit words."""
 
-STREAMS = {"init": 0, "shuffle": 1, "dropout": 2, "augment": 3, "split": 4, "probe": 5, "tune": 6}
+STREAMS = {"init": 0, "shuffle": 1, "dropout": 2, "augment": 3, "split": 4, "probe": 5, "tune": 6, "generate": 7}
 """Independent streams: draws for one purpose never collide with draws for another."""
 
 _MASK = 0xFFFFFFFF

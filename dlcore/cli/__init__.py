@@ -50,6 +50,11 @@ app.command(
     help="Say what a run's model makes of images, of a table, or of arrays in an NPZ file.",
 )
 app.command(
+    "dlcore.cli.generate:generate",
+    name="generate",
+    help="Write text with the model of a run that has learnt from text.",
+)
+app.command(
     "dlcore.cli.filter:filter_picture",
     name="filter",
     help="Filter a picture: smooth it or find its edges; or show several filters side by side.",

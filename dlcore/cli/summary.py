@@ -26,6 +26,7 @@ __all__ = [
     "about_training",
     "about_transfer",
     "environment",
+    "last_value",
     "model_name",
     "report",
     "results",
@@ -37,6 +38,8 @@ __all__ = [
 
 def unit(data: Splits) -> str:
     """What an example is called."""
+    if data.task == "text":
+        return "windows"
     return "images" if len(data.train.shape) == 3 else "examples"
 
 
@@ -62,6 +65,10 @@ def about_device(settings: Config, device: Device) -> str:
 
 def about_data(data: Splits) -> str:
     """Where the data are from, and how large."""
+    if data.task == "text":
+        train, dev, test = (len(part.ids) for part in (data.train, data.dev, data.test))  # type: ignore[attr-defined]
+        said = f"{train:,} training + {dev:,} dev + {test:,} test characters in windows of {data.train.shape[0]}"
+        return f"data: {data.source}\n      {said}, {len(data.classes or ())} different ones"
     held_out = "" if data.train_dev is None else f"{len(data.train_dev):,} train-dev + "
     sizes = f"{len(data.train):,} training + {held_out}{len(data.dev):,} dev + {len(data.test):,} test {unit(data)}"
     shape = " × ".join(map(str, data.train.shape))
@@ -87,6 +94,7 @@ def about_model(settings: Config, trainer: Trainer, label: str = "model") -> str
     model = settings.model
     name = Path(model.model or "").name  # of one's own: the file's, without its folder
     parts = [name, *_named(channels=model.channels, hidden=model.hidden, activation=model.activation)]
+    parts += ["in both directions"] if model.bidirectional else []
     return f"{label}: {', '.join([*parts, *_named(dropout=model.dropout)])}; {trainer.model.count():,} parameters"
 
 
@@ -148,7 +156,18 @@ def results(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | N
     found = {model_name(settings): trainer.evaluate(data.test)}
     if rival is not None:
         found[f"{settings.run.baseline} baseline"] = rival.evaluate(data.test)
+    if data.last_value is not None:
+        found["last value"] = last_value(data, list(next(iter(found.values()))))
     return found
+
+
+def last_value(data: Splits, measures: list[str]) -> dict[str, float]:
+    """The figures on the test set of the forecast that nothing changes: the target's last value in each window."""
+    from dlcore import metrics
+
+    x, y, *_ = data.test.rows(slice(None))
+    guess = x[:, -1, data.last_value].reshape(y.shape)
+    return {name: float(metrics.named("mse" if name == "loss" else name)(y, guess)) for name in measures}
 
 
 def about_test(trainer: Trainer, results: dict[str, dict[str, float]]) -> str:

@@ -41,6 +41,9 @@ MAY_CHANGE = (
 )
 """Settings of a run that may be given anew when it goes on."""
 
+SAMPLES = 2
+"""Printed at the end of a run on text."""
+
 HOW_IT_RUNS = (
     "device",
     "threads",
@@ -269,6 +272,8 @@ class _Job:
         results = summary.results(settings, data, trainer, self.rival)
         log(summary.about_test(trainer, results))
         log(f"checkpoint: {weights}")
+        if data.task == "text":
+            self._say_samples()
         timing = {
             name: math.fsum(record["seconds"] for record in one.history)
             for name, one in (("training", trainer), ("baseline", self.rival))
@@ -289,6 +294,16 @@ class _Job:
             **({} if memory is None else {"memory": memory}),
         }
         write_atomically(run.folder / "result.json", lambda: json.dumps(result, indent=2) + "\n")
+
+    def _say_samples(self) -> None:
+        """A few lines of text from the model."""
+        from dlcore.data import Vocabulary
+        from dlcore.train.generation import generate
+
+        symbols = self.data.classes
+        for seed in range(SAMPLES):
+            text = generate(self.trainer.model, Vocabulary(tuple(symbols or ())), length=200, seed=seed)
+            self.log("\n".join(f"sample {seed + 1}: | {line}".rstrip() for line in text.strip().splitlines()))
 
     def _told(self, error: KeyboardInterrupt, run: Run) -> KeyboardInterrupt:
         """The same interruption, with words on where it was and how to go on."""

@@ -15,6 +15,7 @@ from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.own import open_path
 from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_idx, read_npz
+from dlcore.data.series import open_series
 from dlcore.data.source import Source, Stream
 from dlcore.data.sources import load, names
 from dlcore.data.split import hold_out, split
@@ -38,6 +39,7 @@ __all__ = [
     "load",
     "names",
     "open_path",
+    "open_series",
     "open_text",
     "read_csv",
     "read_folder",

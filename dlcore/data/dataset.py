@@ -130,6 +130,7 @@ class Splits:
     source : which files were read, and how many examples they hold, in one line for people
     licence : the licence of the data
     normalizer : what was applied to x, None if nothing
+    last_value : of a series, the feature of x that holds the target's past: a forecast is compared with its last value
     inputs : how a file becomes x, before the normalizer; None where no file does
 
     Raises DataError where the parts do not have the same shape, a label is not one of the classes, or the targets
@@ -153,6 +154,7 @@ class Splits:
     normalizer: Normalizer | None = None
     inputs: Inputs | None = None
     train_dev: Part | None = None
+    last_value: int | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):

@@ -159,6 +159,8 @@ def fingerprint(source: Source | Stream) -> str | None:
         return own()
     some = np.unique(np.linspace(0, len(source) - 1, 64).astype(int))
     parts = [*source.rows(some), *([source.y] if isinstance(source, Dataset) else [])]
+    if getattr(source, "lengths", None) is not None:
+        parts.append(source.lengths)  # type: ignore[attr-defined]
     digest = hashlib.blake2s(repr((len(source), source.shape, str(source.dtype))).encode(), digest_size=16)
     for part in parts:
         for name, array in sorted(part.items()) if isinstance(part, dict) else [("", part)]:

@@ -70,6 +70,15 @@ class Lengths:
             self._place(device, reverse)
         return self
 
+    def packed(self) -> list[np.ndarray]:
+        """The positions of the valid steps on the host, read forwards and in reverse: what :meth:`placed` takes."""
+        return [packed_rows(self.values, self.steps, reverse) for reverse in (False, True)]
+
+    def placed(self, forwards: Any, backwards: Any) -> Self:
+        """Take what :meth:`packed` gave, once it is on the device: for those who upload a whole batch at once."""
+        self._rows = {False: forwards, True: backwards}
+        return self
+
     def rows(self, x: Any, reverse: bool = False) -> Any:
         """``backends.packing.packed_rows`` of these, beside the array ``x``."""
         rows, xp = self._rows.get(reverse), namespace_of(x)

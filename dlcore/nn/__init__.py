@@ -2,6 +2,7 @@
 
 from dlcore.nn import init
 from dlcore.nn.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from dlcore.nn.characters import CharacterModel
 from dlcore.nn.container import Heads, Residual, Sequential
 from dlcore.nn.filter import Filter2D
 from dlcore.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Embedding
@@ -17,6 +18,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "Buffer",
+    "CharacterModel",
     "Conv2D",
     "Dense",
     "Dropout",

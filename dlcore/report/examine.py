@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore import losses
-from dlcore.data import Normalizer
+from dlcore.data import Dataset, Normalizer
 from dlcore.data.source import Source, as_source
 from dlcore.errors import ConfigError, DataError
 from dlcore.metrics import confusion_matrix
@@ -95,8 +95,8 @@ def examine(
         return Examination(len(source))
     confusion: np.ndarray | None = None
     found: list[tuple[float, Mistake]] = []  # badness, mistake
-    for start, x, y in _chunks(source):
-        judged = None if isinstance(y, dict) else judge(np.asarray(y), np.asarray(trainer.predict(x)))
+    for start, inputs, y in _chunks(source):
+        judged = None if isinstance(y, dict) else judge(np.asarray(y), np.asarray(trainer.predict(inputs)))
         if judged is None:
             return Examination(len(source))
         if judged.classes:
@@ -185,13 +185,13 @@ def _are_labels(y: np.ndarray) -> bool:
     return y.dtype.kind in "biu" or bool((y == np.rint(y)).all())
 
 
-def _chunks(source: Source) -> Iterator[tuple[int, np.ndarray, Any]]:
-    """(start, x, y) of consecutive parts."""
+def _chunks(source: Source) -> Iterator[tuple[int, Any, Any]]:
+    """(start, inputs, y) of consecutive parts; inputs are x, with lengths a Dataset."""
     bytes_each = max(1, math.prod(source.shape)) * max(4, np.dtype(source.dtype).itemsize)
     size = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // bytes_each))
     for start in range(0, len(source), size):
-        x, y, *_ = source.rows(np.arange(start, min(start + size, len(source))))
-        yield start, np.asarray(x), y
+        x, y, *lengths = source.rows(np.arange(start, min(start + size, len(source))))
+        yield start, Dataset(x, y, *lengths) if lengths else np.asarray(x), y
 
 
 def _with_pictures(mistakes: list[Mistake], source: Source, normalizer: Normalizer | None) -> Iterator[Mistake]:

@@ -30,8 +30,10 @@ __all__ = [
     "CHOICES",
     "EPOCHS",
     "FEW_EXAMPLES",
+    "RECURRENT",
     "SECTIONS",
     "TASKS",
+    "TEXT",
     "DataConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -46,6 +48,9 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "model": {
         "cnn": {"channels": (16, 30), "activation": "relu", "dropout": 0.5},
         "mlp": {"hidden": (128,), "activation": "relu", "dropout": 0.0},
+        "gru": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
+        "lstm": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
+        "rnn": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
         "logistic": {},
         "linear": {},
         "knn": {"neighbors": 5, "distance": "l2", "votes": "uniform"},
@@ -74,11 +79,15 @@ TASKS: dict[str, dict[str, Any]] = {
     "classification": {"loss": "cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall", "top_k")},
     "binary": {"loss": "binary_cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall")},
     "regression": {"loss": "mse", "metrics": ("r2", "mse")},
+    "text": {"loss": "cross_entropy", "metrics": ("perplexity", "accuracy")},
 }
 """By task, the loss and the metrics; the first metric is the default."""
 
 FEW_EXAMPLES = 2000
 """Below this a training set has few batches: the second number of EPOCHS and BATCH_SIZE holds."""
+RECURRENT = ("gru", "lstm", "rnn")
+TEXT = {"hidden": (192,), "bidirectional": False, "dropout": 0.4, "epochs": 20, "batch_size": 32}
+"""What a model of text has in the place of the other defaults."""
 EPOCHS = (12, 40)
 BATCH_SIZE = (32, 16)
 
@@ -89,8 +98,8 @@ class DataConfig(Section):
 
     data: str = setting(
         "fashion-subset",
-        "fashion, fashion-subset, digits, cars, penguins; a folder with Fashion-MNIST's four files, or with a "
-        "folder of images per class; a .csv, .tsv or .npz",
+        "fashion, fashion-subset, digits, cars, penguins, vowels, hamlet; a folder with Fashion-MNIST's four files, or "
+        "with a folder of images per class; a .csv, .tsv, .npz or .txt",
     )
     target: str | None = setting(
         None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
@@ -120,6 +129,17 @@ class DataConfig(Section):
     corrupt: str | None = setting(
         None, "what to do about a folder's images that cannot be read [default: stop]", choices=("stop", "skip")
     )
+    window: int | None = setting(
+        None,
+        "of a text, characters through which gradients flow [default: 64]; of a table, past rows from which the next "
+        "value of the target is predicted [default: none, a row is an example]",
+        within="[1, inf)",
+    )
+    unknown: str | None = setting(
+        None,
+        "what to do about a text's characters that its training part lacks [default: replace, by <unk>]",
+        choices=("replace", "refuse"),
+    )
     normalize: bool = setting(True, "bring each input feature to mean 0 and standard deviation 1")
     split_seed: int = setting(0, "seed of the split into training, dev and test set", within="[0, inf)")
     train_dev: float = setting(
@@ -142,6 +162,11 @@ class DataConfig(Section):
         from dlcore.data.sources import has_fashion
 
         own = {name: getattr(self, name) for name in _OWN_DATA}
+        if self.data == "hamlet":
+            from dlcore.data.sequences import hamlet
+
+            refuse_others({**own, "target": self.target}, (), "is hamlet")
+            return hamlet(self.window, self.unknown)
         if self.heads is not None:
             if self.target is not None:
                 raise ConfigError("target and heads came together; give one thing to predict, or several heads")
@@ -150,6 +175,7 @@ class DataConfig(Section):
             refuse_others(own, (), f"is {self.data}")
             return data.load(self.data, self.normalize, target=self.heads, seed=self.split_seed)
         if self.data in data.names():
+            self._refuse_sequence(f"is {self.data}")
             refuse_others(own, (), f"is {self.data}")
             return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
         path = os.path.expanduser(self.data)
@@ -163,10 +189,24 @@ class DataConfig(Section):
                 f"data is {self.data!r} but a folder, a .csv, a .tsv, an .npz or one of {', '.join(data.names())} is "
                 f"expected{did_you_mean(self.data, data.names())}"
             )
+        if path.lower().endswith(".txt") and os.path.isfile(path):
+            refuse_others({**own, "target": self.target}, (), f"is {shown(self.data)}, a text")
+            return data.open_text(path, window=self.window, unknown=self.unknown)
+        if self.window is not None and path.lower().endswith((".csv", ".tsv")):
+            refuse_others(own, ("ignore",), f"is {shown(self.data)} as a series, for window is given")
+            self._refuse_sequence(f"is {shown(self.data)}", ("unknown",))
+            return data.open_series(path, self.window, target=self.target, ignore=self.ignore, normalize=self.normalize)
+        self._refuse_sequence(f"is {shown(self.data)}")
         if has_fashion(path):
             refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
             return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=path)
         return data.open_path(path, target=self.target, normalize=self.normalize, seed=self.split_seed, **own)
+
+    def _refuse_sequence(self, reason: str, names: tuple[str, ...] = ("window", "unknown")) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                takers = "a text or a table" if name == "window" else "a text"
+                raise ConfigError(f"{name} goes with {takers}, but data {reason}; leave {name} out")
 
 
 _OWN_DATA = ("missing", "categorical", "ignore", "task", "image_size", "color", "corrupt")
@@ -179,12 +219,14 @@ class ModelConfig(Section):
 
     model: str | None = setting(
         None,
-        f"{', '.join(CHOICES['model'])}, or one's own: file.py:build [default: cnn for images, mlp for tables]",
+        f"{', '.join(CHOICES['model'])}, or one's own: file.py:build [default: cnn for images, mlp for "
+        "tables, gru for sequences, lstm for text]",
         choices=CHOICES["model"],
         file=True,
     )
     channels: tuple[int, ...] | None = setting(None, "filters of each convolution", within="[1, inf)")
     hidden: tuple[int, ...] | None = setting(None, "units of each hidden layer", within="[1, inf)")
+    bidirectional: bool | None = setting(None, "read sequences in both directions")
     activation: str | None = setting(
         None, "what follows each hidden layer", choices=("relu", "leaky_relu", "sigmoid", "tanh")
     )
@@ -195,11 +237,11 @@ class ModelConfig(Section):
         None, "one vote each, or 1/distance, so that nearer ones count more", choices=("uniform", "distance")
     )
 
-    def build(self, outputs: int | dict[str, int]) -> Module:
+    def build(self, outputs: int | dict[str, int], text: bool = False) -> Module:
         """The model, for so many outputs, or for so many of each head; see :mod:`dlcore.train.models`."""
         from dlcore.train import models
 
-        return models.build(outputs, self)
+        return models.build(outputs, self, text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +316,9 @@ class OptimizerConfig(Section):
     bias_correction: bool | None = setting(None, "correct the average for its start at zero")
     nesterov: bool | None = setting(None, "look one step ahead")
     weight_decay: float | None = setting(None, "decay of the weights, per unit of lr", within="[0, inf)")
-    clip_norm: float | None = setting(None, "largest norm of the whole gradient [default: none]", within="(0, inf)")
+    clip_norm: float | None = setting(
+        None, "largest norm of the whole gradient [default: none; gru, lstm, rnn 5]", within="(0, inf)"
+    )
     clip_value: float | None = setting(None, "largest value in the gradient [default: none]", within="(0, inf)")
 
     def build(self) -> Optimizer:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlcore.data import Source, Stream
+from dlcore.data import Source, Stream, Text
 from dlcore.errors import ConfigError, DataError
+from dlcore.functional import Lengths
 from dlcore.nn.layers import BatchNorm
 from dlcore.tensor import no_grad
 from dlcore.train.objectives import Measured, each
@@ -37,22 +38,24 @@ def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
     if isinstance(data, Source) and not len(data):
         raise DataError(f"{name}: the set is empty; at least one example is expected")
     expected = trainer.model.input_shape
-    if tuple(data.shape) != expected:
+    if len(data.shape) != len(expected) or any(e not in (None, n) for n, e in zip(data.shape, expected, strict=True)):
         raise DataError(
             f"{name}: examples have shape {tuple(data.shape)} but the model was built for {expected}; "
             "rebuild the model, or reshape the data"
         )
     with trainer.place(), no_grad():  # two rows through all that follows, so that what does not fit shows now
-        x, y, *_ = data.first() if isinstance(data, Stream) else data.rows(np.arange(min(2, len(data))))
+        x, y, *rest = data.first() if isinstance(data, Stream) else data.rows(np.arange(min(2, len(data))))
         inputs = trainer.upload(x)
         if trainer.augment is not None and name == "train":
             trainer.augment(inputs)
-        outputs = trainer.forward(inputs)
+        lengths = Lengths(rest[0], x.shape[1], name) if rest else None
+        outputs = trainer.forward(inputs, lengths)
         labels = getattr(data, "y", None)
-        trainer.objectives.check(y if labels is None else labels, name, each(lambda value: value.data, outputs))
-        trainer.objectives.loss(outputs, each(trainer.upload, y))
+        known = getattr(data, "lengths", None) if labels is not None else rest[0] if rest else None
+        trainer.objectives.check(y if labels is None else labels, name, each(lambda value: value.data, outputs), known)
+        trainer.objectives.loss(outputs, each(trainer.upload, y), lengths)
         measured = Measured(trainer.objectives)
-        measured.add(outputs, y)
+        measured.add(outputs, y, lengths)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a figure of two examples may be undefined
             measured.metrics()
@@ -62,6 +65,8 @@ def steps_of_epoch(trainer: Trainer, train: Source | Stream) -> int:
     """Steps of an epoch, 0 where only a stream's end will tell. Refuses a last batch that cannot be trained on."""
     if isinstance(train, Stream):
         return 0
+    if isinstance(train, Text):
+        return train.steps(trainer.batch_size)
     examples, size = len(train), trainer.batch_size
     if trainer.drop_last and examples < size:
         raise DataError(f"train: {examples} examples make no batch of {size} with drop_last; lower batch_size")

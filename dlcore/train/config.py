@@ -30,7 +30,9 @@ from dlcore.train._sections import (
     CHOICES,
     EPOCHS,
     FEW_EXAMPLES,
+    RECURRENT,
     SECTIONS,
+    TEXT,
     DataConfig,
     ModelConfig,
     OptimizerConfig,
@@ -71,9 +73,13 @@ __all__ = [
 _OWNER = {name: owner for owner, table in CHOICES.items() for takes in table.values() for name in takes}
 _FOLLOWS = _OWNER | {
     "lr": "optimizer", "baseline": "model", "target": "data", "heads": "data", "ignore": "data", "metrics": "data",
-    "loss_weights": "data",
+    "loss_weights": "data", "window": "data", "unknown": "data",
 }  # fmt: skip
 """By setting, the choice that it depends on: where that changes, a former value means nothing."""
+
+
+CLIP_NORM = 5.0
+"""Of recurrent models, whose gradients may explode (notes 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +165,7 @@ lr_decay out or change schedule
         """
         task = self._check_task(data)
         few = len(data.train) < FEW_EXAMPLES
-        model = self.model.model or ("cnn" if _is_images(data) else "mlp")
+        model = self.model.model or _usual_model(data)
         _check_model(model, data)
         if self.train.augment and not _is_images(data):
             raise ConfigError(
@@ -176,6 +182,10 @@ lr_decay out or change schedule
         for owner, table in CHOICES.items():
             filled |= table.get(given.flat()[owner], {})
         values = given.flat()
+        if task == "text":
+            filled |= TEXT
+        if model in RECURRENT and values["clip_value"] is None:
+            filled["clip_norm"] = CLIP_NORM
         learner = model if model != "knn" else values["baseline"] or filled["baseline"]
         filled["lr"] = _learning_rate(given.optimizer.optimizer, learner, task, few)
         resolved = Config.of(**(values | {name: value for name, value in filled.items() if values[name] is None}))
@@ -251,10 +261,11 @@ lr_decay out or change schedule
         chosen = self.resolve(data)
         place = resolve(chosen.train.device if device is None else device)
         if model is None:
-            model = chosen.model.build(outputs_of(data))
+            model = chosen.model.build(outputs_of(data), data.task == "text")
             dtype = "float64" if chosen.train.precision == "float64" else "float32"
+            integer = "int64" if data.task == "text" else None
             with Memory(place, chosen.train.memory_limit).bounded():
-                model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place)
+                model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place, input_dtype=integer)
             chosen.transfer.apply(model, chosen.run.runs)
         return Trainer(
             model,
@@ -324,7 +335,29 @@ def _is_images(data: Splits) -> bool:
     return len(data.train.shape) == 3  # (H, W, C)
 
 
+def _are_sequences(data: Splits) -> bool:
+    """(T, D), of which it is known that the steps follow one another."""
+    return len(data.train.shape) == 2 and (
+        getattr(data.train, "lengths", None) is not None or data.last_value is not None
+    )
+
+
+def _usual_model(data: Splits) -> str:
+    if data.task == "text":
+        return "lstm"
+    if _are_sequences(data):
+        return "gru"
+    return "cnn" if _is_images(data) else "mlp"
+
+
 def _check_model(model: str, data: Splits) -> None:
+    if data.task == "text" and model not in RECURRENT and ".py" not in model:
+        raise ConfigError(f"{model} is not for text, but {data.name} is one; take {', '.join(RECURRENT)}")
+    if model in RECURRENT and data.task != "text" and len(data.train.shape) != 2:
+        raise ConfigError(
+            f"{model} is for sequences (T, D) and text, but {data.name} has examples of shape {data.train.shape}; "
+            f"take {'cnn' if _is_images(data) else 'mlp'}, or for a series give window"
+        )
     if model == "cnn" and not _is_images(data):
         raise ConfigError(
             f"cnn is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; take mlp"
@@ -343,6 +376,8 @@ def _learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
     """
     if optimizer in ("sgd", "momentum"):
         return 0.01 if task == "regression" else 0.1
+    if model in RECURRENT:
+        few = False  # an epoch has few examples, but each has many steps
     rate = {"rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3, "adagrad": 1e-2}[optimizer]
     return rate * (5 if few else 1) * (10 if model in ("logistic", "linear") else 1)
 
@@ -351,6 +386,8 @@ def _baseline(model: str, data: Splits) -> str:
     """The next simpler model; a network for knn, the other way of learning."""
     if model == "knn":
         return "cnn" if _is_images(data) else "mlp"
+    if data.task == "text":
+        return "none"
     if model in ("logistic", "linear"):
         return "none"
     if model != "mlp" and _is_images(data):

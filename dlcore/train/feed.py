@@ -11,18 +11,23 @@ import numpy as np
 
 from backends.device import Device
 from backends.prefetch import Prefetch
+from dlcore.functional import Lengths
 
 __all__ = ["Batch", "Feed"]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A batch on the host, ``x`` and ``y``, and on the device, ``inputs`` and ``targets``; y may be a dict by head."""
+    """A batch on the host, ``x`` and ``y``, and on the device, ``inputs`` and ``targets``; y may be a dict by head.
+
+    lengths : of sequences, whose numbers stay on the host; None where all steps are valid
+    """
 
     x: np.ndarray
     y: Any
     inputs: Any
     targets: Any
+    lengths: Lengths | None = None
 
 
 class Feed:
@@ -34,23 +39,28 @@ class Feed:
     def __call__(self, batches: Iterable[tuple[Any, ...]], dtype: str, targets: bool = True) -> Iterator[Batch]:
         """The batches on the device, floats in ``dtype``.
 
-        batches : of (x, y, ...); close the iterator that comes back where it is left early
+        batches : of (x, y) or (x, y, lengths); close the iterator that comes back where it is left early
         targets : whether they are needed on the device too
         """
 
-        def packed() -> Iterator[tuple[tuple[np.ndarray, Any], list[np.ndarray]]]:
-            for x, y, *_ in batches:
+        def packed() -> Iterator[tuple[tuple[np.ndarray, Any, Lengths | None], list[np.ndarray]]]:
+            for x, y, *rest in batches:
+                lengths = Lengths(rest[0], x.shape[1], "lengths") if rest else None
+                places = [] if lengths is None else lengths.packed()
                 parts = [] if not targets else [*y.values()] if isinstance(y, dict) else [y]
-                yield (x, y), [_cast(part, dtype) for part in (x, *parts)]
+                yield (x, y, lengths), [_cast(part, dtype) for part in (x, *places, *parts)]
 
         with closing(self._prefetch.batches(packed())) as fed:  # type: ignore[type-var]  both are generators
-            for (x, y), (inputs, *parts) in fed:
+            for (x, y, lengths), (inputs, *parts) in fed:
+                if lengths is not None:
+                    lengths.placed(*parts[:2])
+                    parts = parts[2:]
                 if not targets:
-                    yield Batch(x, y, inputs, None)
+                    yield Batch(x, y, inputs, None, lengths)
                 elif isinstance(y, dict):
-                    yield Batch(x, y, inputs, dict(zip(y, parts, strict=True)))
+                    yield Batch(x, y, inputs, dict(zip(y, parts, strict=True)), lengths)
                 else:
-                    yield Batch(x, y, inputs, parts[0])
+                    yield Batch(x, y, inputs, parts[0], lengths)
 
 
 def _cast(host: np.ndarray, dtype: str) -> np.ndarray:

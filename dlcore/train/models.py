@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 Outputs = int | dict[str, int]
 
-__all__ = ["build", "cnn", "from_file", "linear", "logistic", "mlp"]
+__all__ = ["build", "cnn", "from_file", "linear", "logistic", "mlp", "recurrent"]
 
 
-def build(outputs: Outputs, config: ModelConfig) -> nn.Module:
+def build(outputs: Outputs, config: ModelConfig, text: bool = False) -> nn.Module:
     """The model that a resolved ``config`` names: one of this module's, or ``file.py:function``.
 
     outputs : logits of a classification, 1 for a binary task or one number; a dict of them, by head, for several tasks
+    text : whether the outputs are those of each step of a text
     """
     name = config.model or ""
     if name == "knn":
         raise ConfigError("knn is no network and has no trainer; take dlcore.neighbors.KNNClassifier")
     if ".py" in name:
         return from_file(name, outputs)
+    if name in ("rnn", "lstm", "gru"):
+        return characters(outputs, config) if text and isinstance(outputs, int) else recurrent(outputs, config)
     return {"cnn": cnn, "mlp": mlp, "logistic": logistic, "linear": linear}[name](outputs, config)
 
 
@@ -77,6 +80,35 @@ def linear(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
 def logistic(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """One dense layer, whose outputs the cross-entropy losses take as logits: logistic or softmax regression."""
     return linear(outputs, config)
+
+
+def recurrent(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
+    """Recurrent layers with dropout after each; then a dense layer on the last state: many to one.
+
+    config : model, hidden (one number a layer), bidirectional, dropout
+    """
+    layer = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[config.model or "gru"]
+    hidden, both = config.hidden or (), bool(config.bidirectional)
+    blocks = [
+        one
+        for place, units in enumerate(hidden, start=1)
+        for one in (layer(units, return_sequences=place < len(hidden), bidirectional=both), *_dropout(config))
+    ]
+    return nn.Sequential(*blocks, _last(outputs))
+
+
+def characters(symbols: int, config: ModelConfig) -> nn.CharacterModel:
+    """A model of text.
+
+    config : model, hidden (equal numbers, one a layer), dropout
+    """
+    hidden = config.hidden or (192,)
+    if len(set(hidden)) > 1 or config.bidirectional:
+        raise ConfigError(
+            f"hidden is {hidden} and bidirectional {bool(config.bidirectional)}, but a model of text takes layers of "
+            "one size that read forwards; change them"
+        )
+    return nn.CharacterModel(symbols, hidden[0], len(hidden), config.dropout or 0.0, config.model or "lstm")
 
 
 def _last(outputs: Outputs) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,9 +15,10 @@ from backends.namespace import namespace_of
 from dlcore import losses
 from dlcore import metrics as _metrics
 from dlcore.errors import ConfigError, DataError
+from dlcore.functional import Lengths
 from dlcore.tensor import Tensor
 
-__all__ = ["Measured", "Objective", "Objectives", "each"]
+__all__ = ["Measured", "Objective", "Objectives", "each", "per_step"]
 
 
 class Objective:
@@ -43,9 +45,24 @@ class Objective:
         """This output's part of targets or outputs."""
         return y[self.name] if self.name else y
 
-    def check(self, y: Any, set_name: str, outputs: Any) -> None:
+    def value(self, outputs: Any, target: Any, lengths: Lengths | None = None, **options: Any) -> Tensor:
+        """The loss; where there is an output for each step of sequences, that of the valid steps."""
+        if per_step(outputs, lengths):
+            if not _takes_lengths(self.loss):
+                raise ConfigError(
+                    f"loss: {getattr(self.loss, '__name__', self.loss)} takes no lengths, but the model gives outputs "
+                    "at each step of sequences of several lengths; take cross_entropy or mse, or a function with an "
+                    "argument lengths"
+                )
+            options["lengths"] = lengths
+        return self.loss(outputs, target, **options)
+
+    def check(self, y: Any, set_name: str, outputs: Any, lengths: np.ndarray | None = None) -> None:
         """Labels that the loss does not take, found on the host before the first launch."""
         y = self.part(y)
+        if lengths is not None and self.part(outputs).ndim > 2 and y.ndim > 1:
+            behind = np.arange(y.shape[1]) >= np.asarray(lengths)[:, None]  # there they may be anything
+            y = np.where(behind.reshape(*behind.shape, *(1,) * (y.ndim - 2)), np.zeros((), y.dtype), y)
         label = f"{set_name}: {self.name + ' ' if self.name else ''}label"
         if self.loss is losses.cross_entropy and y.dtype.kind in "iu":
             classes = self.part(outputs).shape[-1]
@@ -93,25 +110,27 @@ class Objectives(dict[str, Objective]):
         for name, one in loss.items():
             self[name] = Objective(name, one, metrics.get(name, ()), weights.get(name, 1.0))
 
-    def loss(self, outputs: Any, y: Any) -> Tensor:
+    def loss(self, outputs: Any, y: Any, lengths: Lengths | None = None) -> Tensor:
         """The weighted sum of the losses."""
         if "" in self:
-            return self[""].loss(outputs, y)
-        terms = [value * self[name].weight for name, value in self.losses(outputs, y).items()]
+            return self[""].value(outputs, y, lengths)
+        terms = [value * self[name].weight for name, value in self.losses(outputs, y, lengths).items()]
         return functools.reduce(operator.add, terms)
 
-    def losses(self, outputs: Any, y: Any) -> dict[str, Tensor]:
+    def losses(self, outputs: Any, y: Any, lengths: Lengths | None = None) -> dict[str, Tensor]:
         """Each head's loss, without its weight; missing labels of a head (NaN or -1) count nothing."""
         if "" in self:
-            return {"": self[""].loss(outputs, y)}
+            return {"": self[""].value(outputs, y, lengths)}
         values = {}
         for name, objective in self.items():
             target, weight = losses.known(y[name])
-            values[name] = objective.loss(outputs[name], target, sample_weight=weight)
+            values[name] = objective.value(outputs[name], target, lengths, sample_weight=weight)
         return values
 
-    def rows(self, y: Any) -> dict[str, int]:
-        """How many examples have a label, by head."""
+    def rows(self, y: Any, outputs: Any = None, lengths: Lengths | None = None) -> dict[str, int]:
+        """By head, how many examples have a label; valid steps instead where a loss is a mean over these."""
+        if "" in self and lengths is not None and self[""].loss is losses.mse and per_step(outputs, lengths):
+            return {"": lengths.valid}
         return {name: int(np.sum(losses.known(y[name])[1])) if name else len(y) for name in self}
 
     def metric(self, name: str) -> _metrics.Metric | None:
@@ -126,7 +145,7 @@ class Objectives(dict[str, Objective]):
         """The metrics' names as they are recorded."""
         return [f"{objective.prefix}{metric.name}" for objective in self.values() for metric in objective.metrics]
 
-    def check(self, y: Any, set_name: str, outputs: Any) -> None:
+    def check(self, y: Any, set_name: str, outputs: Any, lengths: np.ndarray | None = None) -> None:
         """Raise DataError where targets, or the model's outputs (of a few rows), do not go with the losses."""
         for what, value in (("targets", y), ("the model's outputs", outputs)):
             heads = set(value) if isinstance(value, dict) else {""}
@@ -137,7 +156,7 @@ class Objectives(dict[str, Objective]):
                     "a dict of losses goes with Heads and with targets by the same names"
                 )
         for objective in self.values():
-            objective.check(y, set_name, outputs)
+            objective.check(y, set_name, outputs, lengths)
 
 
 class Measured:
@@ -147,10 +166,14 @@ class Measured:
         self.objectives = [objective for objective in objectives.values() if objective.metrics]
         self.kept: dict[tuple[str, str], list[Any]] = {}
         self.targets: dict[str, list[np.ndarray]] = {}
+        self.lengths: dict[str, list[np.ndarray]] = {}
+        """Of the heads with an output at each step."""
 
-    def add(self, outputs: Any, y: Any) -> None:
-        """outputs : of the model, on its device; y : their targets, on the host."""
+    def add(self, outputs: Any, y: Any, lengths: Lengths | None = None) -> None:
+        """outputs : of the model, on its device; y : their targets, on the host; lengths : of sequences."""
         for objective in self.objectives:
+            if lengths is not None and per_step(objective.part(outputs), lengths):
+                self.lengths.setdefault(objective.name, []).append(np.array(lengths.values))
             self.targets.setdefault(objective.name, []).append(objective.part(y))
             scores = objective.part(outputs).data
             for needs in {metric.needs for metric in objective.metrics}:
@@ -158,12 +181,16 @@ class Measured:
                 self.kept.setdefault((objective.name, needs), []).append(kept)
 
     def metrics(self) -> dict[str, float]:
-        """The metrics of all predictions so far; examples without a label are left out."""
+        """The metrics of all predictions so far; examples without a label, and steps
+        behind the end of a sequence, are left out."""
         host, targets = self._on_host()
         values = {}
         for objective in self.objectives:
             target = targets[objective.name]
             present = losses.known(target)[1] > 0 if objective.name else np.ones(len(target), dtype=bool)
+            if objective.name in self.lengths:  # (N,) -> (N, T)
+                valid = np.arange(target.shape[1]) < np.concatenate(self.lengths[objective.name])[:, None]
+                present = valid & present[:, None]
             for metric in objective.metrics:
                 name = f"{objective.prefix}{metric.name}"
                 predicted = host[objective.name, metric.needs]
@@ -180,6 +207,7 @@ class Measured:
         return {
             "predictions": {f"{name}/{needs}": array for (name, needs), array in host.items()},
             "targets": targets,
+            "lengths": {name: np.concatenate(parts) for name, parts in self.lengths.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any], upload: Callable[[np.ndarray], Any]) -> None:
@@ -189,8 +217,19 @@ class Measured:
             name, _, needs = key.rpartition("/")
             self.kept[name, needs] = [upload(array)]
         self.targets = {name: [array] for name, array in state["targets"].items()}
+        self.lengths = {name: [array] for name, array in state.get("lengths", {}).items()}
 
 
 def each(function: Callable[[Any], Any], value: Any) -> Any:
     """``function`` of an array, or of every array in a dict."""
     return {name: function(v) for name, v in value.items()} if isinstance(value, dict) else function(value)
+
+
+def per_step(outputs: Any, lengths: Lengths | None) -> bool:
+    """Whether outputs (N, T, ...) are those of each step of sequences, many to many."""
+    return lengths is not None and outputs.ndim > 2 and outputs.shape[1] == lengths.steps
+
+
+def _takes_lengths(loss: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(loss).parameters.values()
+    return any(p.name == "lengths" or p.kind is p.VAR_KEYWORD for p in parameters)

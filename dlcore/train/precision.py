@@ -32,6 +32,7 @@ from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
 from dlcore.optim import Optimizer
 from dlcore.tensor import Tensor, apply
+from dlcore.train.carried import called
 from dlcore.train.objectives import each
 
 if TYPE_CHECKING:
@@ -96,10 +97,13 @@ class Mixed:
         half, scale = self._attached(), self.scale
         before = [namespace_of(buffer.data).asarray(buffer.data, copy=True) for buffer in self._buffers]
         with half.shown():
-            outputs = each(_widened, trainer.model(_narrowed(batch.inputs)))
+            carried = trainer.progress.carried
+            carried.change(_narrowed)
+            outputs = each(_widened, called(trainer.model, _narrowed(batch.inputs), batch.lengths, carried))
             if check_labels:
-                trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs))
-            loss = trainer.objectives.loss(outputs, batch.targets)
+                known = None if batch.lengths is None else np.array(batch.lengths.values)
+                trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs), known)
+            loss = trainer.objectives.loss(outputs, batch.targets, batch.lengths)
             trainer.memory.sample()
             loss.backward(namespace_of(scale).reshape(scale, ()))
         limits = {"grow_every": self.grow_every, "least": self.least, "most": self.most}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from backends import transfer
 from backends.namespace import namespace_of
+from dlcore.train.carried import Carried
 from dlcore.train.objectives import Measured, Objectives
 
 __all__ = ["Progress"]
@@ -20,6 +22,7 @@ class Progress:
     sums : of loss · rows, of penalty · rows, and of rows, over the losses that have been read
     seconds : spent, before an interruption included
     measured : the predictions, for the metrics
+    carried : the state of a recurrent model between two batches
     """
 
     def __init__(self, objectives: Objectives) -> None:
@@ -27,12 +30,23 @@ class Progress:
         self.sums = [0.0, 0.0, 0.0]
         self.seconds = 0.0
         self.measured = Measured(objectives)
-        self._ring: list[tuple[Any, Any, int]] = []
+        self.carried = Carried()
+        self._norms = [0.0, 0.0, 0.0]  # sum, largest and number of the gradients' norms that have been read
+        self._ring: list[tuple[Any, Any, Any, int]] = []
 
-    def add(self, loss: Any, penalty: Any, rows: int) -> None:
-        """One step: its loss, and the penalty in it or None, both scalars on the device."""
+    def add(self, loss: Any, penalty: Any, rows: int, norm: Any = None) -> None:
+        """One step: its loss, and the penalty in it or None, both scalars on the device.
+
+        norm : of the gradient before clipping, on the device too, where the next step overwrites it; or None
+        """
         self.batches += 1
-        self._ring.append((loss, penalty, rows))
+        kept = None if norm is None else namespace_of(norm).asarray(norm, copy=True)
+        self._ring.append((loss, penalty, kept, rows))
+
+    def norms(self) -> dict[str, float]:
+        """For the record of an epoch: the mean and the largest norm of the gradients before clipping, as read last."""
+        total, largest, count = self._norms
+        return {"grad_norm": total / count, "grad_norm_max": largest} if count else {}
 
     @property
     def waiting(self) -> int:
@@ -48,23 +62,26 @@ class Progress:
         if not self._ring:
             return None
         xp = namespace_of(self._ring[0][0])
-        columns = [[loss for loss, _, _ in self._ring]]
-        if self._ring[0][1] is not None:
-            columns.append([penalty for _, penalty, _ in self._ring])
-        host = transfer.to_host(xp.stack([xp.stack([xp.asarray(v) for v in column]) for column in columns]))
-        losses, *penalties = host.astype(np.float64)
-        counts = [rows for _, _, rows in self._ring]
+        *columns, rows = zip(*self._ring, strict=True)
+        there = [column[0] is not None for column in columns]
+        arrays = [column for column, known in zip(columns, there, strict=True) if known]
+        host = transfer.to_host(xp.stack([xp.stack([xp.asarray(v) for v in column]) for column in arrays]))
+        figures = iter(host.astype(np.float64))
+        losses, penalties, norms = (next(figures) if known else np.zeros(len(rows)) for known in there)
         self._ring.clear()
         bad = np.flatnonzero(~np.isfinite(losses)).tolist()
         first = (len(losses) - 1 - bad[0], float(losses[bad[0]])) if bad else None
         if bad and not leave_out:
             return first
-        shares = penalties[0].tolist() if penalties else [0.0] * len(counts)
         # One addition a step, so that the sum does not depend on when the losses were read.
-        for step, (loss, penalty, rows) in enumerate(zip(losses.tolist(), shares, counts, strict=True)):
+        steps = zip(losses.tolist(), penalties.tolist(), norms.tolist(), rows, strict=True)
+        for step, (loss, penalty, norm, count) in enumerate(steps):
             if step not in bad:
-                for i, value in enumerate((loss * rows, penalty * rows, rows)):
+                for i, value in enumerate((loss * count, penalty * count, count)):
                     self.sums[i] += value
+            if there[2] and math.isfinite(norm):  # in mixed precision a step may be left out
+                total, largest, taken = self._norms
+                self._norms = [total + norm, max(largest, norm), taken + 1]
         return first
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -76,6 +93,8 @@ class Progress:
             "sums": self.sums,
             "seconds": self.seconds,
             "measured": self.measured.state_dict(),
+            "norms": self._norms,
+            "carried": self.carried.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any] | None, upload: Any) -> None:
@@ -85,3 +104,5 @@ class Progress:
             self.sums = [float(value) for value in state["sums"]]
             self.seconds = float(state["seconds"])
             self.measured.load_state_dict(state["measured"], upload)
+            self._norms = [float(value) for value in state.get("norms", self._norms)]
+            self.carried.load_state_dict(state.get("carried"), upload)

@@ -158,6 +158,7 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
         "classes": _listed(data.classes),
         "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
         "inputs": None if data.inputs is None else data.inputs.to_dict(),
+        "lengths": getattr(data.train, "lengths", None) is not None,
         "fingerprints": {part: fingerprint(as_source(getattr(data, part))) for part in ("train", "dev", "test")},
     }
 

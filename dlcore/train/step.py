@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.tensor import Tensor
+from dlcore.train.carried import called
 from dlcore.train.objectives import each
 
 if TYPE_CHECKING:
@@ -37,21 +38,24 @@ def _step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
         outputs, loss, penalty = _gradients(trainer, batch, rows, check_labels)
     else:
         outputs, loss, penalty = _gradients_in_half(trainer, trainer.mixed, batch, rows, check_labels)
+    norm = None
     if trainer.clip is not None:
         trainer.clip(trainer.model)
+        norm = getattr(trainer.clip, "norm", None)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     trainer.step += 1
-    trainer.progress.add(loss, None if penalty is None else penalty.data, rows)
-    trainer.progress.measured.add(outputs, batch.y)
+    trainer.progress.add(loss, None if penalty is None else penalty.data, rows, norm)
+    trainer.progress.measured.add(outputs, batch.y, batch.lengths)
 
 
 def _gradients(trainer: Trainer, batch: Batch, rows: int, check_labels: bool) -> tuple[Any, Any, Tensor | None]:
     """The outputs, the whole loss as an array, and the penalty in it, after the backward pass."""
-    outputs = trainer.model(batch.inputs)
+    outputs = called(trainer.model, batch.inputs, batch.lengths, trainer.progress.carried)
     if check_labels:
-        trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs))
-    loss = trainer.objectives.loss(outputs, batch.targets)
+        known = None if batch.lengths is None else np.array(batch.lengths.values)
+        trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs), known)
+    loss = trainer.objectives.loss(outputs, batch.targets, batch.lengths)
     penalty = None
     if trainer.penalty is not None:
         penalty = trainer.penalty(trainer.model, rows)

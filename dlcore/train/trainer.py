@@ -26,6 +26,7 @@ from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
 from dlcore.train import snapshot
 from dlcore.train.callbacks import Callback
+from dlcore.train.carried import Carried, called
 from dlcore.train.checks import check_set, instance, steps_of_epoch, whole
 from dlcore.train.feed import Feed
 from dlcore.train.history import History
@@ -249,17 +250,18 @@ class Trainer:
         """The loss, each head's over its own known labels, and the metrics; with ``pause``, a fit may end here."""
         measured = Measured(self.objectives)
         sums, counts = dict.fromkeys(self.objectives, 0.0), dict.fromkeys(self.objectives, 0)
+        carried = Carried.over(data)
         with self.place():
             with self._fed(batches(data, batch_size, shuffle=False)) as fed:
                 for batch in fed:
                     if pause:
                         self._pause()
-                    outputs = self.forward(batch.inputs)
-                    rows = self.objectives.rows(batch.y)
-                    for name, value in self.objectives.losses(outputs, batch.targets).items():
+                    outputs = self.forward(batch.inputs, batch.lengths, carried)
+                    rows = self.objectives.rows(batch.y, outputs, batch.lengths)
+                    for name, value in self.objectives.losses(outputs, batch.targets, batch.lengths).items():
                         sums[name] += transfer.to_host(value.data).item() * rows[name]
                         counts[name] += rows[name]
-                    measured.add(outputs, batch.y)
+                    measured.add(outputs, batch.y, batch.lengths)
             values = measured.metrics()
         loss = sum(self.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
         return {"loss": loss, **values}
@@ -267,7 +269,8 @@ class Trainer:
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier.
 
-        x : (N, ...) inputs, or a Dataset or other source, of which the inputs are taken
+        x : (N, ...) inputs, or a Dataset or other source, of which the inputs, and lengths where there are any, are
+            taken
         """
         whole("batch_size", batch_size, 1)
         if not isinstance(x, Source):
@@ -279,8 +282,10 @@ class Trainer:
                 raise DataError("predict: no examples came; pass at least one")
             x = Dataset(x, np.zeros(len(x), dtype=np.int64))
         self._prepare(x)
+        carried = Carried.over(x)
         with self.place(), self._fed(batches(x, batch_size, shuffle=False), targets=False) as fed:
-            parts = [each(lambda y: transfer.to_host(y.data), self.forward(batch.inputs)) for batch in fed]
+            outputs = (self.forward(batch.inputs, batch.lengths, carried) for batch in fed)
+            parts = [each(lambda y: transfer.to_host(y.data), one) for one in outputs]
         if isinstance(parts[0], dict):
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return np.concatenate(parts)
@@ -323,6 +328,7 @@ class Trainer:
         progress = self.progress
         start = time.perf_counter() - progress.seconds
         self.model.train()
+        progress.carried.on = Carried.over(train).on
         labels_unknown = getattr(train, "y", None) is None
         rest = batches(
             train, self.batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch, start=progress.batches
@@ -344,7 +350,7 @@ class Trainer:
         record: dict[str, Any] = {"epoch": self.epoch, "loss": loss / known}
         if self.penalty is not None:
             record["penalty"] = penalty / known
-        record |= progress.measured.metrics()
+        record |= progress.measured.metrics() | progress.norms()
         if self.mixed is not None:
             record |= self.mixed.record()
         for part, data in held_out.items():
@@ -389,13 +395,13 @@ class Trainer:
             "lower the learning rate, clip the gradients, or check the data"
         )
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, lengths: Any = None, carried: Carried | None = None) -> Any:
         """Outputs in evaluation mode; the mode of each layer is put back."""
         modes = [(module, module.training) for _, module in self.model.named_modules()]
         self.model.eval()
         try:
             with no_grad():
-                return self.model(x)
+                return called(self.model, x, lengths, carried)
         finally:
             for module, training in modes:
                 module.training = training

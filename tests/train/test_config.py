@@ -302,6 +302,8 @@ def test_what_is_left_open_follows_from_the_data(
         "image_size",
         "color",
         "corrupt",
+        "window",
+        "unknown",
     } | {
         "target",
         "device",
@@ -450,3 +452,14 @@ def test_the_sections_are_frozen_and_take_keywords_only() -> None:
         TrainConfig().epochs = 3  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(TypeError):
         TrainConfig(3)  # pyright: ignore[reportCallIssue]
+
+
+def test_sequences_and_text_have_defaults_of_their_own() -> None:
+    vowels, hamlet = (Config.of(data=name) for name in ("vowels", "hamlet"))
+    chosen = vowels.resolve(vowels.data.load())
+    assert (chosen.model.model, chosen.run.baseline, chosen.optimizer.clip_norm) == ("gru", "logistic", 5.0)
+    assert (chosen.model.bidirectional, chosen.train.metrics) == (True, ("accuracy",))
+    chosen = hamlet.resolve(hamlet.data.load())
+    assert (chosen.model.model, chosen.run.baseline, chosen.optimizer.clip_norm) == ("lstm", "none", 5.0)
+    assert (chosen.model.bidirectional, chosen.train.metrics) == (False, ("perplexity",))
+    assert chosen.override({"clip_value": 1.0, "clip_norm": None}).optimizer.clip_norm is None

@@ -647,7 +647,7 @@ def test_an_evaluation_ends_between_two_batches(tmp_path: Path) -> None:
         def on_epoch_start(self, trainer: dl.Trainer) -> None:
             if trainer.epoch == 1:
                 forward = trainer.forward
-                trainer.forward = lambda x: trainer.interrupt("SIGTERM") or forward(x)  # type: ignore[method-assign]
+                trainer.forward = lambda *a: trainer.interrupt("SIGTERM") or forward(*a)  # type: ignore[method-assign]
 
     dev = [tuple(row) for row in zip(*job.data(1).rows(slice(None)), strict=True)] * 20
 
