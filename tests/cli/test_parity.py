@@ -58,16 +58,16 @@ def test_a_named_model_within_tolerance_gives_0(
 def test_an_error_gives_1_and_the_last_line_names_the_layer(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoil(monkeypatch, "relu")
+    spoil(monkeypatch, "linear_relu")
     assert main(["parity", "mlp", "--data", "cars", *CPU]) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert "out of tolerance" in last
-    assert "2 (ReLU): output at" in last
-    assert "they run relu: Spoilt and reference" in last
+    assert "1 + 2 (Dense + ReLU): output at" in last
+    assert "they run linear_relu: Spoilt and reference" in last
 
 
 def test_a_larger_tolerance_lets_it_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    spoil(monkeypatch, "relu")
+    spoil(monkeypatch, "linear_relu")
     assert main(["parity", "mlp", "--data", "cars", *CPU, "--tolerance", "0.5"]) == 0
 
 

@@ -154,6 +154,7 @@ def test_every_kernel_with_a_cuda_alternative_is_in_the_table_of_each_of_its_dty
         for name, kernel in kernels().items()
         for dtype in compile.DTYPES.get(kernel.__module__.rpartition(".")[2], ())
         if kernel.alternatives.get("cupy") and not name.endswith("_")
+        if name not in ("linear", "matmul") or dtype == "float16"  # cuBLAS, called by the reference
     }
     assert {(row.kernel, row.dtype) for row in rows} == expected
     assert all(row.ok and row.cases == 3 for row in [*tables.updates(host_cuda), tables.words(host_cuda)])
