@@ -171,6 +171,7 @@ def report(
     results: dict[str, dict[str, float]],
     timing: dict[str, float],
     parts: dict[str, dict[str, float]],
+    health: Sequence[dict[str, Any]] = (),
 ) -> Report:
     """All that the report of a run says: what was printed, what was measured, where it errs, and where it ran.
 
@@ -197,6 +198,7 @@ def report(
         classes=classes,
         timing=timing,
         diagnosis=diagnose_parts(parts),
+        health=health,
     )
 
 
