@@ -79,8 +79,9 @@ app.command(
     name="gradcheck",
     help="Check the backward pass of a model against differences of its loss, parameter by parameter.",
 )
-runs = App(name="runs", help="List the runs in a folder.")
+runs = App(name="runs", help="List the runs in a folder, and compare some of them.")
 runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
+runs.command("dlcore.cli.compare:compare", name="compare", help="Set runs side by side, and choose one of them.")
 app.command(runs)
 app.command(
     "dlcore.cli.bench:bench",

@@ -36,7 +36,8 @@ def diagnose_run(
     Avoidable bias is the training error minus the Bayes error, variance the development error minus the training
     error. With dlcore train --train-dev 0.05, the difference between the held-out part of the training set and the
     development set is told apart: mismatch. All are measured with the same weights, in evaluation mode, on at most
-    10,000 examples each; a run that is not finished is measured now, with its newest checkpoint.
+    10,000 examples each; a run that is not finished is measured now, with its newest checkpoint. Layers whose gradients
+    vanish or explode, and those whose units are dead, are named with their figures.
     """
     from dlcore.diagnosis import diagnose_parts
     from dlcore.train.run import Run
@@ -44,12 +45,35 @@ def diagnose_run(
     found = Run.find(run, runs)
     parts = _parts(found)
     said = diagnose_parts(parts, bayes_error, metric=metric, permissible=permissible, confidence=confidence)
+    health = _health(found)
     if json_:
-        print(json.dumps({"run": str(found.folder), "parts": parts, **dataclasses.asdict(said)}))
+        about = {"run": str(found.folder), "parts": parts, **dataclasses.asdict(said), "health": health}
+        print(json.dumps(about))
     else:
         print(f"run: {found.folder}")
         print(said)
+        print("\n".join(_about_health(health)))
     return 0
+
+
+def _health(run: Run) -> dict[str, Any] | None:
+    """The record of the weights that were kept, or of the last epoch; None where the run has none."""
+    records, best = run.health(), (run.result or {}).get("best_epoch")
+    return next((one for one in reversed(records) if one["epoch"] == best), records[-1] if records else None)
+
+
+def _about_health(record: dict[str, Any] | None) -> list[str]:
+    """A line for each layer that is not healthy, and what the notes recommend; or that all are."""
+    from dlcore.train.health import REMEDIES, words
+
+    if record is None:
+        return ["layers: their gradients were not measured in this run"]
+    epoch = f"after epoch {record['epoch'] + 1:,}"
+    lines = words(record)
+    if not lines:
+        return [f"layers: no gradient vanishes or explodes, and no layer is dead, {epoch}"]
+    ill = dict.fromkeys(verdict for layer in record["layers"] for verdict in layer["verdicts"])
+    return [f"layers, {epoch}:", *(f"  {line}" for line in lines), *(f"  {one}: {REMEDIES[one]}" for one in ill)]
 
 
 def _parts(run: Run) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,10 +19,12 @@ from dlcore.errors import ConfigError
 if TYPE_CHECKING:
     from dlcore.train.run import Run
 
-__all__ = ["show"]
+__all__ = ["folder_of_runs", "print_table", "show"]
 
 
 def show(
+    folder: Annotated[str | None, Parameter(help="folder of all runs; as --runs")] = None,
+    /,
     *,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, a list of objects")] = False,
@@ -29,8 +33,7 @@ def show(
     """List the runs in a folder, the oldest first: how far each has come, and how good it is."""
     from dlcore.train.run import Run
 
-    if Path(runs).exists() and not Path(runs).is_dir():
-        raise ConfigError(f"runs is {runs!r}, a file, but the folder of all runs is expected")
+    runs = folder_of_runs(runs if folder is None else folder)
     found = [_about(run) for run in Run.all(runs)]
     if json_:
         print(json.dumps(found, indent=2))
@@ -39,8 +42,40 @@ def show(
     else:
         columns = ("run", "status", "data", "model", "epochs", "development", "test", "began")
         rows = [[_cell(entry[column]) for column in columns] for entry in found]
-        print("\n".join(table([columns, *rows], left=range(len(columns)))))
+        print_table(columns, rows, left=range(len(columns)))
     return 0
+
+
+def folder_of_runs(runs: str) -> str:
+    """The folder, unless it is a file."""
+    if Path(runs).exists() and not Path(runs).is_dir():
+        raise ConfigError(f"runs is {runs!r}, a file, but the folder of all runs is expected")
+    return runs
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int]) -> None:
+    """Rows below their headings: ruled and in the terminal's width where there is one, else plain aligned lines."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        console = Console()
+        if not console.is_dumb_terminal:
+            drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+            for place, name in enumerate(head):
+                title = name.replace("_", " ")
+                whole = [*title.split(), *(row[place] for row in rows if place not in left)]  # what is not broken
+                drawn.add_column(
+                    Text(title), justify="left" if place in left else "right", overflow="fold",
+                    min_width=max(map(len, whole), default=1),
+                )  # fmt: skip
+            for row in rows:
+                drawn.add_row(*map(Text, row), style="bold" if row[-1] == "chosen" else "")
+            console.print(drawn)
+            return
+    print("\n".join(table([head, *rows], left=left)))
 
 
 def _about(run: Run) -> dict[str, Any]:

@@ -207,6 +207,7 @@ def report(
     results: dict[str, dict[str, float]],
     timing: dict[str, float],
     parts: dict[str, dict[str, float]],
+    health: Sequence[dict[str, Any]] = (),
 ) -> Report:
     """All that the report of a run says: what was printed, what was measured, where it errs, and where it ran.
 
@@ -233,6 +234,7 @@ def report(
         classes=classes,
         timing=timing,
         diagnosis=diagnose_parts(parts),
+        health=health,
     )
 
 

@@ -232,7 +232,8 @@ class _Job:
 
     def _train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         from dlcore.cli.progress import PlainLines
-        from dlcore.train import Checkpoint
+        from dlcore.train import Checkpoint, GradientHealth
+        from dlcore.train.health import HealthFile
         from dlcore.train.run import Begin, MetricsFile
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
@@ -242,9 +243,11 @@ class _Job:
             every_minutes=settings.run.checkpoint_minutes or None,
         )
         saving.lock = lock
+        health = GradientHealth(data.train)
         trainer.callbacks = [
             *log.bar(), PlainLines(log, summary.unit(data)), Begin(run.folder, settings, data),
-            MetricsFile(run.folder / "metrics.jsonl"), *trainer.callbacks, saving,
+            MetricsFile(run.folder / "metrics.jsonl"), health, HealthFile(run.folder / "health.jsonl", health),
+            *trainer.callbacks, saving,
         ]  # fmt: skip
         size = settings.train.batch_size or 1
         trainer.fit(
@@ -280,7 +283,7 @@ class _Job:
             if one is not None
         }
         parts = measure_parts(trainer, data)
-        content = summary.report(run.name, log.lines, settings, trainer, data, results, timing, parts)
+        content = summary.report(run.name, log.lines, settings, trainer, data, results, timing, parts, run.health())
         page = report.write(run.folder, content)
         log(f"report: {page}")
         result = {

@@ -22,7 +22,7 @@ __all__ = ["Seen", "Watch"]
 
 @dataclass
 class Seen:
-    """One call of a layer. Arrays are copies on the host, by name.
+    """One call of a layer. Arrays are by name: copies on the host, unless the watch keeps something else of them.
 
     path, kind : of the layer, or of those that were computed in one go, joined by " + "
     kernel : that made the last output, and its implementation: "linear: reference"; empty where nothing was recorded
@@ -38,8 +38,8 @@ class Seen:
     kernel: str
     within: str
     readers: list[str] = field(default_factory=list)
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
-    slopes: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    slopes: dict[str, Any] = field(default_factory=dict)
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     parameters: list[tuple[str, Parameter]] = field(default_factory=list, repr=False)
@@ -54,6 +54,8 @@ class Watch:
     """Takes notes of the calls of a model's layers, in the order in which they end.
 
     model : a copy of one's own, for its layers are changed: their ``forward`` is wrapped up
+    output, slope : what is kept of a call's output, and of the gradient for it: functions of the Seen so far and the
+        array, whose memory may be used again; by default a copy on the host
 
     >>> from dlcore import nn
     >>> model = nn.Sequential(nn.Dense(2), nn.Tanh()).build((3,))
@@ -63,7 +65,14 @@ class Watch:
     [('0', 'linear: reference', ['w', 'b']), ('1', 'tanh: reference', [])]
     """
 
-    def __init__(self, model: Module) -> None:
+    def __init__(
+        self,
+        model: Module,
+        *,
+        output: Callable[[Seen, Any], Any] = lambda _, x: _host(x),
+        slope: Callable[[Seen, Any], Any] = lambda _, dy: _host(dy),
+    ) -> None:
+        self._output, self._slope = output, slope
         self.seen: list[Seen] = []
         self._open: list[str] = []
         self._made: dict[int, tuple[Tensor, Seen]] = {}  # by identity; the tensors are kept, so that none is used again
@@ -76,6 +85,10 @@ class Watch:
         for seen in self.seen:
             seen.gradients = {name: _host(p.grad) for name, p in seen.parameters if p.grad is not None}
         return self.seen
+
+    def let_go(self) -> None:
+        """Keep no tensor of the calls so far, so that their memory is free for the next batch."""
+        self._made.clear()
 
     def _wrap(self, module: Module) -> None:
         forward, takes_over = module.forward, module.takes_over
@@ -107,7 +120,7 @@ class Watch:
         seen = Seen(*_titles(members), _kernel(outputs), self._open[-1] if self._open else "")
         seen.parameters = [(name, p) for name, p in parameters if p.requires_grad]
         seen.buffers = {name: _host(buffer.data) for name, buffer in self._own(members, Buffer)}
-        seen.outputs = {name: _host(value.data) for name, value in outputs.items()}
+        seen.outputs = {name: self._output(seen, value.data) for name, value in outputs.items()}
         self.seen.append(seen)
         if id(x) in self._made:
             self._made[id(x)][1].readers.append(seen.name)
@@ -116,7 +129,7 @@ class Watch:
 
     def _telling(self, seen: Seen, name: str, value: Tensor) -> Tensor:
         if value.requires_grad:
-            value = apply(_Tell(seen.slopes, name), value)  # pyright: ignore[reportArgumentType]
+            value = apply(_Tell(seen, name, self._slope), value)  # pyright: ignore[reportArgumentType]
         self._made[id(value)] = value, seen
         return value
 
@@ -132,10 +145,10 @@ class Watch:
 
 
 class _Tell:
-    """In the place of a kernel: gives what it gets, and keeps a copy of the gradient that comes back."""
+    """In the place of a kernel: gives what it gets, and keeps something of the gradient that comes back."""
 
-    def __init__(self, slopes: dict[str, np.ndarray], name: str) -> None:
-        self.name, self.slopes, self.slot = "watch", slopes, name
+    def __init__(self, seen: Seen, slot: str, keep: Callable[[Seen, Any], Any]) -> None:
+        self.name, self.seen, self.slot, self.keep = "watch", seen, slot, keep
 
     def choose(self, *_: Any) -> _Tell:
         return self
@@ -144,7 +157,7 @@ class _Tell:
         return x, None
 
     def backward(self, xp: Any, dy: Any, saved: Any, *, needed: Any) -> tuple[Any]:
-        self.slopes[self.slot] = _host(dy)
+        self.seen.slopes[self.slot] = self.keep(self.seen, dy)
         return (dy,)
 
 

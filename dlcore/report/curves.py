@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["best_of", "curves_svg", "draw_curves", "figure", "heading", "metric_of"]
+__all__ = ["best_of", "curves_svg", "draw_curves", "figure", "heading", "metric_of", "style"]
 
 Record = Mapping[str, Any]
 
@@ -106,7 +106,7 @@ def draw_curves(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
-    with _style():
+    with style():
         drawn = figure(history, best_epoch=best_epoch, stopped_epoch=stopped_epoch)
         FigureCanvasAgg(drawn)
         drawn.savefig(buffer, format="png", dpi=180)
@@ -129,7 +129,7 @@ def curves_svg(history: Iterable[Record], *, best_epoch: int | None = None, stop
     parts = []
     for number, panel in enumerate(_panels(records)):
         buffer = io.StringIO()
-        with _style():
+        with style():
             drawn = figure(records, best_epoch=best_epoch, stopped_epoch=stopped_epoch, only=number)
             FigureCanvasSVG(drawn)
             drawn.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -313,7 +313,7 @@ def _legend(axes: Axes, above: float) -> None:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """The figure's style, for this figure alone, and silence about a metric's letters that no font has."""
     import matplotlib
 

@@ -13,6 +13,7 @@ from typing import Any
 from dlcore.diagnosis import WORDS, Diagnosis
 from dlcore.report.curves import best_of, curves_svg, draw_curves, heading
 from dlcore.report.examine import Examination
+from dlcore.report.health import health_section
 from dlcore.report.mistakes import confusion_section, mistakes_section
 from dlcore.report.parts import section, table
 from dlcore.train.checkpoint import write_atomically
@@ -41,6 +42,7 @@ class Report:
     classes : names in the order of the labels; a dict of them where there are several outputs
     timing : seconds by what took them; a name that ends in "/s" is a rate
     diagnosis : by :func:`dlcore.diagnosis.diagnose_parts`
+    health : one record an epoch, as :class:`dlcore.train.GradientHealth` keeps them
     """
 
     title: str
@@ -56,6 +58,7 @@ class Report:
     classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     timing: Mapping[str, float] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
+    health: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(self.history))  # it is gone through more than once
@@ -93,6 +96,7 @@ def page(report: Report) -> str:
         _results(report.results),
         _curves(report, history, best),
         _diagnosis(report.diagnosis),
+        health_section(report.health, report.best_epoch),
         *([] if found is None else [confusion_section(found, names), mistakes_section(found, names)]),
         _run(report.lines),
         _epochs(history, best),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dlcore.train import config, models, rebuild, run
     from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
     from dlcore.train.checkpoint import load_weights, save_weights
+    from dlcore.train.health import GradientHealth
     from dlcore.train.history import History
     from dlcore.train.interrupt import Interrupted
     from dlcore.train.rebuild import load_model, save_model
@@ -22,6 +23,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "GradientHealth",
     "History",
     "Interrupted",
     "Trainer",
@@ -41,6 +43,7 @@ _HOME = {
     "Callback": "callbacks",
     "Checkpoint": "callbacks",
     "EarlyStopping": "callbacks",
+    "GradientHealth": "health",
     "History": "history",
     "Interrupted": "interrupt",
     "Trainer": "trainer",

@@ -37,6 +37,7 @@ class Run:
     ``model.json``              what the model is made of, and what its outputs mean
     ``metrics.jsonl``           one record an epoch: the same bytes whenever the run is repeated
     ``timing.jsonl``            how long each epoch took
+    ``health.jsonl``            the health of the gradients by layer, one record an epoch, in the same way
     ``checkpoints/``            from which an interrupted run goes on
     ``model.safetensors``       the weights at the end
     ``curves.png``              the losses and metrics over the epochs
@@ -48,8 +49,8 @@ class Run:
     """
 
     FILES = (
-        "config.toml", "model.json", "model.py", "metrics.jsonl", "timing.jsonl", "model.safetensors", "curves.png",
-        "report.html", "result.json",
+        "config.toml", "model.json", "model.py", "metrics.jsonl", "timing.jsonl", "health.jsonl", "model.safetensors",
+        "curves.png", "report.html", "result.json",
     )  # fmt: skip
 
     def __init__(self, folder: str | Path) -> None:
@@ -104,7 +105,13 @@ class Run:
 
     def records(self) -> list[dict[str, Any]]:
         """The records of the epochs so far; a line that cannot be read is left out."""
-        return list(_records(self.folder / "metrics.jsonl"))
+        return [record for record in _lines(self.folder / "metrics.jsonl") if _is_record(record)]
+
+    def health(self) -> list[dict[str, Any]]:
+        """The records of :class:`dlcore.train.GradientHealth` so far; empty where the run kept none."""
+        from dlcore.train.health import is_record
+
+        return [record for record in _lines(self.folder / "health.jsonl") if is_record(record)]
 
     @property
     def figures(self) -> dict[str, float]:
@@ -331,18 +338,18 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[Any]:
+    """The values of a file of JSON lines; what cannot be read is left out."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return
     for line in text.splitlines():
         try:
-            record = json.loads(line)
+            value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if _is_record(record):
-            yield record
+        yield value
 
 
 def _is_record(value: Any) -> bool:

@@ -86,7 +86,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(folder: Path, whole: Path) -> bool:
-    files = ("metrics.jsonl", "model.safetensors", "model.json", "config.toml")
+    files = ("metrics.jsonl", "health.jsonl", "model.safetensors", "model.json", "config.toml")
     return all((folder / name).read_bytes() == (whole / name).read_bytes() for name in files)
 
 

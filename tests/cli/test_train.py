@@ -85,8 +85,8 @@ def test_the_folder_holds_settings_records_weights_and_a_report(capsys: pytest.C
     lines = output_of(capsys, *CARS, "--epochs", "3", "--hidden", "8", "--name", "first")
     folder = Path("runs/first")
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "checkpoints", "config.toml", "curves.png", "metrics.jsonl", "model.json", "model.safetensors",
-        "report.html", "result.json", "timing.jsonl",
+        ".lock", "checkpoints", "config.toml", "curves.png", "health.jsonl", "metrics.jsonl", "model.json",
+        "model.safetensors", "report.html", "result.json", "timing.jsonl",
     ]  # fmt: skip
 
     settings = c.load(folder / "config.toml")

@@ -101,7 +101,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of two epochs on the digits."""
     data = dl.data.load("digits", normalize=True)
     model = dl.nn.Sequential(dl.nn.Flatten(), dl.nn.Dense(32), dl.nn.ReLU(), dl.nn.Dense(10))
-    trainer = dl.Trainer(model, metrics=["accuracy"], device="cpu", seed=0)
+    health = dl.train.GradientHealth(data.train)
+    trainer = dl.Trainer(model, metrics=["accuracy"], callbacks=[health], device="cpu", seed=0)
     trainer.fit(data.train, data.dev, epochs=2)
     assert isinstance(data.classes, tuple)
     return write(
@@ -117,6 +118,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             examination=examine(trainer, data.dev, data.classes, normalizer=data.normalizer),
             classes=("<script>alert(1)</script>", *data.classes[1:]),
             timing={"training": 0.5},
+            health=health.records,
         ),
     )
 
@@ -128,12 +130,12 @@ def test_the_page_shows_in_a_browser_and_loads_nothing(report: Path, tmp_path: P
     (page,) = found.pages
     assert page["loaded"] == []
     assert page["headings"] == [
-        "digits-mlp-001", "Test", "Curves", "What is taken for what", "Worst mistakes", "What ran", "Epochs", "Time",
-        "Layers", "Settings", "Environment",
+        "digits-mlp-001", "Test", "Curves", "Gradient health", "What is taken for what", "Worst mistakes", "What ran",
+        "Epochs", "Time", "Layers", "Settings", "Environment",
     ]  # fmt: skip
     assert len(page["pictures"]) == 12
     assert all(width == 96 for width in page["pictures"])
-    assert len(page["drawings"]) == 2
+    assert len(page["drawings"]) == 4
     assert all(width > 300 for width in page["drawings"])
     assert all(width > 0 for width in page["letters"])
     assert page["width"] == PHONE
