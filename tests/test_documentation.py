@@ -86,7 +86,9 @@ def test_the_commands_in_readme_are_understood(monkeypatch: pytest.MonkeyPatch) 
     from dlcore.cli import app
 
     commands = re.findall(
-        r"`dlcore ((?:train|evaluate|predict|runs|data|filter|bench|doctor|parity|diagnose|gradcheck|recipe|tune)[^`]*)`", README
+        r"`dlcore ((?:train|evaluate|predict|runs|data|filter|bench|doctor|parity|diagnose|gradcheck|recipe|tune)"
+        r"[^`]*)`",
+        README,
     )
     assert len(commands) >= 12
     for command in commands:
