@@ -28,8 +28,8 @@ NAMES = (
     "dead-relu",
     "learning-rate",
     "dev-and-test",
-    "bias-and-variance",
     "train-dev",
+    "bias-and-variance",
     "regularization",
     "l1-sparsity",
     "early-stopping",
@@ -47,7 +47,8 @@ NAMES = (
     "batch-norm",
     "nearest-neighbours",
     "edges",
-    # 5: exploding and vanishing gradients through time, with the recurrent layers
+    "exploding-gradients",
+    "vanishing-gradients",
     "correlation-and-convolution",
     "separable-filters",
 )
