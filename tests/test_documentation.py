@@ -85,7 +85,9 @@ def _exists(name: str) -> bool:
 def test_the_commands_in_readme_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     from dlcore.cli import app
 
-    commands = re.findall(r"`dlcore ((?:train|evaluate|predict|runs|data|filter|bench|doctor|parity)[^`]*)`", README)
+    commands = re.findall(
+        r"`dlcore ((?:train|evaluate|predict|runs|data|filter|bench|doctor|parity|generate)[^`]*)`", README
+    )
     assert len(commands) >= 12
     for command in commands:
         _, bound, _ = app.parse_args(command.replace("file.py:build", "model.py:build").split())
