@@ -85,7 +85,7 @@ def _exists(name: str) -> bool:
 def test_the_commands_in_readme_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     from dlcore.cli import app
 
-    names = "bench|data|diagnose|doctor|evaluate|filter|gradcheck|parity|predict|recipe|runs|train|tune"
+    names = "bench|data|diagnose|doctor|evaluate|filter|generate|gradcheck|parity|predict|recipe|runs|train|tune"
     commands = re.findall(rf"`dlcore ((?:{names})[^`]*)`", README)
     assert len(commands) >= 12
     for command in commands:

@@ -16,6 +16,8 @@ from dlcore.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import numpy as np
 
+    from dlcore.data import Dataset
+
 __all__ = ["predict"]
 
 BATCH = 256
@@ -26,7 +28,7 @@ def predict(
     run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
     /,
     *files: Annotated[str, Parameter(help="images, or tables whose columns are those of the training data")],
-    npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs under the key x")] = None,
+    npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs as x, and lengths")] = None,
     top: Annotated[int, Parameter(help="how many classes are told for each example")] = 1,
     device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto")] = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
@@ -48,7 +50,7 @@ def predict(
         raise ConfigError(f"--top is {top} but a whole number of at least 1 is expected")
 
     from backends.device import resolve
-    from dlcore.data import Normalizer
+    from dlcore.data import Dataset, Normalizer
     from dlcore.train import Trainer
     from dlcore.train.rebuild import load_about
     from dlcore.train.run import Run
@@ -56,6 +58,8 @@ def predict(
     found = Run.find(run, runs)
     place = resolve(device)
     about, shape = load_about(found.folder)
+    if about.get("task") == "text":
+        raise ConfigError(f"{found.folder} has learnt from text; dlcore generate {found.folder} writes with it")
     if about.get("model") == "knn":
         from dlcore.cli.knn import remembered
 
@@ -69,8 +73,10 @@ def predict(
     failed: list[str] = []
     examples = _from_npz(npz, shape) if npz else _from_files(files, about, str(found.folder), failed)
     say = _as_json if json_ else _in_words
-    for names, x in _batches(examples):
-        outputs = answer(x if normalizer is None else normalizer.transform(x))
+    for names, x in _sequences(npz, shape) if npz and about.get("lengths") else _batches(examples):
+        if normalizer is not None:
+            x = normalizer.apply(x) if isinstance(x, Dataset) else normalizer.transform(x)
+        outputs = answer(x)
         for name, said in zip(names, _meanings(outputs, about, len(names), top), strict=True):
             print(say(name, said), flush=sys.stdout.isatty())
     return 1 if failed else 0
@@ -100,6 +106,16 @@ def _from_npz(path: str, shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarr
 
     for number, row in enumerate(read_npz_inputs(path, shape), start=1):
         yield f"{path}, row {number:,}", row
+
+
+def _sequences(path: str, shape: tuple[int, ...]) -> Iterator[tuple[list[str], Dataset]]:
+    """Batches of sequences of several lengths, with names."""
+    from dlcore.data.readers import read_npz_sequences
+
+    data = read_npz_sequences(path, shape)
+    for start in range(0, len(data), BATCH):
+        part = data[start : start + BATCH]
+        yield [f"{path}, row {start + number:,}" for number in range(1, len(part) + 1)], part
 
 
 def _batches(examples: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -36,9 +36,8 @@ def tasks_of(data: Splits) -> dict[str, str]:
 def outputs_of(data: Splits) -> int | dict[str, int]:
     """How many numbers a model gives for an example: the classes' logits, or one; of several targets by name."""
     classes = data.classes if isinstance(data.classes, dict) else {"": data.classes or ()}
-    found = {
-        name: len(classes[name]) if task in ("classification", "text") else 1 for name, task in tasks_of(data).items()
-    }
+    one = ("binary", "regression")
+    found = {name: 1 if task in one else len(classes[name]) for name, task in tasks_of(data).items()}
     return found.get("", found)  # pyright: ignore[reportReturnType]
 
 

@@ -306,8 +306,8 @@ def settings() -> dict[str, Setting]:
 def explain(setting: Setting) -> str:
     """The help of a setting, with its choices, the choices that take it, and a default that follows from them.
 
-    >>> explain(settings()["dropout"])
-    'cnn, mlp: share of activations dropped in training [default: 0.5, mlp 0.0]'
+    >>> explain(settings()["activation"]).partition(" [choices")[0]
+    'cnn, mlp: what follows each hidden layer'
     """
     text = setting.help
     if setting.choices and not setting.file:

@@ -56,7 +56,7 @@ def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture
     for setting in c.settings().values():
         assert f"{setting.flag} " in shown
     assert "[default: fashion-subset]" in shown
-    assert "cnn, mlp: share of activations dropped in training [default: 0.5, mlp 0.0]" in shown
+    assert "cnn, mlp, gru, lstm, rnn: share of activations dropped in training [default: 0.5, mlp 0.0, " in shown
 
 
 def test_every_setting_has_help() -> None:

@@ -54,6 +54,24 @@ def test_vowels_train_and_are_measured_again(capsys: pytest.CaptureFixture[str])
     assert record["grad_norm_max"] >= record["grad_norm"] > 0
 
 
+def test_a_prediction_looks_at_the_valid_steps_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--hidden", "8", "--epochs", "1", "--baseline", "none", "--device", "cpu", "--name", "v")
+    output_of(capsys, "train", "--data", "vowels", *flags)
+    test = dl.data.load("vowels").test.rows(slice(0, 5))
+    x, lengths = test[0].copy(), test[2]
+    np.savez("plain.npz", x=x, lengths=lengths)
+    x[np.arange(29) >= lengths[:, None]] = 77.0
+    np.savez("other.npz", x=x, lengths=lengths)
+    np.savez("none.npz", x=x)
+    plain, other = (
+        [json.loads(line)["outputs"] for line in output_of(capsys, "predict", "v", "--npz", f, "--json").splitlines()]
+        for f in ("plain.npz", "other.npz")
+    )
+    assert len(plain) == 5
+    assert plain == other
+    assert "'lengths' is missing" in refused(capsys, "predict", "v", "--npz", "none.npz")
+
+
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
 def test_the_other_cells_train_on_two_layers(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--hidden", "6", "5", "--no-bidirectional", "--epochs", "1", "--baseline", "none")
@@ -101,6 +119,7 @@ def test_what_generate_cannot_do_is_one_line(capsys: pytest.CaptureFixture[str])
         ("--prompt", "t" * (generation.LONGEST_PROMPT + 1)): "prompt has 10,001 characters",
     }.items():
         assert re.search(expected, refused(capsys, "generate", "own", *words)), words
+    assert "dlcore generate" in refused(capsys, "predict", "own", "a.csv")
     flags = ("--data", "digits", "--model", "logistic", "--epochs", "1", "--name", "d", "--device", "cpu")
     output_of(capsys, "train", *flags)
     assert "has learnt from digits, which is no text" in refused(capsys, "generate", "d")

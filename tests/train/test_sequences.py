@@ -10,10 +10,12 @@ import pytest
 from arrays import KINDS, Backend, backend
 
 import dlcore as dl
+from backends import transfer
 from dlcore import nn
 from dlcore.data import Dataset, Text, Vocabulary
 from dlcore.errors import ConfigError, DataError
 from dlcore.train import Interrupted, snapshot
+from dlcore.train.step import one_step
 
 CLASSES, STEPS = 3, 9
 
@@ -164,6 +166,21 @@ def test_the_same_run_on_every_kind_of_array(sample: str) -> None:
     for name, records in found.items():
         for record, expected in zip(records, found["numpy"], strict=True):
             assert record == pytest.approx(expected, rel=2e-4), name  # float32, 12 to 58 steps of Adam
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_step_copies_nothing_and_waits_for_nothing(sample: str) -> None:
+    data = SAMPLES[sample]()
+    for name in KINDS:
+        with backend(name) as kind:
+            trainer = trainer_for(data, kind.device)
+            trainer.fit(data, epochs=1, batch_size=8)
+            trainer.model.train()
+            with trainer.place(), trainer._fed(dl.data.batches(data, 8)) as fed:
+                for batch, _ in zip(fed, range(2), strict=False):
+                    with transfer.guard("forbid"):
+                        one_step(trainer, batch, False)
+            assert trainer.progress.waiting == 2
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

@@ -18,7 +18,7 @@ from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
 
-__all__ = ["plain_inputs", "read_npz", "read_npz_inputs"]
+__all__ = ["plain_inputs", "read_npz", "read_npz_inputs", "read_npz_sequences"]
 
 _KEYS = ("x", "y", "lengths")
 _HEADER = re.compile(
@@ -76,6 +76,24 @@ def read_npz_inputs(path: str | os.PathLike[str], shape: tuple[int, ...], limit:
     if x.shape[1:] != shape:
         raise DataError(f"{name}: x has examples of shape {x.shape[1:]}, but the model was trained on {shape}")
     return x
+
+
+def read_npz_sequences(path: str | os.PathLike[str], shape: tuple[int, ...], limit: int = 1 << 32) -> Dataset:
+    """The inputs of an NPZ file of sequences, its arrays ``x`` and ``lengths``; y of the Dataset says nothing.
+
+    shape : (T, D) of one example, as the model was trained on it
+
+    Raises DataError as :func:`read_npz` does, where ``lengths`` are missing, and where examples have another shape.
+    """
+    name = shown(path)
+    found = _read(path, limit, ("x", "lengths"))
+    x, lengths = found["x"].astype(np.float32), found["lengths"]
+    if x.shape[1:] != shape:
+        raise DataError(f"{name}: x has examples of shape {x.shape[1:]}, but the model was trained on {shape}")
+    try:
+        return Dataset(x, np.zeros(len(x)), lengths)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
 def plain_inputs(x: np.ndarray) -> np.ndarray:
