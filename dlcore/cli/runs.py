@@ -66,10 +66,11 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collec
             drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
             for place, name in enumerate(head):
                 title = name.replace("_", " ")
-                whole = [*title.split(), *(row[place] for row in rows if place not in left)]  # what is not broken
+                cells = [row[place] for row in rows]
+                whole = [*title.split(), *(" ".join(cells).split() if place in left else cells)]  # what is not broken
                 drawn.add_column(
                     Text(title), justify="left" if place in left else "right", overflow="fold",
-                    min_width=max(map(len, whole), default=1),
+                    min_width=min(max(map(len, whole), default=1), 24),
                 )  # fmt: skip
             for row in rows:
                 drawn.add_row(*map(Text, row), style="bold" if row[-1] == "chosen" else "")
