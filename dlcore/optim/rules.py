@@ -244,6 +244,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: theta is first shrunk by alpha · decay · theta; weights only.
 
+    lr, beta1, beta2, eps : as for :class:`Adam`
     decay : per unit of learning rate; biases and norm parameters are not decayed
 
     Source: Loshchilov and Hutter (2019).
