@@ -74,6 +74,17 @@ def test_the_layers_and_functions_of_the_reference_name_each_of_their_arguments(
     assert not lacking
 
 
+def test_the_layers_and_functions_of_the_reference_show_an_example() -> None:
+    """Not the bases of one's own, nor what a parameter is made of."""
+    bases = ("Schedule", "Buffer")
+    without = [
+        name for name, found in _public()
+        if name.split(".")[1] in ("nn", "functional", "optim", "filters", "metrics", "neighbors")
+        and ">>>" not in (found.__doc__ or "") and found.__name__ not in bases
+    ]  # fmt: skip
+    assert without == ["dlcore.filters.Way"]
+
+
 def test_arguments_become_a_list_and_formulas_stay_as_they_are() -> None:
     about = "A * B_i by *this* rule, see :func:`dlcore.nn.Dense`."
     text = markdown(f"{about}\n\nx, w : (N, D)\n    arrays\nb : (K,)\n\n>>> 1 + 1\n2\n\nPYTEST_DONT_REWRITE: no.")
