@@ -22,6 +22,7 @@ class Lengths:
 
     values : N integers on the host, each in 1 .. T: a list, a tuple or an array
     steps : T
+    operation : what an error says first
 
     A plain list is turned into this in every call, which uploads the positions of the valid steps each time. One of
     these, made once a batch, uploads them once for all layers and the loss; ``to(device)`` does so ahead of the step,

@@ -13,14 +13,22 @@ __all__ = ["LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
 class ReLU(Module):
-    """max(0, x)."""
+    """max(0, x).
+
+    >>> ReLU()([[-1.0, 2.0]]).numpy()
+    array([[0., 2.]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.relu(x)
 
 
 class LeakyReLU(Module):
-    """max(alpha x, x), 0 <= alpha < 1."""
+    """max(alpha x, x), 0 <= alpha < 1.
+
+    >>> LeakyReLU(0.5)([[-1.0, 2.0]]).numpy()
+    array([[-0.5,  2. ]], dtype=float32)
+    """
 
     def __init__(self, alpha: float = 0.01) -> None:
         self.alpha = number("LeakyReLU", "alpha", alpha, 0.0, 1.0)
@@ -30,21 +38,33 @@ class LeakyReLU(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + e^-x)."""
+    """1 / (1 + e^-x).
+
+    >>> Sigmoid()([[0.0]]).numpy()
+    array([[0.5]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.sigmoid(x)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    >>> Tanh()([[0.0, 100.0]]).numpy()
+    array([[0., 1.]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.tanh(x)
 
 
 class Softmax(Module):
-    """Probabilities over the last axis. The losses take logits: leave this layer out while training."""
+    """Probabilities over the last axis. The losses take logits: leave this layer out while training.
+
+    >>> Softmax()([[5.0, 5.0]]).numpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         return F.softmax(x)

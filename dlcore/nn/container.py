@@ -65,7 +65,12 @@ class Sequential(Module):
 
 
 class Residual(Module):
-    """x + inner(x), or shortcut(x) + inner(x) where the shapes differ (He et al., 2016)."""
+    """x + inner(x), or shortcut(x) + inner(x) where the shapes differ (He et al., 2016).
+
+    >>> from dlcore import nn
+    >>> Residual(nn.ReLU())([[-1.0, 2.0]]).numpy()
+    array([[-1.,  4.]], dtype=float32)
+    """
 
     def __init__(self, inner: Module, shortcut: Module | None = None) -> None:
         _check_module("Residual", "inner", inner)

@@ -113,6 +113,7 @@ class Embedding(Module):
 
     size : rows, V
     dim : numbers a row, D
+    init : initial rows, a name or an initialiser
 
     (...) integers -> (..., D). Parameter: w (V, D). With ``lengths``, (N, T) -> (N, T, D) with zeros behind each
     sequence's end, where the integers may be anything.

@@ -23,6 +23,9 @@ class MaxPool2D(Module):
     stride : its step; the kernel's size by default
     padding : "valid", "same" or ((top, bottom), (left, right))
 
+    >>> MaxPool2D(2)([[[[1.0], [2.0]], [[3.0], [4.0]]]]).numpy().ravel()
+    array([4.], dtype=float32)
+
     Source: notes, 4.3.
     """
 
@@ -47,6 +50,9 @@ class AvgPool2D(MaxPool2D):
 
     Arguments as for :class:`MaxPool2D`; padded places do not count in the mean.
 
+    >>> AvgPool2D(2)([[[[1.0], [2.0]], [[3.0], [4.0]]]]).numpy().ravel()
+    array([2.5], dtype=float32)
+
     Source: notes, 4.3.
     """
 
@@ -55,7 +61,11 @@ class AvgPool2D(MaxPool2D):
 
 
 class GlobalAvgPool2D(Module):
-    """The mean over height and width: (N, H, W, C) -> (N, C)."""
+    """The mean over height and width: (N, H, W, C) -> (N, C).
+
+    >>> GlobalAvgPool2D()([[[[1.0], [2.0]], [[3.0], [4.0]]]]).numpy()
+    array([[2.5]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
@@ -67,7 +77,11 @@ class GlobalAvgPool2D(Module):
 
 
 class Flatten(Module):
-    """All axes but the first joined: (N, ...) -> (N, D), in row-major order (notes, 4.4)."""
+    """All axes but the first joined: (N, ...) -> (N, D), in row-major order (notes, 4.4).
+
+    >>> Flatten()([[[1.0, 2.0], [3.0, 4.0]]]).numpy()
+    array([[1., 2., 3., 4.]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)

@@ -54,6 +54,12 @@ class clip_by_norm(Clip):  # noqa: N801  a verb: it reads as the function that i
 class clip_by_value(Clip):  # noqa: N801
     """Every element of dtheta is brought into [-limit, limit].
 
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((2,))
+    >>> model.w.grad = [[3.0], [-0.5]]
+    >>> clip_by_value(1.0)(model); model.w.grad.ravel()
+    array([ 1. , -0.5], dtype=float32)
+
     Source: notes, 5.
     """
 

@@ -150,6 +150,12 @@ class SGD(Optimizer):
 
     lr : learning rate alpha, per step
 
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((1,)); model.w.data = [[1.0]]; model.w.grad = [[2.0]]
+    >>> SGD(0.1).attach(model).step()
+    >>> float(round(model.w.numpy().item(), 4))
+    0.8
+
     Source: notes, 1.4 and 3.3.
     """
 
@@ -173,6 +179,12 @@ class Momentum(Optimizer):
 
     The other convention, v = beta v + dtheta, takes the same steps with the learning rate alpha (1 - beta): its rate
     0.01 at beta 0.9 is 0.1 here.
+
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((1,)); model.w.data = [[1.0]]; model.w.grad = [[2.0]]
+    >>> Momentum(0.1, beta=0.9).attach(model).step()
+    >>> float(round(model.w.numpy().item(), 4))
+    0.98
 
     Source: notes, 3.4 (which average theta by a slip: it is dtheta that is averaged).
     """
@@ -205,6 +217,12 @@ class RMSprop(Optimizer):
     beta : weight of the past, in [0, 1)
     eps : added outside the root
 
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((1,)); model.w.data = [[1.0]]; model.w.grad = [[2.0]]
+    >>> RMSprop(0.1, beta=0.9).attach(model).step()
+    >>> float(round(model.w.numpy().item(), 4))
+    0.6838
+
     Source: notes, 3.5; Hinton (2012).
     """
 
@@ -228,6 +246,12 @@ class Adam(Optimizer):
     lr : learning rate alpha, per step
     beta1, beta2 : weights of the past, in [0, 1)
     eps : added outside the root
+
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((1,)); model.w.data = [[1.0]]; model.w.grad = [[2.0]]
+    >>> Adam(0.1).attach(model).step()
+    >>> float(round(model.w.numpy().item(), 4))
+    0.9
 
     Source: notes, 3.6 (which average W and b by a slip); Kingma and Ba (2015).
     """
@@ -256,7 +280,14 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: theta is first shrunk by alpha · decay · theta; weights only.
 
+    lr, beta1, beta2, eps : as for :class:`Adam`
     decay : per unit of learning rate; biases and norm parameters are not decayed
+
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((1,)); model.w.data = [[1.0]]; model.w.grad = [[2.0]]
+    >>> AdamW(0.1, decay=0.5).attach(model).step()
+    >>> float(round(model.w.numpy().item(), 4))
+    0.85
 
     Source: Loshchilov and Hutter (2019).
     """
@@ -278,6 +309,12 @@ class Adagrad(Optimizer):
 
     lr : learning rate alpha, per step
     eps : added outside the root
+
+    >>> from dlcore import nn
+    >>> model = nn.Dense(1, bias=False).build((1,)); model.w.data = [[1.0]]; model.w.grad = [[2.0]]
+    >>> Adagrad(0.1).attach(model).step()
+    >>> float(round(model.w.numpy().item(), 4))
+    0.9
 
     Source: Duchi, Hazan and Singer (2011).
     """

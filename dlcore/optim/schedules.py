@@ -119,6 +119,8 @@ class Staircase(Schedule):
 class Piecewise(Schedule):
     """Rates set by hand: {epoch: rate} holds from that epoch on; the base rate before the first.
 
+    rates : learning rates by epoch, counted from 0
+
     >>> [Piecewise({2: 0.01, 4: 0.001})(0.1, epoch=e) for e in range(5)]
     [0.1, 0.1, 0.01, 0.01, 0.001]
 

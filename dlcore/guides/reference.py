@@ -1,0 +1,107 @@
+"""The API reference: a page for each public module, made by pdoc from the docstrings.
+
+The docstrings are plain text: arguments as ``name : what it is``, examples after ``>>>``, formulas as they are written.
+pdoc reads Markdown, in which lines run together and ``*`` and ``_`` are marks; so they are rewritten here first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import textwrap
+from pathlib import Path
+
+from dlcore.errors import ConfigError
+
+__all__ = ["build", "markdown", "modules"]
+
+_BACKENDS = ("backends.device", "backends.kernel", "backends.random", "backends.transfer")
+_MARKS = re.compile(r"(?<!\w)\*(?!\w+\*(?!\w))(?<!\*\w)|[_<\[\]|]")
+_ARGUMENTS = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)")
+
+
+def modules() -> list[str]:
+    """What is public: dlcore, its modules, and those of ``backends`` that a kernel of one's own needs.
+
+    >>> [name for name in modules() if name.endswith(("nn", "kernel"))]
+    ['dlcore.nn', 'backends.kernel']
+    """
+    import dlcore
+
+    named = [name for name in dlcore.__all__ if name in dlcore._MODULES]
+    return ["dlcore", *(f"dlcore.{name}" for name in named), *_BACKENDS]
+
+
+def build(folder: str | Path) -> Path:
+    """Write the reference into a folder, which is made where it is missing, and return its first page.
+
+    Raises ConfigError where pdoc is not installed.
+    """
+    try:
+        import pdoc
+        import pdoc.render
+    except ImportError:
+        raise ConfigError(
+            "the reference is built by pdoc, which is not installed; pip install 'dlcore-xp[docs]'"
+        ) from None
+    for name in modules():
+        module = importlib.import_module(name)
+        for public in getattr(module, "__all__", ()):  # pdoc looks for names where lazily imported ones are not yet
+            if public not in vars(module):
+                setattr(module, public, getattr(module, public))
+    pdoc.render.configure(docformat="markdown", show_source=False, footer_text="dlcore")
+    pdoc.render.env.filters["to_markdown"] = markdown
+    root, others = "dlcore", [name for name in modules() if name.startswith("backends.")]
+    pdoc.pdoc(root, *others, output_directory=Path(folder))
+    return Path(folder) / "dlcore.html"
+
+
+def markdown(docstring: str) -> str:
+    """A docstring as Markdown.
+
+    >>> print(markdown("The sum a_i + b_i.\\n\\na, b : (N,) arrays\\n    of one dtype"))
+    The sum a\\_i + b\\_i.
+    <BLANKLINE>
+    - **`a, b`**: (N,) arrays of one dtype
+    """
+    return "\n\n".join(_block(block) for block in re.split(r"\n\s*\n", docstring.strip("\n")) if _is_shown(block))
+
+
+def _is_shown(block: str) -> bool:
+    return bool(block.strip()) and not block.startswith("PYTEST_DONT_REWRITE")
+
+
+def _block(block: str) -> str:
+    """A paragraph, a list of arguments, an example, or lines that stand as they are: tables and indented code."""
+    lines = block.splitlines()
+    if lines[0].startswith(">>>"):
+        return "\n".join(["```pycon", *lines, "```"])
+    if lines[0].startswith(("    ", "===")) or all(re.match(r"\S+ {2,}\S", line) for line in lines):
+        return "\n".join(["```text", *textwrap.dedent(block).splitlines(), "```"])
+    if any(_ARGUMENTS.match(line) for line in lines):
+        return _arguments(lines)
+    if lines[0].startswith("- "):
+        return "\n".join(map(_text, lines))
+    text = " ".join(map(_text, lines))
+    return f"*{text}*" if text.startswith("Source: ") and "*" not in text else re.sub("::$", ":", text)
+
+
+def _arguments(lines: list[str]) -> str:
+    """One entry an argument; further lines of it are indented."""
+    entries: list[str] = []
+    for line in lines:
+        match = _ARGUMENTS.match(line)
+        if match:
+            entries.append(f"- **`{match[1]}`**: {_text(match[2])}")
+        elif line.startswith(" ") and entries:
+            entries[-1] += f" {_text(line.strip())}"
+        else:
+            entries.append(_text(line) if not entries else f"\n{_text(line)}")
+    return "\n".join(entries)
+
+
+def _text(line: str) -> str:
+    """A line outside code: roles as names, and what Markdown would take for marks as it is written."""
+    line = re.sub(r":\w+:`~?([^`]+)`", lambda match: f"`{match[1]}`", line)
+    parts = re.split(r"(`+[^`]+`+)", line)
+    return "".join(part if part.startswith("`") else re.sub(_MARKS, r"\\\g<0>", part) for part in parts)
