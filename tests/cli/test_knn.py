@@ -171,7 +171,10 @@ def test_examples_of_many_numbers_are_given_the_memory_they_need() -> None:
         (["--data", "digits", "--neighbors", "1079"], "neighbors is 1,079 but there are 1,078 training examples"),
         (["--data", "digits", "--distance", "l3"], "--distance is 'l3' but one of l1, l2 is expected"),
         (["--data", "digits", "--votes", "many"], "--votes is 'many' but one of uniform, distance is expected"),
-        (["--data", "digits", "--hidden", "8"], "hidden goes with the model mlp, but the model is knn"),
+        (
+            ["--data", "digits", "--hidden", "8"],
+            "hidden goes with the model mlp or gru or lstm or rnn, but the model is knn",
+        ),
         (["--data", "cars"], "knn is for classes, but cars has numbers to predict; take linear or mlp"),
         (["--data", "penguins", "--target", "sex", "--baseline", "cnn"], "cnn is for images"),
         (["--data", "digits", "--baseline", "knn"], "--baseline is 'knn'"),
