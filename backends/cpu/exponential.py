@@ -77,5 +77,5 @@ def tanh(builder: Any, x: Any) -> Any:
     bounded = builder.select(builder.fcmp_ordered(">", size, _constant(_FLAT)), _constant(_FLAT), size)
     power = _exp(builder, builder.fadd(bounded, bounded))
     far = builder.fsub(_constant(1.0), builder.fdiv(_constant(2.0), builder.fadd(power, _constant(1.0))))
-    far = _call(builder, "llvm.copysign.v16f32", _FLOATS, far, x)
-    return builder.select(builder.fcmp_unordered("<", size, _constant(_NEAR)), near, far)
+    result = builder.select(builder.fcmp_unordered("<", size, _constant(_NEAR)), near, far)
+    return _call(builder, "llvm.copysign.v16f32", _FLOATS, result, x)  # of -0 too

@@ -129,7 +129,7 @@ def task(**arrays: _Declared) -> Callable[[Callable[..., None]], Task]:
     return lambda function: Task(function, arrays)
 
 
-_SHARED = ("backends.cpu.product", "backends.cpu.norm", "backends.cpu.recurrence")
+_SHARED = ("backends.cpu.product", "backends.cpu.norm", "backends.cpu.elementwise", "backends.cpu.recurrence")
 """Files whose functions launch tasks for others."""
 
 

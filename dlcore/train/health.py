@@ -32,10 +32,12 @@ from backends.namespace import namespace_of
 from dlcore.data.dataset import Dataset
 from dlcore.data.source import Stream, as_source
 from dlcore.errors import ConfigError, DataError
+from dlcore.functional.lengths import Lengths
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor
 from dlcore.train.callbacks import Callback
+from dlcore.train.carried import called
 from dlcore.train.checkpoint import write_atomically
 from dlcore.train.objectives import each
 
@@ -91,7 +93,7 @@ class GradientHealth(Callback):
     >>> model = dl.nn.Sequential(dl.nn.Flatten(), dl.nn.Dense(32), dl.nn.ReLU(), dl.nn.Dense(10))
     >>> _ = dl.Trainer(model, callbacks=[health], device="cpu", seed=0).fit(data.train, epochs=1)
     >>> [(layer["layer"], layer["verdicts"]) for layer in health.records[0]["layers"]]
-    [('1 (Dense)', []), ('2 (ReLU)', []), ('3 (Dense)', [])]
+    [('1 + 2 (Dense + ReLU)', []), ('3 (Dense)', [])]
     """
 
     def __init__(self, data: Any, examples: int = 64) -> None:
@@ -238,7 +240,7 @@ class _Layer:
         }
 
 
-_RELU = ("relu", "conv2d_relu", "batch_norm_relu")
+_RELU = ("relu", "linear_relu", "conv2d_relu", "batch_norm_relu")
 """Kernels whose output is that of a ReLU, also where a pooling has followed, which gives 0 for zeros alone."""
 
 
@@ -264,8 +266,9 @@ def _layers(trainer: Trainer, data: Dataset) -> list[_Layer] | None:
     output: list[Any] = []
     with np.errstate(over="ignore", invalid="ignore"):  # gradients that explode are what is looked for
         for start in starts:
-            x, y, *_ = data.rows(slice(start, start + size))
-            output += _passes(trainer, twin, x, y, len(starts))
+            x, y, *rest = data.rows(slice(start, start + size))
+            lengths = Lengths(rest[0], x.shape[1]).to(trainer.device) if rest else None
+            output += _passes(trainer, twin, x, y, lengths, len(starts))
             watch.let_go()
     watch.collect()
     layers: dict[str, _Layer] = {}
@@ -274,14 +277,14 @@ def _layers(trainer: Trainer, data: Dataset) -> list[_Layer] | None:
     return list(layers.values())
 
 
-def _passes(trainer: Trainer, twin: Any, x: np.ndarray, y: Any, count: int) -> list[Any]:
+def _passes(trainer: Trainer, twin: Any, x: np.ndarray, y: Any, lengths: Lengths | None, count: int) -> list[Any]:
     """Forward and backward by the loss over ``count``; the lengths of the gradients for the outputs.
 
     The loss goes back to the outputs and from there through the model, because a tensor inside keeps no gradient.
     """
-    outputs = twin(trainer.upload(x))
+    outputs = called(twin, trainer.upload(x), lengths)
     leaves = each(lambda value: Tensor(value.data, requires_grad=True), outputs)
-    (trainer.objectives.loss(leaves, each(trainer.upload, y)) / count).backward()
+    (trainer.objectives.loss(leaves, each(trainer.upload, y), lengths) / count).backward()
     pairs = list(zip(outputs.values(), leaves.values(), strict=True)) if isinstance(outputs, dict) else [
         (outputs, leaves)
     ]  # fmt: skip

@@ -38,6 +38,9 @@ def a_sample(arrays: Backend) -> list[shim.Launch]:
             pair = alternative(name, arrays, inputs, params)
             dy = arrays.place(normal(*host[0].shape) if name.startswith("batch_norm") else np.asarray(normal(1)[0]))
             both_passes(pair, xp, inputs, needed, dy, **params)
+        inputs = place(arrays, [normal(600, 2), normal(2, 34), normal(34)])
+        pair = alternative("linear_relu", arrays, inputs, {})
+        both_passes(pair, xp, inputs, [True] * 3, arrays.place(normal(600, 34)))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(conv, "COLUMNS", 0)  # nor the columns of one window
             host = [normal(2, 5, 6, 3), normal(3, 2, 3, 35), normal(35)]

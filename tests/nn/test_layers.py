@@ -133,7 +133,11 @@ def test_every_layer_passes_a_gradient_check_in_float64(arrays, name):
 def test_every_layer_of_the_package_is_in_the_table():
     made = {type(make()).__name__ for make, *_ in LAYERS.values()}
     no_layers = {"Module", "Parameter", "Buffer", "ParameterVector"}
-    elsewhere = {"Embedding", "Heads"}  # below, and in test_module.py: their inputs or outputs are of another kind
+    elsewhere = {
+        "CharacterModel",
+        "Embedding",
+        "Heads",
+    }  # below, in test_characters.py and test_module.py: their inputs or outputs are of another kind
     exported = {name for name in nn.__all__ if name[0].isupper()}
     assert made == exported - no_layers - elsewhere
 

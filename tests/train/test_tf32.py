@@ -82,7 +82,7 @@ def test_evaluation_and_prediction_compute_like_training(monkeypatch: pytest.Mon
     trainer = fit(Look(), tf32=True)
     seen: list[int] = []
     forward = trainer.forward
-    monkeypatch.setattr(trainer, "forward", lambda x: seen.append(now()) or forward(x))
+    monkeypatch.setattr(trainer, "forward", lambda *given: seen.append(now()) or forward(*given))
     trainer.predict(np.ones((2, 3), np.float32))
     assert seen == [TF32]
 
