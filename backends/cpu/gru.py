@@ -1,4 +1,7 @@
-"""GRU: the gates r, z and n stand beside one another; h' W_n is kept apart, for r multiplies it.
+"""GRU: h' W_n is kept apart from the rest of n, for r multiplies it.
+
+What is kept of a step stands in the order n, r, z, h' W_n + b_hn, and so do the gradients that take its place: those of
+x U are then the first three, and those of h' W the last three.
 
 See :mod:`backends.cpu.recurrence`.
 """
@@ -38,12 +41,12 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 @task(
     x=reads("n t d"), panels=reads("p depth lanes"), b=reads("g"), bn=reads("h"), table=reads("n three", "int64"),
-    h0=reads("n h"), y=writes("n t h"), last=writes("n h"), gates=writes("m g"), inputs=writes("m d"),
-    before=writes("m h"), inner=writes("m h"), room=scratch(),
+    h0=reads("n h"), y=writes("n t h"), last=writes("n h"), gates=writes("m four h"), inputs=writes("m d"),
+    before=writes("m h"), room=scratch(),
 )  # fmt: skip
 def _gru(block, arguments):
-    x, panels, b, bn, table, h0, y, last, gates, inputs, before, inner, room, n, t = integers(arguments, 0, 15)
-    d, p, depth, _, g, h, _, _, rows, reverse, keep = integers(arguments, 15, 11)
+    x, panels, b, bn, table, h0, y, last, gates, inputs, before, room, n, t, d = integers(arguments, 0, 15)
+    p, depth, _, _, h, _, _, _, rows, reverse, keep = integers(arguments, 15, 11)
     first, row, sums_row = block * rows, depth + PAD, p * COLUMNS + PAD
     active = min(rows, n - first)
     now, then = room, at(room, rows * row)
@@ -70,10 +73,9 @@ def _gru(block, arguments):
                 store(then, q * row + d + k, state, left)
                 store(y, (sequence * t + place) * h + k, state, left)
                 if keep:
-                    kept = (number + place) * h + k
-                    wide = (number + place) * g + k
-                    put(gates, wide, h, r, z, new, left)
-                    store(inner, kept, from_state, left)
+                    wide = (number + place) * 4 * h + k
+                    put(gates, wide, h, new, r, z, left)
+                    store(gates, wide + 3 * h, from_state, left)
                 if step == length - 1:
                     store(last, sequence * h + k, state, left)
             if keep:
@@ -84,20 +86,21 @@ def _gru(block, arguments):
 
 @task(
     dy=reads("n t h"), dlast=reads("n h"), to_x=reads("px g lanes"), panels=reads("p g lanes"),
-    table=reads("n three", "int64"), gates=writes("m g"), before=reads("m h"), inner=reads("m h"),
-    inward=writes("m g"), dx=writes("n t d"), sums=writes("blocks four h"), dh0=writes("n h"), room=scratch(),
+    table=reads("n three", "int64"), gates=writes("m four h"), before=reads("m h"),
+    dx=writes("n t d"), sums=writes("blocks four h"), dh0=writes("n h"), room=scratch(),
 )  # fmt: skip
 def _gru_gradient(block, arguments):
-    """The gates become the gradients of x U + b; ``inward`` those of h' W, which differ in the last gate alone.
+    """What was kept becomes the gradients.
 
-    sums : of all four, block by block
+    to_x : panels of U with its columns in the order n, r, z
+    sums : of the gradients of r, z, n and h' W_n, block by block
     """
-    dy, dlast, to_x, panels, table, gates, before, inner, inward, dx, sums, dh0, room = integers(arguments, 0, 13)
-    n, t, h, px, g, _, p, _, _, d, _, _, rows, reverse, to_start = integers(arguments, 13, 15)
-    first, row, x_row, h_row = block * rows, g + PAD, px * COLUMNS + PAD, p * COLUMNS + PAD
+    dy, dlast, to_x, panels, table, gates, before, dx, sums, dh0, room = integers(arguments, 0, 11)
+    n, t, h, px, g, _, p, _, _, _, d, _, rows, reverse, to_start = integers(arguments, 11, 15)
+    first, row, x_row, h_row = block * rows, 4 * h + PAD, px * COLUMNS + PAD, p * COLUMNS + PAD
     count, active = min(rows, n - first), 0
-    own, own_inward = room, at(room, rows * row)
-    own_dx = at(own_inward, rows * row)
+    own, own_inward = room, at(room, h)
+    own_dx = at(own, rows * row)
     dh = at(own_dx, rows * x_row)
     direct = at(dh, rows * h_row)
     one = spread(_ONE)
@@ -111,17 +114,17 @@ def _gru_gradient(block, arguments):
             sequence, length, number = sequence_at(table, first + q)
             place = length - 1 - step if reverse else step
             for k in range(0, h, LANES):
-                left, kept, wide, s = h - k, (number + place) * h + k, (number + place) * g + k, q * row + k
-                r, z, new = load(gates, wide, left), load(gates, wide + h, left), load(gates, wide + 2 * h, left)
+                left, kept, wide, s = h - k, (number + place) * h + k, (number + place) * 4 * h + k, q * row + k
+                new, r, z = load(gates, wide, left), load(gates, wide + h, left), load(gates, wide + 2 * h, left)
                 slope = load(dh, q * h_row + k, left) + load(dy, (sequence * t + place) * h + k, left)
                 dn = slope * (one - z) * (one - new * new)
-                dr = dn * load(inner, kept, left) * r * (one - r)
+                dr = dn * load(gates, wide + 3 * h, left) * r * (one - r)
                 dz = slope * (load(before, kept, left) - new) * z * (one - z)
                 dm = dn * r
-                put(gates, wide, h, dr, dz, dn, left)
-                put(inward, wide, h, dr, dz, dm, left)
-                put(own, s, h, dr, dz, dn, left)
-                put(own_inward, s, h, dr, dz, dm, left)
+                put(gates, wide, h, dn, dr, dz, left)
+                store(gates, wide + 3 * h, dm, left)
+                put(own, s, h, dn, dr, dz, left)
+                store(own, s + 3 * h, dm, left)
                 store(direct, q * h_row + k, slope * z, left)
                 add_to_sums(sums, block * 4 * h + k, h, dr, dz, dn, dm, left)
         multiply(own, row, active, g, to_x, g, px, own_dx, x_row)
@@ -153,33 +156,37 @@ class GRUBySequences:
         x, u, w, b, bn, h0 = whole(x), whole(u), whole(w), whole(b), whole(bn), whole(h0, n, h)
         panels = packed(u, w)
         y, last = room_for_sequences(plan, n, t, h), empty(n, h)
-        gates, inputs, before, inner = room_for_steps(plan, (3 * h, x.shape[2], h, h), needed)
+        gates, inputs, before = room_for_steps(plan, (4 * h, x.shape[2], h), needed)
+        gates = gates.reshape(-1, 4, h)
         row, sums_row = panels.shape[1] + PAD, len(panels) * COLUMNS + PAD
         launch(
             _gru,
             plan.blocks,
-            (x, panels, b, bn, plan.table, h0, y, last, gates, inputs, before, inner, plan.rows * 2 * (row + sums_row)),
+            (x, panels, b, bn, plan.table, h0, y, last, gates, inputs, before, plan.rows * 2 * (row + sums_row)),
             (plan.rows, reverse, any(needed)),
         )
-        return (y, last), (plan, u, w, gates, inputs, before, inner)
+        return (y, last), (plan, u, w, gates, inputs, before)
 
     @staticmethod
     def backward(xp, dys, saved, *, lengths, reverse, needed):
-        plan, u, w, gates, inputs, before, inner = saved
-        (n, t), (d, _), h = plan.shape, u.shape, w.shape[0]
+        plan, u, w, gates, inputs, before = saved
+        (n, t), h = plan.shape, w.shape[0]
         dy, dlast = whole(dys[0], n, t, h), whole(dys[1], n, h)
-        to_x, dx = packed_across(u if needed[0] else u[:0]), room_for_sequences(plan, n, t, d if needed[0] else 0)
-        panels, inward = packed_across(w), np.empty_like(gates)
-        sums, dh0 = empty(plan.blocks, 4, h), empty(n, h)
-        room = plan.rows * (2 * (3 * h + PAD) + len(to_x) * COLUMNS + PAD + 2 * (len(panels) * COLUMNS + PAD))
+        turned = np.roll(u, h, axis=1) if needed[0] else u[:0]  # n, r, z
+        to_x, dx = packed_across(turned), room_for_sequences(plan, n, t, len(turned))
+        panels, sums, dh0 = packed_across(w), empty(plan.blocks, 4, h), empty(n, h)
+        room = plan.rows * (4 * h + PAD + len(to_x) * COLUMNS + PAD + 2 * (len(panels) * COLUMNS + PAD))
         launch(
             _gru_gradient,
             plan.blocks,
-            (dy, dlast, to_x, panels, plan.table, gates, before, inner, inward, dx, sums, dh0, room),
+            (dy, dlast, to_x, panels, plan.table, gates, before, dx, sums, dh0, room),
             (plan.rows, reverse, needed[5]),
         )
         biases = sums.sum(axis=0)
         db, dbn = biases[:3].reshape(-1) if needed[3] else None, biases[3] if needed[4] else None
-        du = product(inputs, gates, across=(True, False)) if needed[1] else None
-        dw = product(before, inward, across=(True, False)) if needed[2] else None
+        da, du, dw = gates.reshape(-1, 4 * h), None, None
+        if needed[1]:
+            du = np.roll(product(inputs, da, across=(True, False), columns=(0, 3 * h)), -h, axis=1)
+        if needed[2]:
+            dw = product(before, da, across=(True, False), columns=(h, 4 * h))
         return dx if needed[0] else None, du, dw, db, dbn, dh0 if needed[5] else None, None

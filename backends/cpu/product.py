@@ -230,7 +230,7 @@ def transpose_panel(source, row, depth_first, depth, first, count, target):
 def _block(block, arguments):
     """One block of the rows and stripe of the columns of y."""
     a, b, bias, y, room, ar, ac, _, bc, n, m = integers(arguments, 0, 11)
-    a_across, b_across, biased, relu, rows, columns, stripes = integers(arguments, 11, 7)
+    a_across, b_across, biased, relu, rows, columns, stripes, from_column = integers(arguments, 11, 8)
     depth_all = ar if a_across else ac
     row, column = block // stripes * rows, block % stripes * columns
     rows, columns = min(rows, m - row), min(columns, n - column)
@@ -252,7 +252,7 @@ def _block(block, arguments):
             if b_across:
                 transpose_panel(b, bc, start, depth, first, n - first, panel)
             else:
-                copy_panel(b, bc, start, depth, first, n - first, panel)
+                copy_panel(b, bc, start, depth, from_column + first, n - first, panel)
             for r in range(0, full_rows, ROWS):
                 place = at(sums, r * sums_row + p * COLUMNS)
                 if start == 0:
@@ -272,7 +272,7 @@ def _block(block, arguments):
 
 def product(
     a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, *, across: tuple[bool, bool] = (False, False),
-    relu: bool = False, out: np.ndarray | None = None,
+    relu: bool = False, out: np.ndarray | None = None, columns: tuple[int, int] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """a b + bias, and its positive part where ``relu``.
 
@@ -280,11 +280,16 @@ def product(
     b : (D, N), or (N, D)
     bias : (N,), or None
     out : (M, N), by default a new array
+    columns : of b, which is not taken across, those from the first to before the last; all by default
 
     >>> product(np.ones((2, 3), np.float32), np.ones((3, 1), np.float32)).tolist()
     [[3.0], [3.0]]
     """
     m, n = a.shape[across[0]], b.shape[not across[1]]
+    from_column, end = columns or (0, n)
+    if not 0 <= from_column <= end <= n or (columns and across[1]):
+        raise TypeError(f"product: b {b.shape}, taken across {across[1]}, has no columns {columns}")
+    n = end - from_column
     y = np.empty((m, n), np.float32) if out is None else out
     depth = a.shape[not across[0]]
     if depth != b.shape[across[1]]:
@@ -294,11 +299,11 @@ def product(
     if not depth:
         y[...] = 0.0 if bias is None else bias
         return np.maximum(y, _ZERO, out=y) if relu else y
-    rows, columns = _cut(m, n, depth)
-    stripes = -(-n // columns)
-    full_rows, full_columns = -(-min(rows, m) // ROWS) * ROWS, -(-min(columns, n) // COLUMNS) * COLUMNS
+    rows, wide = _cut(m, n, depth)
+    stripes = -(-n // wide)
+    full_rows, full_columns = -(-min(rows, m) // ROWS) * ROWS, -(-min(wide, n) // COLUMNS) * COLUMNS
     room = (full_rows + _PAD) * (_DEPTH + _PAD) + _DEPTH * full_columns + full_rows * (full_columns + _PAD)
-    how = (*across, bias is not None, relu, rows, columns, stripes)
+    how = (*across, bias is not None, relu, rows, wide, stripes, from_column)
     launch(_block, -(-m // rows) * stripes, (a, b, y[0] if bias is None else bias, y, room), how)
     return y
 
