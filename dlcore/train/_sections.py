@@ -86,7 +86,7 @@ TASKS: dict[str, dict[str, Any]] = {
 FEW_EXAMPLES = 2000
 """Below this a training set has few batches: the second number of EPOCHS and BATCH_SIZE holds."""
 RECURRENT = ("gru", "lstm", "rnn")
-TEXT = {"hidden": (192,), "bidirectional": False, "dropout": 0.4, "epochs": 20, "batch_size": 32}
+TEXT = {"hidden": (192,), "bidirectional": False, "dropout": 0.4, "epochs": 28, "batch_size": 32}
 """What a model of text has in the place of the other defaults."""
 EPOCHS = (12, 40)
 BATCH_SIZE = (32, 16)
