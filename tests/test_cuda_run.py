@@ -190,3 +190,17 @@ def test_a_step_uploads_one_batch_and_nothing_in_it_waits(host_cuda: Backend) ->
     copies = transfer.counts().since(before)
     assert copies.downloads == 2  # the losses of an epoch, at once
     assert copies.uploads == 2 * STEPS + 2  # and x and y of the two rows that fit tries first
+
+
+def test_early_stopping_ends_the_run_in_the_epoch_of_the_cpu_run(host_cuda: Backend) -> None:
+    rng = np.random.default_rng(3)
+    guesses = dl.data.Dataset(_images(40).x, rng.integers(0, 4, 40))  # what is learnt makes these no better
+    ended = []
+    for device in (host_cuda.device, CPU):
+        stop = dl.train.EarlyStopping(patience=2)
+        trainer = dl.Trainer(_cnn(), optimizer=dl.optim.Adam(1e-2), device=device, seed=1, callbacks=[stop])
+        history = trainer.fit(_images(60), guesses, epochs=12, batch_size=20)
+        ended.append((history.stopped_epoch, history.best_epoch, len(history)))
+    assert ended[0] == ended[1]
+    assert ended[0][0] is not None
+    assert ended[0][2] < 12
