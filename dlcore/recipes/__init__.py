@@ -38,6 +38,8 @@ NAMES = (
     "initialization",
     "gradient-check",
     "end-to-end",
+    "transfer",
+    "multi-task",
     "orthogonalization",
     "mini-batches",
     "weighted-average",
