@@ -7,15 +7,74 @@ outputs become predictions, and which labels are missing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from backends.namespace import isdtype, namespace_of
-from dlcore.errors import ConfigError
+from dlcore.errors import ConfigError, DataError
 from dlcore.functional import binary_cross_entropy, cross_entropy, mse
 from dlcore.recorded import did_you_mean
-from dlcore.tensor import Tensor
+from dlcore.tensor import Tensor, as_tensor
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "decode", "known", "mse", "named"]
+__all__ = ["StandardizedMSE", "binary_cross_entropy", "cross_entropy", "decode", "known", "mse", "named", "squared"]
+
+
+@dataclass(frozen=True)
+class StandardizedMSE:
+    """The mean squared error of targets brought to mean 0 and standard deviation 1: mse(a, (y − μ) / σ).
+
+    A model's outputs a are then of the size that initial weights, learning rates and penalties are made for, whether y
+    is a price or a probability. The predictions are a σ + μ; metrics of a trainer are those of the predictions. A model
+    that always gives the mean has the loss 1 on the data of which μ and σ are, so the loss is 1 − R² there.
+
+    mean, std : μ and σ > 0, in the unit of y; :meth:`fit` takes them from the training set
+
+    >>> loss = StandardizedMSE.fit(np.array([[100_000.0], [300_000.0]]))
+    >>> loss
+    StandardizedMSE(mean=200000.0, std=100000.0)
+    >>> float(loss(np.array([[0.0]]), np.array([[300_000.0]])))
+    1.0
+    >>> loss.predictions(np.array([[0.5]])).tolist()
+    [[250000.0]]
+    """
+
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
+            raise DataError(
+                f"StandardizedMSE: mean is {self.mean} and std {self.std}, but a finite mean and a finite std > 0 are "
+                "expected; take them from finite targets by StandardizedMSE.fit"
+            )
+
+    @classmethod
+    def fit(cls, y: Any) -> StandardizedMSE:
+        """With the mean and the standard deviation of all numbers of y but NaN, which are missing; 1 of equal ones.
+
+        y : (N, ...) numbers on the host
+        """
+        values = np.asarray(y, dtype=np.float64)
+        values = values[~np.isnan(values)]
+        if not values.size:
+            raise DataError("StandardizedMSE.fit: no target is known; give at least one that is not NaN")
+        constant = values.min() == values.max()
+        return cls(float(values[0] if constant else values.mean()), 1.0 if constant else float(values.std()))
+
+    def __call__(self, prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any = None) -> Tensor:
+        """Arguments and errors as of :func:`mse`; ``target`` in its own unit."""
+        target = as_tensor(target).data
+        xp = namespace_of(target)
+        if not isdtype(xp, target.dtype, "real floating"):
+            target = xp.astype(target, xp.float32)
+        return mse(prediction, (target - self.mean) / self.std, sample_weight=sample_weight, lengths=lengths)
+
+    def predictions(self, outputs: Any) -> Any:
+        """a σ + μ of an array of a model's outputs a."""
+        return outputs * self.std + self.mean
+
 
 _LOSSES: dict[str, Callable[..., Tensor]] = {
     "binary_cross_entropy": binary_cross_entropy,
@@ -42,6 +101,7 @@ def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
 
     cross_entropy : (..., K) logits -> (...) the class of the largest
     binary_cross_entropy : logits -> 1 where positive (probability over one half), else 0
+    StandardizedMSE : a σ + μ
     others : the outputs themselves
     """
     xp = namespace_of(outputs)
@@ -49,7 +109,12 @@ def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
         return xp.argmax(outputs, axis=-1)
     if loss is binary_cross_entropy:
         return xp.astype(outputs > 0, outputs.dtype)
-    return outputs
+    return loss.predictions(outputs) if isinstance(loss, StandardizedMSE) else outputs
+
+
+def squared(loss: Callable[..., Tensor]) -> bool:
+    """Whether a loss is a mean squared error, of targets as they are or standardised."""
+    return loss is mse or isinstance(loss, StandardizedMSE)
 
 
 def known(y: Any) -> tuple[Any, Any]:

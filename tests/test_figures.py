@@ -79,7 +79,15 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
         0.9,
     ),
     "cars, miles per gallon": (
-        {"data": "cars", "model": "mlp", "hidden": (64, 64), "epochs": 100, "batch_size": 32},
+        {
+            "data": "cars",
+            "model": "mlp",
+            "hidden": (64, 64),
+            "penalty": "l2",
+            "lam": 0.1,
+            "epochs": 100,
+            "batch_size": 32,
+        },
         {"data": "cars", "model": "linear", "epochs": 100, "batch_size": 32},
         0.85,
     ),

@@ -53,6 +53,33 @@ def test_mse_may_have_a_gradient_for_its_target_too(arrays):
     assert arrays.host(y.grad).tolist() == [-1.0, -2.0]
 
 
+def test_standardized_mse_is_that_of_targets_of_mean_0_and_deviation_1(arrays):
+    targets = np.array([[100.0], [300.0], [np.nan], [500.0]])
+    loss = losses.StandardizedMSE.fit(targets)
+    assert (loss.mean, loss.std) == (300.0, pytest.approx(math.sqrt(80_000 / 3)))
+    a = Tensor(arrays.place(np.array([[0.5], [-1.0]], dtype=np.float32)), requires_grad=True)
+    found = loss(a, arrays.place(np.array([[500], [100]])), sample_weight=arrays.place(np.array([1.0, 3.0])))
+    z = 200 / loss.std
+    errors = np.array([0.5 - z, -1.0 + z])
+    assert value(found, np.float32) == pytest.approx((errors[0] ** 2 + 3 * errors[1] ** 2) / 4, **CLOSE)
+    found.backward()
+    np.testing.assert_allclose(arrays.host(a.grad)[:, 0], 2 * errors * [1 / 4, 3 / 4], rtol=1e-6)
+    predicted = losses.decode(loss, arrays.place(np.array([[0.5], [-1.0]])))
+    np.testing.assert_allclose(arrays.host(predicted)[:, 0], [300 + loss.std / 2, 300 - loss.std])
+
+
+def test_equal_targets_are_standardised_by_their_mean_alone():
+    assert losses.StandardizedMSE.fit([[0.1]] * 3) == losses.StandardizedMSE(0.1, 1.0)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.0), (0.0, -1.0), (math.nan, 1.0), (0.0, math.inf)])
+def test_a_scale_that_cannot_be_divided_by_is_refused(mean, std):
+    with pytest.raises(DataError, match="finite std > 0"):
+        losses.StandardizedMSE(mean, std)
+    with pytest.raises(DataError, match="no target is known"):
+        losses.StandardizedMSE.fit([math.nan])
+
+
 def test_binary_cross_entropy_is_the_notes_formula_on_logits(arrays):
     z = arrays.place(np.array([[0.0], [LN3], [-LN3]], dtype=np.float32))  # probabilities 1/2, 3/4, 1/4
     y = arrays.place(np.array([1.0, 1.0, 0.0], dtype=np.float32))

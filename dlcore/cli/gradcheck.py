@@ -39,13 +39,13 @@ def gradcheck(
 
     settings, built, splits = open_model("gradcheck", model, data, seed, runs)
     x, y = first_batch(splits, batch_size)
-    loss, penalty = settings.loss(splits), settings.penalty.build()
+    loss, penalty = settings.objective(splits), settings.penalty.build()
     if isinstance(loss, dict):
         raise ConfigError(f"gradcheck: the model has the heads {', '.join(loss)}, but one output is expected")
     found = gradient_check(built.eval(), x, y, loss, penalty, tolerance=tolerance, seed=seed)
     more = "" if penalty is None else f" with penalty {settings.penalty.penalty}, lam {settings.penalty.lam:g}"
     print(f"model: {model}, {built.count():,} parameters, checked in float64")
-    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {loss}{more}")
+    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {settings.loss(splits)}{more}")
     passed = {path: error <= tolerance for path, error in found.errors.items()}
     rows = [[path, f"{error:.1e}", "ok" if passed[path] else "WRONG"] for path, error in found.errors.items()]
     print("\n".join(table([["parameter", "relative error", ""], *rows], left={0, 2})))

@@ -56,8 +56,8 @@ def parity(
     places = [place(name) for name in devices]
     settings, built, splits = open_model("parity", model, data, seed, runs)
     x, y = first_batch(splits, batch_size)
-    loss = settings.loss(splits)
-    if not isinstance(loss, str):
+    loss = settings.objective(splits)
+    if isinstance(loss, dict):
         raise ConfigError(
             f"parity: {model} has the heads {', '.join(loss)}, but one output is expected; compare it in Python by "
             "dl.testing.parity"
@@ -65,6 +65,6 @@ def parity(
     found = compare(built, x, devices, y=y, loss=loss, dtype=dtype, tolerance=tolerance)
     print(f"devices: {', '.join(map(str, places))}")
     print(f"model: {model}, {built.count():,} parameters, {dtype}")
-    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {loss}")
+    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {settings.loss(splits)}")
     print(found)
     return 0 if found else 1

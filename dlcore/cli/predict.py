@@ -131,6 +131,8 @@ def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iter
     """For each example the prediction, probabilities where there are any, and the outputs themselves."""
     import numpy as np
 
+    from dlcore.losses import StandardizedMSE
+
     if isinstance(outputs, dict):  # a model with heads
         parts = {name: _meanings(values, _of_head(about, name), count, top) for name, values in outputs.items()}
         for _ in range(count):
@@ -153,12 +155,13 @@ def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iter
                           key=lambda one: -one["probability"])[:top]  # fmt: skip
             yield {"prediction": yes if share > 0.5 else no, "top": pair, **plain}
         else:
-            yield {"prediction": logits.item() if logits.size == 1 else logits.tolist(), **plain}
+            values = wide if not about.get("targets") else StandardizedMSE(**about["targets"]).predictions(wide)
+            yield {"prediction": values.item() if values.size == 1 else values.tolist(), **plain}
 
 
 def _of_head(about: dict[str, Any], name: str) -> dict[str, Any]:
     """What is known about one head alone."""
-    return {what: (about.get(what) or {}).get(name) for what in ("loss", "classes")}
+    return {what: (about.get(what) or {}).get(name) for what in ("loss", "classes", "targets")}
 
 
 def _class(classes: Any, number: int) -> str:

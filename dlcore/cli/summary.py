@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dlcore.data import Splits
     from dlcore.report import Report
     from dlcore.train import Trainer
+    from dlcore.train.objectives import Objective
 
 __all__ = [
     "about_data",
@@ -121,11 +122,14 @@ def about_training(settings: Config, data: Splits) -> str:
 
 def _loss(settings: Config, data: Splits) -> str:
     """The loss; of several targets all, with their weights where these are not 1."""
-    loss, weights = settings.loss(data), settings.train.weights()
+    from dlcore.train.config import standardized
+
+    loss, weights, scaled = settings.loss(data), settings.train.weights(), standardized(data)
     if isinstance(loss, str):
-        return loss
+        return f"{loss} of standardised targets" if scaled else loss
     shares = {name: f"{weights[name]:g} " if weights.get(name, 1.0) != 1.0 else "" for name in loss}
-    return " + ".join(f"{shares[name]}{one} of {name}" for name, one in loss.items())
+    targets = {name: f"standardised {name}" if name in scaled else name for name in loss}
+    return " + ".join(f"{shares[name]}{one} of {targets[name]}" for name, one in loss.items())
 
 
 def about_transfer(settings: Config, trainer: Trainer) -> str:
@@ -157,17 +161,19 @@ def results(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | N
     if rival is not None:
         found[f"{settings.run.baseline} baseline"] = rival.evaluate(data.test)
     if data.last_value is not None:
-        found["last value"] = last_value(data, list(next(iter(found.values()))))
+        found["last value"] = last_value(data, trainer.objectives[""])
     return found
 
 
-def last_value(data: Splits, measures: list[str]) -> dict[str, float]:
+def last_value(data: Splits, objective: Objective) -> dict[str, float]:
     """The figures on the test set of the forecast that nothing changes: the target's last value in each window."""
-    from dlcore import metrics
+    from dlcore.losses import StandardizedMSE
 
     x, y, *_ = data.test.rows(slice(None))
-    guess = x[:, -1, data.last_value].reshape(y.shape)
-    return {name: float(metrics.named("mse" if name == "loss" else name)(y, guess)) for name in measures}
+    last = x[:, -1] if data.normalizer is None else data.normalizer.inverse(x[:, -1])
+    guess, loss = last[:, data.last_value].reshape(y.shape), objective.loss
+    outputs = (guess - loss.mean) / loss.std if isinstance(loss, StandardizedMSE) else guess
+    return {metric.name: float(metric(y, guess)) for metric in objective.metrics} | {"loss": float(loss(outputs, y))}
 
 
 def about_test(trainer: Trainer, results: dict[str, dict[str, float]]) -> str:

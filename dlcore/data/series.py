@@ -33,7 +33,7 @@ def open_series(
     window : rows of the past that a prediction sees
     target : the column to predict, the last by default; its past is the first feature of x, before the other columns
     ignore : columns to leave out, such as a date
-    normalize : bring every column, the target too, to mean 0 and standard deviation 1 over the training rows
+    normalize : bring every column of x to mean 0 and standard deviation 1 over the training rows; y stays as it is
 
     The parts follow one another in time, 60-20-20: what is tested comes after all that was learnt from. Raises
     DataError, naming the file with line and column, for a cell that is no number or is missing, and for too few rows.
@@ -55,16 +55,15 @@ def open_series(
             f"{shown(path)}: {len(values):,} rows make {max(count, 0)} windows of {window}, but at least 5 are "
             "expected; give more rows, or a smaller window"
         )
-    normalizer = None
+    normalizer, past = None, values
     if normalize:
         normalizer = Normalizer.fit(Dataset(values[: dev + window], np.zeros(dev + window)))
-        values = normalizer.transform(values)
+        past = normalizer.transform(values)
     places = np.arange(count)[:, None] + np.arange(window)
-    whole = Dataset(values[places], values[window:, :1])  # (N, window, D), (N, 1)
+    whole = Dataset(past[places], values[window:, :1])  # (N, window, D), (N, 1)
     first, *others = names
     more = f" and {len(others)} more" if others else ""
-    units = ", in units of its standard deviation," if normalize else ""
-    goal = f"the next {name_of(first)}{units} is to be predicted from {window} past rows of it{more}"
+    goal = f"the next {name_of(first)} is to be predicted from {window} past rows of it{more}"
     return Splits(
         train=whole[:dev],
         dev=whole[dev:test],

@@ -173,7 +173,8 @@ def _name(label: float, classes: Sequence[str] | None) -> str:
 
 
 def _number(value: float, *, signed: bool = False) -> str:
-    return (f"{value:+,.4g}" if signed else f"{value:,.4g}").replace("-", "−")
+    digits = ",.0f" if 1e4 <= abs(value) < 1e15 else ",.4g"
+    return format(value, "+" * signed + digits).replace("-", "−")
 
 
 def _sure(mistake: Mistake) -> str:

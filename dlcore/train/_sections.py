@@ -140,7 +140,7 @@ class DataConfig(Section):
         "what to do about a text's characters that its training part lacks [default: replace, by <unk>]",
         choices=("replace", "refuse"),
     )
-    normalize: bool = setting(True, "bring each input feature to mean 0 and standard deviation 1")
+    normalize: bool = setting(True, "bring inputs, and numbers to predict, to mean 0 and standard deviation 1")
     split_seed: int = setting(0, "seed of the split into training, dev and test set", within="[0, inf)")
     train_dev: float = setting(
         0.0,

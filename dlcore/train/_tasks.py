@@ -13,8 +13,18 @@ from dlcore.train._sections import TASKS
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
+    from dlcore.losses import StandardizedMSE
 
-__all__ = ["check_metrics", "default_metrics", "losses_of", "metrics_of", "outputs_of", "recorded", "tasks_of"]
+__all__ = [
+    "check_metrics",
+    "default_metrics",
+    "losses_of",
+    "metrics_of",
+    "outputs_of",
+    "recorded",
+    "standardized",
+    "tasks_of",
+]
 
 
 def tasks_of(data: Splits) -> dict[str, str]:
@@ -45,6 +55,25 @@ def losses_of(data: Splits) -> str | dict[str, str]:
     """The loss that suits each task: cross_entropy, binary_cross_entropy or mse; of several targets by name."""
     found = {name: TASKS[task]["loss"] for name, task in tasks_of(data).items()}
     return found.get("", found)
+
+
+def standardized(data: Splits) -> dict[str, StandardizedMSE]:
+    """The losses of the numbers to predict, which are standardised where the inputs are normalised; by target.
+
+    >>> from dlcore.data import load
+    >>> standardized(load("cars")), list(standardized(load("penguins", normalize=True)))
+    ({}, ['body_mass'])
+    """
+    from dlcore.losses import StandardizedMSE
+
+    if data.normalizer is None:
+        return {}
+    tasks = tasks_of(data).items()
+    return {name: StandardizedMSE.fit(_target(data, name)) for name, task in tasks if task == "regression"}
+
+
+def _target(data: Splits, name: str) -> Any:
+    return data.train.y[name] if name else data.train.y
 
 
 def default_metrics(data: Splits) -> tuple[str, ...]:

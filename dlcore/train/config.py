@@ -43,7 +43,16 @@ from dlcore.train._sections import (
     TransferConfig,
 )
 from dlcore.train._setting import Setting, settings_of
-from dlcore.train._tasks import check_metrics, default_metrics, losses_of, metrics_of, outputs_of, recorded, tasks_of
+from dlcore.train._tasks import (
+    check_metrics,
+    default_metrics,
+    losses_of,
+    metrics_of,
+    outputs_of,
+    recorded,
+    standardized,
+    tasks_of,
+)
 
 if TYPE_CHECKING:
     from backends.device import Device
@@ -68,6 +77,7 @@ __all__ = [
     "load",
     "outputs_of",
     "settings",
+    "standardized",
 ]
 
 _OWNER = {name: owner for owner, table in CHOICES.items() for takes in table.values() for name in takes}
@@ -231,6 +241,13 @@ lr_decay out or change schedule
         self._check_task(data)
         return losses_of(data)
 
+    def objective(self, data: Splits) -> Any:
+        """What is minimised: :meth:`loss`, with the numbers to predict standardised where the inputs are normalised."""
+        names, standard = self.loss(data), standardized(data)
+        if isinstance(names, str):
+            return standard.get("", names)
+        return names | standard
+
     def _check_task(self, data: Splits) -> str:
         """The task; where several targets were not asked for, a ConfigError."""
         if data.task == "multitask" and self.data.heads is None:
@@ -269,7 +286,7 @@ lr_decay out or change schedule
             chosen.transfer.apply(model, chosen.run.runs)
         return Trainer(
             model,
-            loss=chosen.loss(data),
+            loss=chosen.objective(data),
             optimizer=chosen.optimizer.build(),
             metrics=metrics_of(data, chosen.train.metrics or ()),
             loss_weights=chosen.train.weights() or None,

@@ -129,7 +129,7 @@ class Objectives(dict[str, Objective]):
 
     def rows(self, y: Any, outputs: Any = None, lengths: Lengths | None = None) -> dict[str, int]:
         """By head, how many examples have a label; valid steps instead where a loss is a mean over these."""
-        if "" in self and lengths is not None and self[""].loss is losses.mse and per_step(outputs, lengths):
+        if "" in self and lengths is not None and losses.squared(self[""].loss) and per_step(outputs, lengths):
             return {"": lengths.valid}
         return {name: int(np.sum(losses.known(y[name])[1])) if name else len(y) for name in self}
 

@@ -8,12 +8,14 @@ import math
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train import config, snapshot
+from dlcore.train._tasks import standardized
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_arrays, set_weights, write_atomically
 from dlcore.train.lock import Lock, holder
@@ -158,10 +160,12 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
     """What those who use a model must know besides: how its inputs are made, and what its outputs mean."""
     from dlcore.data.source import as_source, fingerprint
 
+    scales = {name: asdict(scale) for name, scale in standardized(data).items()}
     return {
         "data": data.name,
         "task": data.task,
         "loss": settings.loss(data),
+        "targets": scales.get("", scales or None),
         "classes": _listed(data.classes),
         "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
         "inputs": None if data.inputs is None else data.inputs.to_dict(),

@@ -23,6 +23,7 @@ import numpy as np
 
 from backends import transfer
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
+from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
 from dlcore.train.checkpoint import MODEL, SNAPSHOT, DamagedError, read_arrays, set_weights, write_arrays
 from dlcore.version import __version__
@@ -172,6 +173,8 @@ def _words(value: Any) -> str:
 
 
 def _name(function: Any) -> str:
+    if isinstance(function, StandardizedMSE):
+        return str(function)
     return getattr(function, "__name__", type(function).__name__)
 
 

@@ -133,8 +133,10 @@ def test_a_series_is_compared_with_its_last_value(capsys: pytest.CaptureFixture[
     assert "from 12 past rows of it" in said
     test = json.loads(Path("runs/s/result.json").read_text())["test"]
     assert list(test) == ["gru", "linear baseline", "last value"]
-    y = (values - values[:76].mean()) / values[:76].std()  # 64 training windows of 12 rows
-    assert test["last value"]["loss"] == pytest.approx(np.mean(np.diff(y)[97:] ** 2), rel=1e-3)
+    learnt = values[12:76]  # what 64 training windows of 12 rows are followed by
+    error = np.mean(np.diff(values)[97:] ** 2)
+    assert test["last value"]["loss"] == pytest.approx(error / np.var(learnt), rel=1e-3)
+    assert test["last value"]["r2"] == pytest.approx(1 - error / np.var(values[98:]), rel=1e-3)
 
 
 @pytest.mark.parametrize(

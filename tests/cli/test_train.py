@@ -149,6 +149,27 @@ def test_cars_are_a_regression_beside_a_linear_one(capsys: pytest.CaptureFixture
     assert 0.6 < float(rival[2]) < float(own[1])
 
 
+def test_numbers_of_any_size_are_learnt_and_predicted_in_their_own_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    area, age = rng.uniform(40, 250, 200), rng.uniform(0, 80, 200)
+    price = 50_000 + 2500 * area - 1500 * age
+    rows = "".join(f"{a:.1f},{b:.1f},{p:.0f}\n" for a, b, p in zip(area, age, price, strict=True))
+    Path("houses.csv").write_text(f"area,age,price\n{rows}")
+    words = ("--data", "houses.csv", "--target", "price", "--device", "cpu", "--name", "h")
+    lines = output_of(capsys, "train", *words)
+    assert any("loss mse of standardised targets" in line for line in lines)
+    (own,) = (line.split() for line in lines if line.startswith("mlp "))
+    assert float(own[1]) > 0.98
+    assert float(own[2]) < 0.02  # about 1 − R²
+    Path("new.csv").write_text("area,age\n100,20\n200,60\n")
+    said = [float(line.rpartition(" ")[2].replace(",", "")) for line in output_of(capsys, "predict", "h", "new.csv")]
+    np.testing.assert_allclose(said, [270_000, 460_000], rtol=0.1)
+    report = Path("runs/h/report.html").read_text(encoding="utf-8")
+    worst = re.search(r"<td>(\d{2,3},\d{3})</td><td>(\d{2,3},\d{3})</td><td>[+−]", report)
+    assert worst is not None  # true and predicted, in the same unit
+    assert float(worst[2].replace(",", "")) == pytest.approx(float(worst[1].replace(",", "")), rel=0.5)
+
+
 @pytest.mark.parametrize(
     ("words", "baseline"),
     [

@@ -54,7 +54,7 @@ def test_several_heads_are_trained_evaluated_and_predicted(capsys: pytest.Captur
     heads = ("--heads", "species", "sex", "body_mass", "--loss-weights", "sex=0.5")
     said = output_of(capsys, *PENGUINS, *heads, "--epochs", "30", "--name", "multi")
     assert "species (3 classes), sex (2 classes, 6 missing), body_mass (a number)" in said
-    assert "cross_entropy of species + 0.5 binary_cross_entropy of sex + mse of body_mass" in said
+    assert "cross_entropy of species + 0.5 binary_cross_entropy of sex + mse of standardised body_mass" in said
     figures = json.loads(output_of(capsys, "evaluate", "multi", "--device", "cpu", "--json"))["figures"]
     assert set(figures) == {"loss", "species_accuracy", "sex_accuracy", "body_mass_r2"}
     assert figures["species_accuracy"] > 0.9
