@@ -166,6 +166,10 @@ def extreme(*shape: int) -> Recipe:
     return lambda rng: rng.choice(values, shape) + 0.25 * rng.integers(0, 3, shape)
 
 
+FAR_APART = [[1e4, 1e4 - 1.0, 0.0], [-1e4, -1e4 + 1.0, -1e4 + 0.5]]  # each row has a largest of its own
+LOGITS = [[-1e4, -800.0, -30.0, -1.0], [1e4, 800.0, 30.0, 0.0]]
+
+
 def case(
     kernel: str,
     name: str,

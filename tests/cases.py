@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from case import (
     EXACT,
+    FAR_APART,
     FUNCTION,
-    NEARLY_CERTAIN,
+    LOGITS,
     ROUNDED,
-    SUMS,
     Case,
     average,
     away,
@@ -31,12 +31,15 @@ from case import (
     positive,
     shares,
 )
-from convolution_cases import as_pair, as_sides, convolutions, fused_convolutions
+from convolution_cases import convolutions, fused_convolutions
 from dense_cases import dense_layers
 from filter_cases import filtering
+from loss_cases import losses, penalties
 from norm_cases import normalisations
+from pool_cases import pools
 from recurrent_cases import recurrences
-from scipy import ndimage, spatial, special
+from sampling_cases import samplings
+from scipy import spatial, special
 
 __all__ = ["CASES", "threefry_word"]
 
@@ -113,8 +116,6 @@ def conditions() -> Iterator[Case]:
 # --- activations
 
 SHAPES = ((2, 3), (7,), (2, 3, 2, 2), ())
-FAR_APART = [[1e4, 1e4 - 1.0, 0.0], [-1e4, -1e4 + 1.0, -1e4 + 0.5]]  # each row has a largest of its own
-LOGITS = [[-1e4, -800.0, -30.0, -1.0], [1e4, 800.0, 30.0, 0.0]]
 
 
 def activations() -> Iterator[Case]:
@@ -291,82 +292,6 @@ def products() -> Iterator[Case]:
         yield case("embedding", name, normal(*w), ids, oracle=_embedding, tolerance=EXACT)
 
 
-# --- convolution and pooling
-
-
-def _windows(x: np.ndarray, *, kernel, stride, padding) -> Iterator[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
-    """Each place of a pool's output, with the pixels of the image that are in its window, in row-major order."""
-    starts = [
-        range(-before, x.shape[axis] + after - f + 1, s)
-        for axis, f, s, (before, after) in zip((1, 2), kernel, stride, padding, strict=True)
-    ]
-    for n, (i, top), (j, left), c in itertools.product(
-        range(len(x)), enumerate(starts[0]), enumerate(starts[1]), range(x.shape[3])
-    ):
-        pixels = itertools.product(range(top, top + kernel[0]), range(left, left + kernel[1]))
-        yield (n, i, j, c), [(n, h, w, c) for h, w in pixels if 0 <= h < x.shape[1] and 0 <= w < x.shape[2]]
-
-
-def pooled(fold: Callable[[list[float]], float]) -> Callable[..., np.ndarray]:
-    """An oracle that goes from window to window."""
-
-    def oracle(x: np.ndarray, **params: Any) -> np.ndarray:
-        found = {place: fold([float(x[pixel]) for pixel in window]) for place, window in _windows(x, **params)}
-        y = np.empty([1 + max(axis) for axis in zip(*found, strict=True)])
-        for place, value in found.items():
-            y[place] = value
-        return y
-
-    return oracle
-
-
-def _to_the_first_largest(dy: np.ndarray, x: np.ndarray, **params: Any) -> tuple[np.ndarray]:
-    dx = np.zeros(x.shape)
-    for place, window in _windows(x, **params):
-        dx[max(window, key=lambda pixel: x[pixel])] += dy[place]  # max keeps the first of equals
-    return (dx,)
-
-
-POOLS: dict[str, tuple[tuple[int, ...], Any, Any, Any]] = {  # shape, kernel, stride, padding
-    "2x2": ((2, 4, 6, 3), 2, 2, 0),
-    "pixels left over": ((1, 5, 7, 2), 2, 2, 0),
-    "overlap": ((2, 5, 5, 2), 3, 1, 0),
-    "overlap and padding": ((2, 5, 6, 2), 3, 2, 1),
-    "same": ((1, 4, 5, 2), 3, 1, 1),
-    "even kernel, same": ((1, 4, 5, 1), (2, 4), 1, ((0, 1), (1, 2))),
-    "padding of one side": ((1, 4, 4, 2), (3, 2), (2, 1), ((0, 2), (1, 0))),
-    "stride beyond the kernel": ((1, 7, 7, 2), 2, 3, 0),
-    "1x1": ((2, 3, 4, 2), 1, 1, 0),
-    "1x1 with a stride": ((1, 5, 4, 2), 1, 2, 0),
-    "kernel as large as the image": ((2, 3, 4, 2), (3, 4), (3, 4), 0),
-    "a window of 156 pixels": ((1, 13, 14, 1), (12, 13), 1, 0),
-    "one row": ((1, 1, 6, 1), (1, 3), (1, 2), 0),
-    "one pixel": ((1, 1, 1, 1), 3, 1, 1),
-    "sixteen channels": ((2, 5, 4, 16), 2, 2, 0),
-    "seventeen channels": ((2, 4, 5, 17), 3, 2, 1),
-    "forty channels": ((3, 5, 6, 40), (3, 2), (1, 2), ((1, 1), (0, 1))),
-}
-TIES = {
-    "all equal": np.zeros((1, 4, 4, 1)),
-    "many ties": np.random.default_rng(5).integers(-2, 1, (2, 5, 6, 2)).astype(np.float64),
-    "negative everywhere": np.full((1, 3, 3, 1), -1e30),
-    "zeros of both signs": np.array([-0.0, 0.0, 0.0, -0.0]).reshape(1, 2, 2, 1),
-}
-
-
-def pools() -> Iterator[Case]:
-    for name, (shape, kernel, stride, padding) in POOLS.items():
-        how = {"kernel": as_pair(kernel), "stride": as_pair(stride), "padding": as_sides(padding)}
-        yield case("max_pool2d", name, distinct(*shape), oracle=pooled(max), tolerance=EXACT, **how)
-        yield case("avg_pool2d", name, normal(*shape), oracle=pooled(average), **how)
-    for (name, image), (kernel, stride, padding) in itertools.product(TIES.items(), ((2, 2, 0), (3, 1, 1))):
-        how = {"kernel": as_pair(kernel), "stride": as_pair(stride), "padding": as_sides(padding)}
-        yield case(
-            "max_pool2d", f"{name}, {kernel}x{kernel}", image, oracle=pooled(max), tolerance=EXACT,
-            gradient=_to_the_first_largest, **how,
-        )  # fmt: skip
-
-
 # --- dropout, embeddings and dense layers
 
 
@@ -407,160 +332,7 @@ def layers() -> Iterator[Case]:
         )  # fmt: skip
 
 
-# --- losses and penalties
-
-
-def _weighted(losses: Any, weight: Any) -> np.ndarray:
-    losses = np.ravel(losses).tolist()
-    weights = [1.0] * len(losses) if weight is None else np.ravel(weight).tolist()
-    total = math.fsum(weights)
-    return np.array(math.fsum(a * w for a, w in zip(losses, weights, strict=True)) / total if total else 0.0)
-
-
-def _mse(prediction, target, weight) -> np.ndarray:
-    return _weighted([(a - y) ** 2 for a, y in zip(prediction.flat, target.flat, strict=True)], weight)
-
-
-def _binary_cross_entropy(logits, target, weight, *, label_smoothing) -> np.ndarray:
-    target = (1.0 - label_smoothing) * target + label_smoothing / 2.0
-    return _weighted(-target * special.log_expit(logits) - (1.0 - target) * special.log_expit(-logits), weight)
-
-
-def _cross_entropy(logits, labels, weight, *, label_smoothing) -> np.ndarray:
-    losses, classes = [], logits.shape[1]
-    for row, label in zip(special.log_softmax(logits, axis=1).tolist(), labels.tolist(), strict=True):
-        share = [label_smoothing / classes + (1.0 - label_smoothing) * (k == label) for k in range(classes)]
-        losses.append(-math.fsum(q * p for q, p in zip(share, row, strict=True)))
-    return _weighted(losses, weight)
-
-
-def losses() -> Iterator[Case]:
-    weights: dict[str, Callable[..., Any]] = {
-        "no weights": lambda *shape: None,
-        "weights": positive,
-        "weights with zeros": lambda *shape: lambda rng: rng.integers(0, 2, shape) * 1.5,
-        "weights all zero": lambda *shape: np.zeros(shape),
-    }
-    for name, weight in weights.items():
-        yield case("mse", name, normal(3, 4), normal(3, 4), weight(3, 4), oracle=_mse, differentiable=(0, 1))
-        for smoothing in (0.0, 0.1):
-            label = f"{name}, smoothing {smoothing}"
-            how = {"label_smoothing": smoothing, "differentiable": (0,)}
-            yield case(
-                "binary_cross_entropy", label, normal(4, 2), shares(4, 2), weight(4, 2),
-                oracle=_binary_cross_entropy, **how,
-            )  # fmt: skip
-            yield case(
-                "binary_cross_entropy", f"extreme, {label}", LOGITS, [[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.5, 0.0]],
-                weight(2, 4), oracle=_binary_cross_entropy, **how,
-            )  # fmt: skip
-            yield case("cross_entropy", label, normal(5, 3), integers(3, 5), weight(5), oracle=_cross_entropy, **how)
-            yield case(
-                "cross_entropy", f"extreme, {label}", extreme(8, 4), integers(4, 8), weight(8),
-                oracle=_cross_entropy, **how,
-            )  # fmt: skip
-    yield case(
-        "cross_entropy", "rows far apart", FAR_APART, [1, 0], None, label_smoothing=0.0, oracle=_cross_entropy,
-        differentiable=(0,),
-    )  # fmt: skip
-    yield case(
-        "binary_cross_entropy", "nearly certain and right", [12.0, -12.0], [1.0, 0.0], None, label_smoothing=0.0,
-        oracle=_binary_cross_entropy, differentiable=(0,), gradient_tolerance=NEARLY_CERTAIN,
-    )  # fmt: skip
-    yield case("mse", "one element", normal(1), normal(1), None, oracle=_mse)
-    yield case("mse", "images", normal(2, 2, 2, 3), normal(2, 2, 2, 3), None, oracle=_mse)
-    for name, logits, labels in (
-        ("int32 labels", (4, 3), integers(3, 4, dtype="int32")),
-        ("one example", (1, 3), [2]),
-        ("one class", (3, 1), [0, 0, 0]),
-        ("two classes", (4, 2), integers(2, 4)),
-        ("sixteen classes", (3, 16), integers(16, 3)),
-        ("seventeen classes", (5, 17), integers(17, 5)),
-        ("more than lie in a cache", (5, 6001), integers(6001, 5)),
-    ):
-        yield case(
-            "cross_entropy", name, normal(*logits), labels, None, label_smoothing=0.0, oracle=_cross_entropy,
-            differentiable=(0,),
-        )  # fmt: skip
-
-
-# --- images sampled at other places
-
-FILLS = {  # the project's word, NumPy's in numpy.pad, SciPy's in scipy.ndimage
-    "constant": ("constant", "grid-constant"),
-    "nearest": ("edge", "nearest"),
-    "reflect": ("reflect", "mirror"),
-    "symmetric": ("symmetric", "reflect"),
-    "wrap": ("wrap", "grid-wrap"),
-}
-
-
-def _move_pixels(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, *, fill: str, value: float) -> np.ndarray:
-    margin = 12  # beyond every index of the cases
-    constant = {"constant_values": value} if fill == "constant" else {}
-    wide = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), FILLS[fill][0], **constant)
-    y = np.empty((len(x), rows.shape[1], columns.shape[1], x.shape[3]))
-    for n, i, j in np.ndindex(y.shape[:3]):
-        y[n, i, j] = wide[n, margin + rows[n, i], margin + columns[n, j]]
-    return y
-
-
-def _resample(x: np.ndarray, maps: np.ndarray, *, fill: str, value: float, interpolation: str) -> np.ndarray:
-    y = np.empty(x.shape)
-    for n, c in itertools.product(range(len(x)), range(x.shape[3])):
-        y[n, :, :, c] = ndimage.affine_transform(
-            x[n, :, :, c], maps[n, :, :2], maps[n, :, 2], order=1 if interpolation == "bilinear" else 0,
-            mode=FILLS[fill][1], cval=value,
-        )  # fmt: skip
-    return y
-
-
-def _around(low: int, high: int, *shape: int) -> Callable[[np.random.Generator], np.ndarray]:
-    return lambda rng: rng.integers(low, high, shape)
-
-
-def _maps(n: int) -> Callable[[np.random.Generator], np.ndarray]:
-    """Turned, stretched and moved by up to three pixels."""
-    stay = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    return lambda rng: stay + rng.uniform(-0.5, 0.5, (n, 2, 3)) * [1.0, 1.0, 6.0]
-
-
-def samplings() -> Iterator[Case]:
-    how: dict[str, Any] = {"fill": "nearest", "value": 0.0}
-    moved = {"oracle": _move_pixels, "differentiable": (), "tolerance": EXACT}
-    yield case("move_pixels", "all stay", normal(2, 2, 3, 2), [[0, 1]] * 2, [[0, 1, 2]] * 2, **moved, **how)
-    yield case("move_pixels", "flipped", normal(2, 3, 4, 1), [[0, 1, 2]] * 2, [[3, 2, 1, 0]] * 2, **moved, **how)
-    yield case("move_pixels", "another size", normal(3, 4, 5, 2), integers(4, 3, 6), integers(5, 3, 2), **moved, **how)
-    yield case("move_pixels", "no images", normal(0, 4, 5, 2), integers(4, 0, 4), integers(5, 0, 5), **moved, **how)
-    stay = {"oracle": _resample, "differentiable": (), "interpolation": "bilinear"}
-    yield case("resample", "all stay", normal(2, 3, 2, 2), np.stack([np.eye(2, 3)] * 2), **stay, **how)
-    yield case("resample", "no images", normal(0, 3, 2, 2), np.zeros((0, 2, 3)), **stay, **how)
-    for fill, size in itertools.product(FILLS, ((5, 7), (2, 3), (1, 4), (1, 1))):
-        how = {"fill": fill, "value": 0.5}
-        h, w = size
-        yield case(
-            "move_pixels", f"{fill}, {h}x{w}", normal(3, h, w, 2), _around(-9, 10, 3, h), _around(-9, 10, 3, w),
-            **moved, **how,
-        )  # fmt: skip
-        for interpolation, tolerance in (("bilinear", SUMS), ("nearest", EXACT)):
-            yield case(
-                "resample", f"{interpolation}, {fill}, {h}x{w}", normal(3, h, w, 2), _maps(3),
-                oracle=_resample, differentiable=(), interpolation=interpolation, tolerance=tolerance, **how,
-            )  # fmt: skip
-
-
-def penalties() -> Iterator[Case]:
-    squares = lambda *weights, scale: np.array(scale * math.fsum(v**2 for w in weights for v in w.flat))  # noqa: E731
-    absolutes = lambda *weights, scale: np.array(scale * math.fsum(abs(v) for w in weights for v in w.flat))  # noqa: E731
-    for name, shapes in (("one array", [(3, 4)]), ("three arrays", [(3, 4), (2, 2, 1, 3), (5,)])):
-        inputs = [away(*shape) for shape in shapes]
-        yield case("sum_of_squares", name, *inputs, scale=0.05, oracle=squares)
-        yield case("sum_of_absolutes", name, *inputs, scale=0.05, oracle=absolutes)
-    yield case("sum_of_squares", "at zero", [0.0, -2.0], scale=2.0, oracle=squares)
-    yield case(
-        "sum_of_absolutes", "at zero", [0.0, -0.0, -2.0], scale=2.0, oracle=absolutes,
-        gradient=lambda dy, w, scale: (dy * [0.0, 0.0, -2.0],),
-    )  # fmt: skip
+# --- distances
 
 
 def distances() -> Iterator[Case]:

@@ -17,7 +17,7 @@ from backends.device import Device, resolve
 from backends.errors import DeviceError
 from backends.kernel import Kernel
 
-pytest_plugins = ["full_report", "pytester"]
+pytest_plugins = ["fake_cupy", "full_report", "pytester"]
 
 # A busy machine is no failure: no example has a deadline. What must end has a limit of its own.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

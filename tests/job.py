@@ -14,7 +14,7 @@ import dlcore as dl
 from dlcore.train import snapshot
 from dlcore.train.run import MetricsFile
 
-__all__ = ["STEPS", "KillSelf", "data", "ended", "fit", "streamed", "trainer"]
+__all__ = ["STEPS", "Interrupt", "KillSelf", "data", "ended", "fit", "streamed", "trainer"]
 
 EPOCHS, EXAMPLES, BATCH = 4, 44, 8
 STEPS = EPOCHS * -(-EXAMPLES // BATCH)
@@ -90,6 +90,15 @@ def ended(folder: Path) -> dict[str, bytes]:
     }
     files = {name: (folder / name).read_bytes() for name in ("metrics.jsonl", "model.safetensors")}
     return {**arrays, **files, "step": str(last.step).encode()}
+
+
+class Interrupt(dl.train.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: dl.Trainer) -> None:
+        if trainer.step == self.step:
+            trainer.interrupt("SIGTERM")
 
 
 class KillSelf(dl.train.Callback):

@@ -208,6 +208,6 @@ class _Weighted:
 
 def _defaults(optimizer: str) -> dict[str, Any]:
     """The rule's other settings."""
-    from dlcore.train._sections import CHOICES
+    from dlcore.train._choices import CHOICES
 
     return dict(CHOICES["optimizer"].get(optimizer, {}))

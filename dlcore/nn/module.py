@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
@@ -17,11 +15,12 @@ from backends import random, transfer
 from backends.device import CPU, Device, resolve
 from backends.namespace import isdtype, namespace_of
 from backends.random import Key
-from dlcore.errors import CheckpointError, ConfigError, DlcoreError
+from dlcore.errors import CheckpointError, ConfigError
 from dlcore.nn import init as initializers
+from dlcore.nn._build import building, in_progress, run_through, with_size
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
-from dlcore.tensor import Tensor, as_tensor, no_grad
+from dlcore.tensor import Tensor, as_tensor
 
 __all__ = ["Clock", "Module", "building", "default_seed", "matches", "seed"]
 
@@ -60,23 +59,6 @@ class Clock:
     seed: int = 0
     step: int = 0
     first_row: int = 0
-
-
-@dataclass
-class _Build:
-    """One build in progress."""
-
-    seed: int
-    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)  # id of the module -> its output's shape
-    prepared: list[Module] = field(default_factory=list)  # whose setup ran
-
-
-_building: ContextVar[_Build | None] = ContextVar("building", default=None)
-
-
-def building() -> bool:
-    """Whether a model is being built: its layers then learn their inputs, one by one."""
-    return _building.get() is not None
 
 
 class Module(Recorded):
@@ -127,7 +109,7 @@ class Module(Recorded):
 
     def parameter(self, name: str, shape: tuple[int, ...], init: Any, decay: bool = True) -> Parameter:
         """In ``setup``: a new parameter whose values depend on the seed and on its path alone."""
-        build = _building.get()
+        build = in_progress()
         key = random.derive(build.seed if build else _default_seed, "init", self._path_of(name))
         return Parameter(initializers.named(init)(key, shape), decay=decay)
 
@@ -139,13 +121,13 @@ class Module(Recorded):
         if not self._ready:
             self._prepare(x)
         y = self.forward(x, *args, **kwargs)
-        build = _building.get()
+        build = in_progress()
         if build is not None and isinstance(y, Tensor):
             build.shapes[id(self)] = tuple(y.shape)
         return y
 
     def _prepare(self, x: Tensor) -> None:
-        build = _building.get()
+        build = in_progress()
         if build is None:
             device = Device.of(x.data)
             integer = isdtype(device.xp, x.dtype, "integral")
@@ -187,29 +169,8 @@ class Module(Recorded):
         device = resolve(device)
         seed = _default_seed if seed is None else int(seed)
         self._name_fields("", set())
-        modules = [module for _, module in self.named_modules()]
-        flags = [module.training for module in modules]
-        progress = _Build(seed)
         self._to_host()
-        # The layers learn their input shapes from a pass over two rows of zeros, in evaluation mode.
-        try:
-            self.eval()
-            with no_grad(), _set(progress):
-                self(np.zeros((2, *_with(2, input_shape)), dtype=input_dtype or "float32"))
-                shapes = progress.shapes.copy()
-                if None in input_shape:  # with another size: what changes with it is open in the outputs too
-                    self(np.zeros((2, *_with(3, input_shape)), dtype=input_dtype or "float32"))
-                    shapes = {m: _open(shape, progress.shapes.get(m, shape)) for m, shape in shapes.items()}
-            self._check_reached(progress)
-        except BaseException as error:
-            for module in progress.prepared:  # so that another build starts anew
-                module._ready = False
-            if isinstance(error, DlcoreError):
-                raise type(error)(f"build for inputs of shape {tuple(input_shape)}: {error}") from None
-            raise
-        finally:
-            for module, flag in zip(modules, flags, strict=True):
-                module.training = flag
+        shapes = run_through(self, seed, input_shape, input_dtype)
         self._name_fields("", set())
         self.input_shape = tuple(input_shape)
         self.input_dtype = input_dtype
@@ -229,22 +190,6 @@ class Module(Recorded):
             p.leave(transfer.to_host(p.data).astype(np.float32))
         for _, buffer in self.named_buffers():
             buffer.data = transfer.to_host(buffer.data).astype(np.float32)
-
-    def _check_reached(self, build: _Build) -> None:
-        """Every layer in the fields was called, and every layer that was called is in the fields."""
-        modules = dict(self.named_modules())
-        unreached = [path or type(m).__name__ for path, m in modules.items() if not m._ready]
-        if unreached:
-            raise ConfigError(
-                f"forward never called {', '.join(unreached)}; call every layer, or leave it out of the fields"
-            )
-        known = {id(m) for m in modules.values()}
-        foreign = [repr(m) for m in build.prepared if id(m) not in known]
-        if foreign:
-            raise ConfigError(
-                f"forward called {', '.join(foreign)}, which would never be trained, for it is in no field; keep every "
-                "layer in a field, or in lists and dicts there"
-            )
 
     def _name_fields(self, prefix: str, seen: set[int]) -> None:
         self.path = prefix.removesuffix(".")
@@ -442,7 +387,7 @@ class Module(Recorded):
             if not path or (not own and any(isinstance(v, Module) for _, v in module._fields())):
                 continue
             shape = self._shapes.get(path) if self.vector is not None else None
-            output = "?" if shape is None else str(("N", *_with("T", shape[1:]))).replace("'", "")
+            output = "?" if shape is None else str(("N", *with_size("T", shape[1:]))).replace("'", "")
             rows.append((path, type(module).__name__, output, f"{sum(p.size for p in own):,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = [
@@ -475,16 +420,6 @@ def _takes_lengths(forward: Any) -> bool:
     return "lengths" in inspect.signature(forward).parameters
 
 
-def _with(size: Any, shape: Sequence[int | None]) -> tuple[Any, ...]:
-    """``shape`` with ``size`` where it is open."""
-    return tuple(size if n is None else n for n in shape)
-
-
-def _open(shape: tuple[int, ...], other: tuple[int, ...]) -> tuple[Any, ...]:
-    """None where two shapes of an output differ."""
-    return tuple(n if n == m else None for n, m in zip(shape, other, strict=True))
-
-
 def _nested(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The Modules, Parameters and Buffers in a field, found in lists and dicts too."""
     if isinstance(value, Module | Parameter | Buffer):
@@ -504,12 +439,3 @@ def _on_host(value: Any) -> np.ndarray:
     if isinstance(value, np.ndarray) or not hasattr(value, "shape"):
         return np.asarray(value)
     return transfer.to_host(value)
-
-
-@contextmanager
-def _set(build: _Build) -> Iterator[None]:
-    token = _building.set(build)
-    try:
-        yield
-    finally:
-        _building.reset(token)

@@ -5,19 +5,18 @@ NumPy is imported when something is built, and not before.
 
 from __future__ import annotations
 
-import glob
-import os
+import functools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
-from dlcore.train._setting import Section, setting
+from dlcore.train._choices import BATCH_SIZE, CHOICES, EPOCHS, FEW_EXAMPLES, TASKS
+from dlcore.train._data_config import DataConfig
+from dlcore.train._setting import Section, Setting, setting, settings_of
 from dlcore.train.memory import limit_of
 
 if TYPE_CHECKING:
-    from dlcore.data import Splits
     from dlcore.data.augment import Augmentation
     from dlcore.nn import Module
     from dlcore.optim import Optimizer, Schedule
@@ -26,14 +25,7 @@ if TYPE_CHECKING:
     from dlcore.train.callbacks import Callback
 
 __all__ = [
-    "BATCH_SIZE",
-    "CHOICES",
-    "EPOCHS",
-    "FEW_EXAMPLES",
-    "RECURRENT",
     "SECTIONS",
-    "TASKS",
-    "TEXT",
     "DataConfig",
     "ModelConfig",
     "OptimizerConfig",
@@ -42,175 +34,8 @@ __all__ = [
     "ScheduleConfig",
     "TrainConfig",
     "TransferConfig",
+    "settings",
 ]
-
-CHOICES: dict[str, dict[str, dict[str, Any]]] = {
-    "model": {
-        "cnn": {"channels": (16, 30), "activation": "relu", "dropout": 0.5},
-        "mlp": {"hidden": (128,), "activation": "relu", "dropout": 0.0},
-        "gru": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
-        "lstm": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
-        "rnn": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
-        "logistic": {},
-        "linear": {},
-        "knn": {"neighbors": 5, "distance": "l2", "votes": "uniform"},
-    },
-    "optimizer": {
-        "sgd": {},
-        "momentum": {"beta": 0.9, "bias_correction": False, "nesterov": False},
-        "rmsprop": {"beta": 0.9, "eps": 1e-8},
-        "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-        "adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
-        "adagrad": {"eps": 1e-8},
-    },
-    "schedule": {
-        "constant": {},
-        "inverse_time": {"lr_decay": 0.1},
-        "exponential": {"lr_base": 0.95},
-        "inverse_sqrt": {"lr_k": 1.0, "lr_per": "epoch"},
-        "staircase": {"lr_factor": 0.5, "lr_every": 10},
-        "cosine": {"lr_floor": 0.0},
-    },
-    "penalty": {"none": {}, "l1": {"lam": 0.01}, "l2": {"lam": 0.01}},
-}
-"""By setting and choice, the other settings that the choice takes, with their defaults."""
-
-TASKS: dict[str, dict[str, Any]] = {
-    "classification": {"loss": "cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall", "top_k")},
-    "binary": {"loss": "binary_cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall")},
-    "regression": {"loss": "mse", "metrics": ("r2", "mse")},
-    "text": {"loss": "cross_entropy", "metrics": ("perplexity", "accuracy")},
-}
-"""By task, the loss and the metrics; the first metric is the default."""
-
-FEW_EXAMPLES = 2000
-"""Below this a training set has few batches: the second number of EPOCHS and BATCH_SIZE holds."""
-RECURRENT = ("gru", "lstm", "rnn")
-TEXT = {"hidden": (192,), "bidirectional": False, "dropout": 0.4, "epochs": 28, "batch_size": 32}
-"""What a model of text has in the place of the other defaults."""
-EPOCHS = (12, 40)
-BATCH_SIZE = (32, 16)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(Section):
-    """What is learnt from."""
-
-    data: str = setting(
-        "fashion-subset",
-        "fashion, fashion-subset, digits, cars, penguins, vowels, hamlet; a folder with Fashion-MNIST's four files, or "
-        "with a folder of images per class; a .csv, .tsv, .npz or .txt",
-    )
-    target: str | None = setting(
-        None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
-    )
-    heads: tuple[str, ...] | None = setting(
-        None,
-        "several things to predict at once, by one model with a head each: of penguins species, sex, body_mass",
-    )
-    missing: str | None = setting(
-        None,
-        "what to do about a table's missing cells, empty or NA, NaN, null, ?, n/a or #N/A [default: refuse]",
-        choices=("refuse", "drop", "mean"),
-    )
-    categorical: tuple[str, ...] | None = setting(None, "columns of numbers that stand for categories")
-    ignore: tuple[str, ...] | None = setting(None, "columns of a table to leave out")
-    task: str | None = setting(
-        None,
-        "what a table or an .npz is for [default: regression for numbers, for text classification]",
-        choices=("classification", "binary", "regression"),
-    )
-    image_size: tuple[int, ...] | None = setting(
-        None, "height and width of a folder's images, or one number for both [default: of the first]", within="[1, inf)"
-    )
-    color: str | None = setting(
-        None, "how a folder's images are read [default: grey where the first of each class is]", choices=("grey", "rgb")
-    )
-    corrupt: str | None = setting(
-        None, "what to do about a folder's images that cannot be read [default: stop]", choices=("stop", "skip")
-    )
-    window: int | None = setting(
-        None,
-        "of a text, characters through which gradients flow [default: 64]; of a table, past rows from which the next "
-        "value of the target is predicted [default: none, a row is an example]",
-        within="[1, inf)",
-    )
-    unknown: str | None = setting(
-        None,
-        "what to do about a text's characters that its training part lacks [default: replace, by <unk>]",
-        choices=("replace", "refuse"),
-    )
-    normalize: bool = setting(True, "bring inputs, and numbers to predict, to mean 0 and standard deviation 1")
-    split_seed: int = setting(0, "seed of the split into training, dev and test set", within="[0, inf)")
-    train_dev: float = setting(
-        0.0,
-        "share of the training examples held out and measured beside the dev set: where that is of another kind, it "
-        "tells what of the difference is overfitting",
-        within="[0, 1)",
-    )
-
-    def load(self) -> Splits:
-        """The data set in its three parts, and the train-dev part where one is held out."""
-        from dlcore.data.split import hold_out
-
-        return hold_out(self._load(), self.train_dev, self.split_seed)
-
-    def _load(self) -> Splits:
-        from dlcore import data
-        from dlcore.data.own import refuse_others
-        from dlcore.data.readers._file import shown
-        from dlcore.data.sources import has_fashion
-
-        own = {name: getattr(self, name) for name in _OWN_DATA}
-        if self.data == "hamlet":
-            from dlcore.data.sequences import hamlet
-
-            refuse_others({**own, "target": self.target}, (), "is hamlet")
-            return hamlet(self.window, self.unknown)
-        if self.heads is not None:
-            if self.target is not None:
-                raise ConfigError("target and heads came together; give one thing to predict, or several heads")
-            if self.data != "penguins":
-                raise ConfigError(f"heads is for data with several targets, penguins, but data is {self.data!r:.60}")
-            refuse_others(own, (), f"is {self.data}")
-            return data.load(self.data, self.normalize, target=self.heads, seed=self.split_seed)
-        if self.data in data.names():
-            self._refuse_sequence(f"is {self.data}")
-            refuse_others(own, (), f"is {self.data}")
-            return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
-        path = os.path.expanduser(self.data)
-        if not os.path.exists(path):
-            folder, file = os.path.split(path)
-            suffix = os.path.splitext(file)[1]
-            if folder or suffix:
-                hint = did_you_mean(file, glob.glob("*", root_dir=folder or None))
-                raise ConfigError(f"data: there is no {'file' if suffix else 'folder'} {shown(self.data)}{shown(hint)}")
-            raise ConfigError(
-                f"data is {self.data!r} but a folder, a .csv, a .tsv, an .npz or one of {', '.join(data.names())} is "
-                f"expected{did_you_mean(self.data, data.names())}"
-            )
-        if path.lower().endswith(".txt") and os.path.isfile(path):
-            refuse_others({**own, "target": self.target}, (), f"is {shown(self.data)}, a text")
-            return data.open_text(path, window=self.window, unknown=self.unknown)
-        if self.window is not None and path.lower().endswith((".csv", ".tsv")):
-            refuse_others(own, ("ignore",), f"is {shown(self.data)} as a series, for window is given")
-            self._refuse_sequence(f"is {shown(self.data)}", ("unknown",))
-            return data.open_series(path, self.window, target=self.target, ignore=self.ignore, normalize=self.normalize)
-        self._refuse_sequence(f"is {shown(self.data)}")
-        if has_fashion(path):
-            refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
-            return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=path)
-        return data.open_path(path, target=self.target, normalize=self.normalize, seed=self.split_seed, **own)
-
-    def _refuse_sequence(self, reason: str, names: tuple[str, ...] = ("window", "unknown")) -> None:
-        for name in names:
-            if getattr(self, name) is not None:
-                takers = "a text or a table" if name == "window" else "a text"
-                raise ConfigError(f"{name} goes with {takers}, but data {reason}; leave {name} out")
-
-
-_OWN_DATA = ("missing", "categorical", "ignore", "task", "image_size", "color", "corrupt")
-"""The settings of one's own data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -504,3 +329,13 @@ SECTIONS: dict[str, type] = {
     "train": TrainConfig,
     "run": RunConfig,
 }
+
+
+@functools.cache
+def settings() -> dict[str, Setting]:
+    """What is known about every setting, by name.
+
+    >>> settings()["batch_size"].section, settings()["batch_size"].flag
+    ('train', '--batch-size')
+    """
+    return {entry.name: entry for name, section in SECTIONS.items() for entry in settings_of(section, name)}

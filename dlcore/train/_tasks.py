@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError
-from dlcore.train._sections import TASKS
+from dlcore.train._choices import TASKS
 
 if TYPE_CHECKING:
     from dlcore.data import Splits

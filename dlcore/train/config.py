@@ -9,30 +9,23 @@ A setting has one name everywhere: ``TrainConfig(batch_size=32)``, ``batch_size 
 3
 
 None stands for "as the choice has it": :meth:`Config.resolve` looks at the data and fills in every such setting, from
-the tables of ``_sections.py`` and nowhere else. NumPy is imported when something is built, and not before: ``--help``
+the tables of ``_choices.py`` and nowhere else. NumPy is imported when something is built, and not before: ``--help``
 reads this module.
 """
 
 from __future__ import annotations
 
-import functools
-import json
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
+from dlcore.train import _toml
+from dlcore.train._choices import BATCH_SIZE, CHOICES, CLIP_NORM, EPOCHS, FEW_EXAMPLES, RECURRENT, TEXT
 from dlcore.train._sections import (
-    BATCH_SIZE,
-    CHOICES,
-    EPOCHS,
-    FEW_EXAMPLES,
-    RECURRENT,
     SECTIONS,
-    TEXT,
     DataConfig,
     ModelConfig,
     OptimizerConfig,
@@ -41,18 +34,11 @@ from dlcore.train._sections import (
     ScheduleConfig,
     TrainConfig,
     TransferConfig,
+    settings,
 )
-from dlcore.train._setting import Setting, settings_of
-from dlcore.train._tasks import (
-    check_metrics,
-    default_metrics,
-    losses_of,
-    metrics_of,
-    outputs_of,
-    recorded,
-    standardized,
-    tasks_of,
-)
+from dlcore.train._setting import Setting
+from dlcore.train._suited import baseline, check_measures, check_model, is_images, learning_rate, usual_model
+from dlcore.train._tasks import default_metrics, losses_of, metrics_of, outputs_of, standardized, tasks_of
 
 if TYPE_CHECKING:
     from backends.device import Device
@@ -86,10 +72,6 @@ _FOLLOWS = _OWNER | {
     "loss_weights": "data", "window": "data", "unknown": "data",
 }  # fmt: skip
 """By setting, the choice that it depends on: where that changes, a former value means nothing."""
-
-
-CLIP_NORM = 5.0
-"""Of recurrent models, whose gradients may explode (notes 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +157,9 @@ lr_decay out or change schedule
         """
         task = self._check_task(data)
         few = len(data.train) < FEW_EXAMPLES
-        model = self.model.model or _usual_model(data)
-        _check_model(model, data)
-        if self.train.augment and not _is_images(data):
+        model = self.model.model or usual_model(data)
+        check_model(model, data)
+        if self.train.augment and not is_images(data):
             raise ConfigError(
                 f"augment is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; leave it "
                 "out"
@@ -187,7 +169,7 @@ lr_decay out or change schedule
             "epochs": EPOCHS[few],
             "batch_size": BATCH_SIZE[few],
             "metrics": default_metrics(data),
-            "baseline": _baseline(model, data),
+            "baseline": baseline(model, data),
         }
         for owner, table in CHOICES.items():
             filled |= table.get(given.flat()[owner], {})
@@ -197,9 +179,9 @@ lr_decay out or change schedule
         if model in RECURRENT and values["clip_value"] is None:
             filled["clip_norm"] = CLIP_NORM
         learner = model if model != "knn" else values["baseline"] or filled["baseline"]
-        filled["lr"] = _learning_rate(given.optimizer.optimizer, learner, task, few)
+        filled["lr"] = learning_rate(given.optimizer.optimizer, learner, task, few)
         resolved = Config.of(**(values | {name: value for name, value in filled.items() if values[name] is None}))
-        _check_measures(resolved, data)
+        check_measures(resolved, data)
         return resolved
 
     def beside(self) -> Config:
@@ -310,16 +292,6 @@ def _names_of_data() -> tuple[str, ...]:
     return data.names()
 
 
-@functools.cache
-def settings() -> dict[str, Setting]:
-    """What is known about every setting, by name.
-
-    >>> settings()["batch_size"].section, settings()["batch_size"].flag
-    ('train', '--batch-size')
-    """
-    return {entry.name: entry for name, section in SECTIONS.items() for entry in settings_of(section, name)}
-
-
 def explain(setting: Setting) -> str:
     """The help of a setting, with its choices, the choices that take it, and a default that follows from them.
 
@@ -345,89 +317,6 @@ def _words(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-# What suits the data -------------------------------------------------------------------------------------------------
-
-
-def _is_images(data: Splits) -> bool:
-    return len(data.train.shape) == 3  # (H, W, C)
-
-
-def _are_sequences(data: Splits) -> bool:
-    """(T, D), of which it is known that the steps follow one another."""
-    return len(data.train.shape) == 2 and (
-        getattr(data.train, "lengths", None) is not None or data.last_value is not None
-    )
-
-
-def _usual_model(data: Splits) -> str:
-    if data.task == "text":
-        return "lstm"
-    if _are_sequences(data):
-        return "gru"
-    return "cnn" if _is_images(data) else "mlp"
-
-
-def _check_model(model: str, data: Splits) -> None:
-    if data.task == "text" and model not in RECURRENT and ".py" not in model:
-        raise ConfigError(f"{model} is not for text, but {data.name} is one; take {', '.join(RECURRENT)}")
-    if model in RECURRENT and data.task != "text" and len(data.train.shape) != 2:
-        raise ConfigError(
-            f"{model} is for sequences (T, D) and text, but {data.name} has examples of shape {data.train.shape}; "
-            f"take {'cnn' if _is_images(data) else 'mlp'}, or for a series give window"
-        )
-    if model == "cnn" and not _is_images(data):
-        raise ConfigError(
-            f"cnn is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; take mlp"
-        )
-    if model in ("logistic", "knn") and data.task == "multitask":
-        raise ConfigError(f"{model} is for one target, but {data.name} has several; take linear or mlp")
-    if model in ("logistic", "knn") and data.task == "regression":
-        raise ConfigError(f"{model} is for classes, but {data.name} has numbers to predict; take linear or mlp")
-
-
-def _learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
-    """The default learning rate: sound rather than best.
-
-    sgd and momentum follow the size of the gradient, and that of a squared error has no bound. The other rules take
-    steps of about lr per parameter: few examples give few steps, and a single layer must go far in each.
-    """
-    if optimizer in ("sgd", "momentum"):
-        return 0.01 if task == "regression" else 0.1
-    if model in RECURRENT:
-        few = False  # an epoch has few examples, but each has many steps
-    rate = {"rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3, "adagrad": 1e-2}[optimizer]
-    return rate * (5 if few else 1) * (10 if model in ("logistic", "linear") else 1)
-
-
-def _baseline(model: str, data: Splits) -> str:
-    """The next simpler model; a network for knn, the other way of learning."""
-    if model == "knn":
-        return "cnn" if _is_images(data) else "mlp"
-    if data.task == "text":
-        return "none"
-    if model in ("logistic", "linear"):
-        return "none"
-    if model != "mlp" and _is_images(data):
-        return "mlp"
-    return "linear" if data.task in ("regression", "multitask") else "logistic"
-
-
-def _check_measures(config: Config, data: Splits) -> None:
-    metrics = config.train.metrics or ()
-    check_metrics(data, metrics)
-    names = [f"{part}{name}" for part in ("dev_", "") for name in recorded(data, metrics)]
-    if config.train.patience and config.train.monitor not in names:
-        raise ConfigError(
-            f"monitor is {config.train.monitor!r} but one of {', '.join(names)} is expected"
-            f"{did_you_mean(config.train.monitor, names)}"
-        )
-    if config.run.baseline not in (None, "none"):
-        _check_model(config.run.baseline, data)
-
-
-# Files ---------------------------------------------------------------------------------------------------------------
-
-
 def load(path: str | os.PathLike[str]) -> Config:
     """The configuration in a TOML file: sections such as ``[train]``, keys as in :class:`Config`; what is left out has
     its default.
@@ -435,21 +324,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     Raises ConfigError, naming the file, where it is missing or no TOML, and for an unknown or misplaced key, a value of
     the wrong type and one out of range, each with its section.
     """
-    sections: dict[str, dict[str, Any]] = {}
-    for name, content in _read(path).items():
-        if name not in SECTIONS:
-            raise ConfigError(f"{path}: {_unknown_section(name, content)}")
-        if not isinstance(content, dict):
-            raise ConfigError(
-                f"{path}: {name} is {content!r} but a section is expected; write [{name}] on a line of its own, and "
-                f"its keys below: {', '.join(_names(name))}"
-            )
-        for key in content:
-            if key not in _names(name):
-                raise ConfigError(f"{path}: [{name}] {_unknown_key(name, key)}")
-        sections[name] = {
-            key: settings()[key].check(value, f"{path}: [{name}] {key}") for key, value in content.items()
-        }
+    sections = _toml.read(path)
     try:
         return Config(**{name: SECTIONS[name](**content) for name, content in sections.items()})
     except ConfigError as error:
@@ -462,52 +337,4 @@ def dump(config: Config) -> str:
     >>> dump(Config.of(hidden=(64, 32))).splitlines()[6:8]
     ['[model]', 'hidden = [64, 32]']
     """
-    blocks = []
-    for name in SECTIONS:
-        section = getattr(config, name)
-        lines = [f"{key} = {_toml(getattr(section, key))}" for key in _names(name) if getattr(section, key) is not None]
-        if lines:
-            blocks.append("\n".join([f"[{name}]", *lines]))
-    return "\n\n".join(blocks) + "\n"
-
-
-def _names(section: str) -> list[str]:
-    return [name for name, entry in settings().items() if entry.section == section]
-
-
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; check the path of the configuration") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: the configuration cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: not in UTF-8 (byte {error.start})") from None
-    except ValueError as error:  # also a number of more digits than Python takes
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-
-
-def _unknown_section(name: str, content: Any) -> str:
-    if name in settings():
-        return f"{name} stands outside any section; it belongs in [{settings()[name].section}]"
-    what, shown = ("section", f"[{name}]") if isinstance(content, dict) else ("key", name)
-    known = SECTIONS if isinstance(content, dict) else settings()
-    return f"{shown} is not a known {what}{did_you_mean(name, known)}; sections are {', '.join(SECTIONS)}"
-
-
-def _unknown_key(section: str, key: str) -> str:
-    known = settings()
-    if key in known:
-        return f"{key} belongs in [{known[key].section}]"
-    near = did_you_mean(key.replace("-", "_"), _names(section)) or did_you_mean(key.replace("-", "_"), known)
-    return f"{key} is not a known key{near}; known here are {', '.join(_names(section))}"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, str):  # TOML's escapes are JSON's; only DEL must be escaped in one and not in the other
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value).lower() if isinstance(value, bool) else repr(value)
+    return _toml.text({name: getattr(config, name) for name in SECTIONS})

@@ -15,7 +15,7 @@ from backends import tf32 as _tf32
 from backends import transfer
 from backends.device import Device, resolve
 from backends.threads import blas_threads
-from dlcore.data import Dataset, Source, Stream, batches
+from dlcore.data import Source, Stream, batches
 from dlcore.data.augment import Augmentation
 from dlcore.data.source import as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
@@ -28,11 +28,13 @@ from dlcore.train import snapshot
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import Carried, called
 from dlcore.train.checks import check_set, instance, steps_of_epoch, whole
+from dlcore.train.evaluation import examples, measure, predictions
 from dlcore.train.feed import Feed
 from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.memory import Memory
-from dlcore.train.objectives import Measured, Objectives, each
+from dlcore.train.notify import notified, notify
+from dlcore.train.objectives import Objectives
 from dlcore.train.precision import PRECISIONS, Mixed
 from dlcore.train.progress import Progress
 from dlcore.train.step import one_step
@@ -225,7 +227,7 @@ class Trainer:
             self.epochs = self.first_epoch + epochs
             if found is not None and self.stopping and self.epochs > found.plain["epochs"]:
                 warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
-            with self._notified():
+            with notified(self):
                 if found is not None:  # again: what on_start has changed, the run has changed since
                     snapshot.put_back(self, found)
                     snapshot.put_back_callbacks(self, found)
@@ -244,27 +246,7 @@ class Trainer:
         source = as_source(data, "data")
         self._prepare(source)
         check_set(self, source, "data")
-        return self._measure(source, batch_size)
-
-    def _measure(self, data: Source | Stream, batch_size: int = 256, pause: bool = False) -> dict[str, float]:
-        """The loss, each head's over its own known labels, and the metrics; with ``pause``, a fit may end here."""
-        measured = Measured(self.objectives)
-        sums, counts = dict.fromkeys(self.objectives, 0.0), dict.fromkeys(self.objectives, 0)
-        carried = Carried.over(data)
-        with self.place():
-            with self._fed(batches(data, batch_size, shuffle=False)) as fed:
-                for batch in fed:
-                    if pause:
-                        self._pause()
-                    outputs = self.forward(batch.inputs, batch.lengths, carried)
-                    rows = self.objectives.rows(batch.y, outputs, batch.lengths)
-                    for name, value in self.objectives.losses(outputs, batch.targets, batch.lengths).items():
-                        sums[name] += transfer.to_host(value.data).item() * rows[name]
-                        counts[name] += rows[name]
-                    measured.add(outputs, batch.y, batch.lengths)
-            values = measured.metrics()
-        loss = sum(self.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
-        return {"loss": loss, **values}
+        return measure(self, source, batch_size)
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier.
@@ -273,22 +255,9 @@ class Trainer:
             taken
         """
         whole("batch_size", batch_size, 1)
-        if not isinstance(x, Source):
-            try:
-                x = np.asarray(x)
-            except (TypeError, ValueError) as error:  # an array on another device; rows of different lengths
-                raise DataError(f"predict: x cannot become a NumPy array on the host ({error})") from error
-            if not x.ndim or not len(x):
-                raise DataError("predict: no examples came; pass at least one")
-            x = Dataset(x, np.zeros(len(x), dtype=np.int64))
+        x = examples(x)
         self._prepare(x)
-        carried = Carried.over(x)
-        with self.place(), self._fed(batches(x, batch_size, shuffle=False), targets=False) as fed:
-            outputs = (self.forward(batch.inputs, batch.lengths, carried) for batch in fed)
-            parts = [each(lambda y: transfer.to_host(y.data), one) for one in outputs]
-        if isinstance(parts[0], dict):
-            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return np.concatenate(parts)
+        return predictions(self, x, batch_size)
 
     def set_lr(self, lr: float) -> None:
         """Change the base learning rate, on which the schedule works, from the next step on."""
@@ -315,10 +284,10 @@ class Trainer:
         while self.epoch < self.epochs and (self.progress.batches or not self.stopping):
             self._pause()
             if not self.progress.batches:
-                self._notify("on_epoch_start")
+                notify(self, "on_epoch_start")
             record = self._epoch(train, held_out)
             self.history.append(record)
-            self._notify("on_epoch", record)
+            notify(self, "on_epoch", record)
             self.epoch += 1
             self.progress = Progress(self.objectives)
         self._pause()
@@ -339,7 +308,7 @@ class Trainer:
                 if progress.waiting >= READ_EVERY:
                     self.read_losses()
                 progress.seconds = time.perf_counter() - start
-                self._notify("on_step")
+                notify(self, "on_step")
                 self._pause()
         self.read_losses()
         if not progress.batches:
@@ -354,7 +323,7 @@ class Trainer:
         if self.mixed is not None:
             record |= self.mixed.record()
         for part, data in held_out.items():
-            record |= {f"{part}_{name}": value for name, value in self._measure(data, pause=True).items()}
+            record |= {f"{part}_{name}": value for name, value in measure(self, data, pause=True).items()}
         return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
 
     def _pause(self) -> None:
@@ -477,43 +446,3 @@ class Trainer:
             yield
         finally:
             self._fitting = False
-
-    @contextmanager
-    def _notified(self) -> Iterator[None]:
-        """The callbacks' ``on_start`` before and, of all that have started, ``on_end`` after, whatever happens."""
-        started: list[Callback] = []
-        problem: BaseException | None = None
-        try:
-            for callback in self._ordered():
-                callback.on_start(self)
-                started.append(callback)
-            yield
-            self.complete = True
-        except Interrupted as interruption:
-            problem = interruption
-            self._notify("on_interrupt")
-            if self.saved is not None:
-                text = f"by {interruption.cause}; the run is saved in {self.saved}, go on by fit(..., resume='auto')"
-                problem = Interrupted(interruption.cause, text)
-        except BaseException as error:
-            problem = error
-        finally:
-            for callback in started:
-                try:
-                    callback.on_end(self)
-                except BaseException as error:  # the first problem is the one to tell of
-                    problem = problem or error
-            cause, self.interrupted = self.interrupted, ""
-            self.fits -= not self.complete  # it goes on when fit is called again
-        if problem is not None:
-            raise problem
-        if cause:  # while the callbacks were ending
-            raise Interrupted(cause)
-
-    def _ordered(self) -> list[Callback]:
-        """The callbacks in the order of the list, but those last that save what the others have done."""
-        return sorted(self.callbacks, key=lambda callback: callback.saves_runs)
-
-    def _notify(self, event: str, *args: Any) -> None:
-        for callback in self._ordered():
-            getattr(callback, event)(self, *args)

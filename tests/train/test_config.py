@@ -18,7 +18,7 @@ from dlcore.cli import app
 from dlcore.errors import ConfigError
 from dlcore.nn import Dropout
 from dlcore.train import config as c
-from dlcore.train._sections import CHOICES
+from dlcore.train._choices import CHOICES
 from dlcore.train._setting import Setting
 from dlcore.train.callbacks import EarlyStopping
 from dlcore.train.config import Config, ModelConfig, TrainConfig

@@ -1,0 +1,141 @@
+"""The section of a configuration that says what is learnt from, and opens it.
+
+NumPy is imported when something is opened, and not before.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dlcore.errors import ConfigError
+from dlcore.recorded import did_you_mean
+from dlcore.train._setting import Section, setting
+
+if TYPE_CHECKING:
+    from dlcore.data import Splits
+
+__all__ = ["DataConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """What is learnt from."""
+
+    data: str = setting(
+        "fashion-subset",
+        "fashion, fashion-subset, digits, cars, penguins, vowels, hamlet; a folder with Fashion-MNIST's four files, or "
+        "with a folder of images per class; a .csv, .tsv, .npz or .txt",
+    )
+    target: str | None = setting(
+        None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
+    )
+    heads: tuple[str, ...] | None = setting(
+        None,
+        "several things to predict at once, by one model with a head each: of penguins species, sex, body_mass",
+    )
+    missing: str | None = setting(
+        None,
+        "what to do about a table's missing cells, empty or NA, NaN, null, ?, n/a or #N/A [default: refuse]",
+        choices=("refuse", "drop", "mean"),
+    )
+    categorical: tuple[str, ...] | None = setting(None, "columns of numbers that stand for categories")
+    ignore: tuple[str, ...] | None = setting(None, "columns of a table to leave out")
+    task: str | None = setting(
+        None,
+        "what a table or an .npz is for [default: regression for numbers, for text classification]",
+        choices=("classification", "binary", "regression"),
+    )
+    image_size: tuple[int, ...] | None = setting(
+        None, "height and width of a folder's images, or one number for both [default: of the first]", within="[1, inf)"
+    )
+    color: str | None = setting(
+        None, "how a folder's images are read [default: grey where the first of each class is]", choices=("grey", "rgb")
+    )
+    corrupt: str | None = setting(
+        None, "what to do about a folder's images that cannot be read [default: stop]", choices=("stop", "skip")
+    )
+    window: int | None = setting(
+        None,
+        "of a text, characters through which gradients flow [default: 64]; of a table, past rows from which the next "
+        "value of the target is predicted [default: none, a row is an example]",
+        within="[1, inf)",
+    )
+    unknown: str | None = setting(
+        None,
+        "what to do about a text's characters that its training part lacks [default: replace, by <unk>]",
+        choices=("replace", "refuse"),
+    )
+    normalize: bool = setting(True, "bring inputs, and numbers to predict, to mean 0 and standard deviation 1")
+    split_seed: int = setting(0, "seed of the split into training, dev and test set", within="[0, inf)")
+    train_dev: float = setting(
+        0.0,
+        "share of the training examples held out and measured beside the dev set: where that is of another kind, it "
+        "tells what of the difference is overfitting",
+        within="[0, 1)",
+    )
+
+    def load(self) -> Splits:
+        """The data set in its three parts, and the train-dev part where one is held out."""
+        from dlcore.data.split import hold_out
+
+        return hold_out(self._load(), self.train_dev, self.split_seed)
+
+    def _load(self) -> Splits:
+        from dlcore import data
+        from dlcore.data.own import refuse_others
+        from dlcore.data.readers._file import shown
+        from dlcore.data.sources import has_fashion
+
+        own = {name: getattr(self, name) for name in _OWN_DATA}
+        if self.data == "hamlet":
+            from dlcore.data.sequences import hamlet
+
+            refuse_others({**own, "target": self.target}, (), "is hamlet")
+            return hamlet(self.window, self.unknown)
+        if self.heads is not None:
+            if self.target is not None:
+                raise ConfigError("target and heads came together; give one thing to predict, or several heads")
+            if self.data != "penguins":
+                raise ConfigError(f"heads is for data with several targets, penguins, but data is {self.data!r:.60}")
+            refuse_others(own, (), f"is {self.data}")
+            return data.load(self.data, self.normalize, target=self.heads, seed=self.split_seed)
+        if self.data in data.names():
+            self._refuse_sequence(f"is {self.data}")
+            refuse_others(own, (), f"is {self.data}")
+            return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
+        path = os.path.expanduser(self.data)
+        if not os.path.exists(path):
+            folder, file = os.path.split(path)
+            suffix = os.path.splitext(file)[1]
+            if folder or suffix:
+                hint = did_you_mean(file, glob.glob("*", root_dir=folder or None))
+                raise ConfigError(f"data: there is no {'file' if suffix else 'folder'} {shown(self.data)}{shown(hint)}")
+            raise ConfigError(
+                f"data is {self.data!r} but a folder, a .csv, a .tsv, an .npz or one of {', '.join(data.names())} is "
+                f"expected{did_you_mean(self.data, data.names())}"
+            )
+        if path.lower().endswith(".txt") and os.path.isfile(path):
+            refuse_others({**own, "target": self.target}, (), f"is {shown(self.data)}, a text")
+            return data.open_text(path, window=self.window, unknown=self.unknown)
+        if self.window is not None and path.lower().endswith((".csv", ".tsv")):
+            refuse_others(own, ("ignore",), f"is {shown(self.data)} as a series, for window is given")
+            self._refuse_sequence(f"is {shown(self.data)}", ("unknown",))
+            return data.open_series(path, self.window, target=self.target, ignore=self.ignore, normalize=self.normalize)
+        self._refuse_sequence(f"is {shown(self.data)}")
+        if has_fashion(path):
+            refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
+            return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=path)
+        return data.open_path(path, target=self.target, normalize=self.normalize, seed=self.split_seed, **own)
+
+    def _refuse_sequence(self, reason: str, names: tuple[str, ...] = ("window", "unknown")) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                takers = "a text or a table" if name == "window" else "a text"
+                raise ConfigError(f"{name} goes with {takers}, but data {reason}; leave {name} out")
+
+
+_OWN_DATA = ("missing", "categorical", "ignore", "task", "image_size", "color", "corrupt")
+"""The settings of one's own data."""

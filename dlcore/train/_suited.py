@@ -1,0 +1,93 @@
+"""What suits a data set: the model and the learning rate where none is given, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlcore.errors import ConfigError
+from dlcore.recorded import did_you_mean
+from dlcore.train._choices import RECURRENT
+from dlcore.train._tasks import check_metrics, recorded
+
+if TYPE_CHECKING:
+    from dlcore.data import Splits
+    from dlcore.train.config import Config
+
+__all__ = ["baseline", "check_measures", "check_model", "is_images", "learning_rate", "usual_model"]
+
+
+def is_images(data: Splits) -> bool:
+    return len(data.train.shape) == 3  # (H, W, C)
+
+
+def _are_sequences(data: Splits) -> bool:
+    """(T, D), of which it is known that the steps follow one another."""
+    return len(data.train.shape) == 2 and (
+        getattr(data.train, "lengths", None) is not None or data.last_value is not None
+    )
+
+
+def usual_model(data: Splits) -> str:
+    if data.task == "text":
+        return "lstm"
+    if _are_sequences(data):
+        return "gru"
+    return "cnn" if is_images(data) else "mlp"
+
+
+def check_model(model: str, data: Splits) -> None:
+    if data.task == "text" and model not in RECURRENT and ".py" not in model:
+        raise ConfigError(f"{model} is not for text, but {data.name} is one; take {', '.join(RECURRENT)}")
+    if model in RECURRENT and data.task != "text" and len(data.train.shape) != 2:
+        raise ConfigError(
+            f"{model} is for sequences (T, D) and text, but {data.name} has examples of shape {data.train.shape}; "
+            f"take {'cnn' if is_images(data) else 'mlp'}, or for a series give window"
+        )
+    if model == "cnn" and not is_images(data):
+        raise ConfigError(
+            f"cnn is for images (H, W, C), but {data.name} has examples of shape {data.train.shape}; take mlp"
+        )
+    if model in ("logistic", "knn") and data.task == "multitask":
+        raise ConfigError(f"{model} is for one target, but {data.name} has several; take linear or mlp")
+    if model in ("logistic", "knn") and data.task == "regression":
+        raise ConfigError(f"{model} is for classes, but {data.name} has numbers to predict; take linear or mlp")
+
+
+def learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
+    """The default learning rate: sound rather than best.
+
+    sgd and momentum follow the size of the gradient, and that of a squared error has no bound. The other rules take
+    steps of about lr per parameter: few examples give few steps, and a single layer must go far in each.
+    """
+    if optimizer in ("sgd", "momentum"):
+        return 0.01 if task == "regression" else 0.1
+    if model in RECURRENT:
+        few = False  # an epoch has few examples, but each has many steps
+    rate = {"rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3, "adagrad": 1e-2}[optimizer]
+    return rate * (5 if few else 1) * (10 if model in ("logistic", "linear") else 1)
+
+
+def baseline(model: str, data: Splits) -> str:
+    """The next simpler model; a network for knn, the other way of learning."""
+    if model == "knn":
+        return "cnn" if is_images(data) else "mlp"
+    if data.task == "text":
+        return "none"
+    if model in ("logistic", "linear"):
+        return "none"
+    if model != "mlp" and is_images(data):
+        return "mlp"
+    return "linear" if data.task in ("regression", "multitask") else "logistic"
+
+
+def check_measures(config: Config, data: Splits) -> None:
+    metrics = config.train.metrics or ()
+    check_metrics(data, metrics)
+    names = [f"{part}{name}" for part in ("dev_", "") for name in recorded(data, metrics)]
+    if config.train.patience and config.train.monitor not in names:
+        raise ConfigError(
+            f"monitor is {config.train.monitor!r} but one of {', '.join(names)} is expected"
+            f"{did_you_mean(config.train.monitor, names)}"
+        )
+    if config.run.baseline not in (None, "none"):
+        check_model(config.run.baseline, data)

@@ -1,0 +1,63 @@
+"""Measuring a model on data, and its outputs for them: passes in evaluation mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backends import transfer
+from dlcore.data import Dataset, Source, Stream, batches
+from dlcore.errors import DataError
+from dlcore.train.carried import Carried
+from dlcore.train.objectives import Measured, each
+
+if TYPE_CHECKING:
+    from dlcore.train.trainer import Trainer
+
+__all__ = ["examples", "measure", "predictions"]
+
+
+def measure(trainer: Trainer, data: Source | Stream, batch_size: int = 256, pause: bool = False) -> dict[str, float]:
+    """The loss, each head's over its own known labels, and the metrics; with ``pause``, a fit may end here."""
+    measured = Measured(trainer.objectives)
+    sums, counts = dict.fromkeys(trainer.objectives, 0.0), dict.fromkeys(trainer.objectives, 0)
+    carried = Carried.over(data)
+    with trainer.place():
+        with trainer._fed(batches(data, batch_size, shuffle=False)) as fed:
+            for batch in fed:
+                if pause:
+                    trainer._pause()
+                outputs = trainer.forward(batch.inputs, batch.lengths, carried)
+                rows = trainer.objectives.rows(batch.y, outputs, batch.lengths)
+                for name, value in trainer.objectives.losses(outputs, batch.targets, batch.lengths).items():
+                    sums[name] += transfer.to_host(value.data).item() * rows[name]
+                    counts[name] += rows[name]
+                measured.add(outputs, batch.y, batch.lengths)
+        values = measured.metrics()
+    loss = sum(trainer.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
+    return {"loss": loss, **values}
+
+
+def examples(x: Any) -> Source:
+    """What came to be predicted, as a source; raises DataError where it is no array on the host, or empty."""
+    if isinstance(x, Source):
+        return x
+    try:
+        x = np.asarray(x)
+    except (TypeError, ValueError) as error:  # an array on another device; rows of different lengths
+        raise DataError(f"predict: x cannot become a NumPy array on the host ({error})") from error
+    if not x.ndim or not len(x):
+        raise DataError("predict: no examples came; pass at least one")
+    return Dataset(x, np.zeros(len(x), dtype=np.int64))
+
+
+def predictions(trainer: Trainer, x: Source, batch_size: int = 256) -> Any:
+    """The outputs for all of ``x`` on the host, by name where the model gives several."""
+    carried = Carried.over(x)
+    with trainer.place(), trainer._fed(batches(x, batch_size, shuffle=False), targets=False) as fed:
+        outputs = (trainer.forward(batch.inputs, batch.lengths, carried) for batch in fed)
+        parts = [each(lambda y: transfer.to_host(y.data), one) for one in outputs]
+    if isinstance(parts[0], dict):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)
