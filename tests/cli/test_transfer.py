@@ -117,6 +117,7 @@ def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: py
         ((*DIGITS, "--lr-scale", "3"), "lr_scale has '3' but NAME=NUMBER"),
         ((*DIGITS, "--anew", "3"), "anew goes with start_from"),
         ((*DIGITS, "--from", "nosuch"), "nosuch: no run is there"),
+        ((*DIGITS, "--freeze", "1", "3.*"), "freeze: 1, 3.* leaves nothing that learns"),
         ((*DIGITS, "--freeze", "9"), "freeze: '9' matches no parameter"),
         (("train", "--data", "digits", "--model", "knn", "--freeze", "1"), "freeze is for models with weights"),
     ],
