@@ -25,7 +25,7 @@ KERNELS = {
 @recipe("6.1", "Convolution flips the kernel; it does not differ from correlation for a symmetric kernel.")
 def correlation_and_convolution(setup: Setup) -> Result:
     data: Any = dl.data.load("fashion-subset")
-    picture = data.train.x[setup.seed, :, :, 0].astype(np.float64)
+    picture = data.train.x[setup.seed % len(data.train), :, :, 0].astype(np.float64)
     apart, flipped, pairs = {}, {}, {}
     for name, kernel in KERNELS.items():
         a, b = dl.filters.correlate2d(picture, kernel), dl.filters.convolve2d(picture, kernel)

@@ -106,6 +106,11 @@ def test_one_seed_gives_the_same_figures_again() -> None:
     assert _done("early-stopping", 3, quick=True)[0].figures() == _done("early-stopping", 3, quick=True)[0].figures()
 
 
+@pytest.mark.parametrize("name", ["edges", "correlation-and-convolution"])
+def test_a_seed_beyond_the_number_of_images_takes_one_too(name: str) -> None:
+    assert run(name, seed=4502, quick=True, device="cpu").figures() == run(name, seed=2, quick=True).figures()
+
+
 def test_a_bound_is_kept_or_not() -> None:
     assert at_least("a", 2, 2).holds
     assert not at_least("a", 1.9, 2).holds
