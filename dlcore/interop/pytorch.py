@@ -1,8 +1,8 @@
 """Weights that PyTorch's layers were trained with, from a safetensors file, into a model of the same layers.
 
-=====================  ==================================  =====================================================
+=====================  ==================================  ===========================================================
 layer here             PyTorch's names                     what is done
-=====================  ==================================  =====================================================
+=====================  ==================================  ===========================================================
 Dense                  weight (K, D), bias                 w is the transpose (D, K)
 Dense, flattened maps  the same, D as C · H · W            rows brought into the order H · W · C
 Conv2D                 weight (K, C, kh, kw), bias         w (kh, kw, C, K)
@@ -12,7 +12,7 @@ Embedding              weight (V, D)                       w as it is
 RNN, LSTM, GRU         weight_ih_l0 (4 H, D),              u, w the transposes; b the sum of both biases; of a GRU's n
                        weight_hh_l0 (4 H, H), bias_ih_l0,  b is bias_ih_l0's part and bn that of bias_hh_l0; 0 where
                        bias_hh_l0, ..., _l1, ..._reverse   the file has neither
-=====================  ==================================  =====================================================
+=====================  ==================================  ===========================================================
 
 PyTorch itself is not needed. ``num_batches_tracked`` is left out. What the file does not say must be the same in both
 models: padding, strides, the eps of batch norm (1e-5 here and there). Convolutions in groups, and recurrent layers with
