@@ -200,18 +200,29 @@ def diagnose_parts(
 ) -> Diagnosis:
     """:func:`diagnose` of figures that one and the same weights gave on each set.
 
-    parts : by "train", "dev" and "train_dev", the figures and ``examples``, as ``result.json`` holds them of a run
+    parts : by "train", "dev" and "train_dev", the figures and ``examples``, as ``result.json`` holds them of a run; of
+        several heads also ``sex_examples``, those with a label
     how : further arguments of :func:`diagnose`
 
     >>> parts = {"train": {"accuracy": 0.8, "examples": 9000}, "dev": {"accuracy": 0.79, "examples": 9000}}
     >>> diagnose_parts(parts, 0.05).verdicts
     ('underfitting', 'uncertain')
     """
-    record = {f"{PARTS[part]}{name}": value for part, one in parts.items() for name, value in one.items()}
-    names = [f"{prefix}examples" for prefix in PARTS.values()]
-    counts = {part: one["examples"] for part, one in parts.items() if "examples" in one}
-    record = {name: value for name, value in record.items() if name not in names}
+    record = {
+        f"{PARTS[part]}{name}": value
+        for part, one in parts.items()
+        for name, value in one.items()
+        if not name.endswith("examples")
+    }
+    metric = _metric(record, metric)
+    counts = {part: count for part, one in parts.items() if (count := _examples(one, metric)) is not None}
     return diagnose(record, bayes_error, metric=metric, examples=counts, **how)
+
+
+def _examples(part: Record, metric: str) -> int | None:
+    """Over how many examples a metric was measured: of one head of several, those that have its label."""
+    heads = [name for name in part if name.endswith("_examples") and metric.startswith(name.removesuffix("examples"))]
+    return part.get(max(heads, key=len, default="examples"))
 
 
 # --- intervals

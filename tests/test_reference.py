@@ -95,6 +95,18 @@ def test_arguments_become_a_list_and_formulas_stay_as_they_are() -> None:
     )
 
 
+def test_lines_of_120_characters_fit(site: Path) -> None:
+    """Some 7 pixels a character, in a column of 66 rem, which are 1,056 pixels."""
+    page = (site / "dlcore/interop/pytorch.html").read_text()
+    assert page.index("width:calc(66rem") > page.index("width:calc(54rem")  # the later rule counts
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(dl.ConfigError, match=r"file/site: no folder can be made here \(Not a directory\)"):
+        build(tmp_path / "file" / "site")
+
+
 def test_without_pdoc_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pdoc", None)
     with pytest.raises(dl.ConfigError, match=r"pip install 'dlcore-xp\[docs\]'"):

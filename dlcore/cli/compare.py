@@ -110,7 +110,8 @@ def _check_data(named: dict[str, Run]) -> None:
 
 
 def _usual(run: Run) -> str:
-    return (run.settings.train.metrics or ("loss",))[0]
+    names = run.settings.measured()
+    return next((name for name in names if name in run.figures), names[0])
 
 
 def _model(run: Run) -> str | None:

@@ -7,8 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
-from dlcore.cli.opened import first_batch, open_model
-from dlcore.cli.summary import table, unit
+from dlcore.cli.opened import first_batch, loss_of, open_model
+from dlcore.cli.summary import about_loss, table, unit
 from dlcore.errors import ConfigError
 
 __all__ = ["gradcheck"]
@@ -39,13 +39,11 @@ def gradcheck(
 
     settings, built, splits = open_model("gradcheck", model, data, seed, runs)
     x, y = first_batch(splits, batch_size)
-    loss, penalty = settings.objective(splits), settings.penalty.build()
-    if isinstance(loss, dict):
-        raise ConfigError(f"gradcheck: the model has the heads {', '.join(loss)}, but one output is expected")
-    found = gradient_check(built.eval(), x, y, loss, penalty, tolerance=tolerance, seed=seed)
+    penalty = settings.penalty.build()
+    found = gradient_check(built.eval(), x, y, loss_of(settings, splits), penalty, tolerance=tolerance, seed=seed)
     more = "" if penalty is None else f" with penalty {settings.penalty.penalty}, lam {settings.penalty.lam:g}"
     print(f"model: {model}, {built.count():,} parameters, checked in float64")
-    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {settings.loss(splits)}{more}")
+    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {about_loss(settings, splits)}{more}")
     passed = {path: error <= tolerance for path, error in found.errors.items()}
     rows = [[path, f"{error:.1e}", "ok" if passed[path] else "WRONG"] for path, error in found.errors.items()]
     print("\n".join(table([["parameter", "relative error", ""], *rows], left={0, 2})))

@@ -9,10 +9,13 @@ from dlcore.recorded import did_you_mean
 from dlcore.train.config import Config, outputs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlcore.data import Splits
     from dlcore.nn import Module
+    from dlcore.tensor import Tensor
 
-__all__ = ["first_batch", "open_model"]
+__all__ = ["first_batch", "loss_of", "open_model"]
 
 MODELS = ("cnn", "mlp", "logistic", "linear")
 
@@ -44,6 +47,14 @@ def open_model(command: str, model: str, data: str | None, seed: int, runs: str)
     settings = settings.resolve(splits)
     built = settings.model.build(outputs_of(splits)).build(splits.train.shape, seed)
     return settings, built, splits
+
+
+def loss_of(settings: Config, splits: Splits) -> str | Callable[[Any, Any], Tensor]:
+    """The loss as a check takes it: of several heads their weighted sum, in which missing labels count nothing."""
+    from dlcore.train.objectives import Objectives
+
+    loss = settings.objective(splits)
+    return loss if not isinstance(loss, dict) else Objectives(loss, None, settings.train.weights()).loss
 
 
 def _refuse_knn(command: str, settings: Config) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
-from dlcore.cli.opened import first_batch, open_model
-from dlcore.cli.summary import unit
+from dlcore.cli.opened import first_batch, loss_of, open_model
+from dlcore.cli.summary import about_loss, unit
 from dlcore.errors import ConfigError
 
 __all__ = ["parity"]
@@ -56,15 +56,10 @@ def parity(
     places = [place(name) for name in devices]
     settings, built, splits = open_model("parity", model, data, seed, runs)
     x, y = first_batch(splits, batch_size)
-    loss = settings.objective(splits)
-    if isinstance(loss, dict):
-        raise ConfigError(
-            f"parity: {model} has the heads {', '.join(loss)}, but one output is expected; compare it in Python by "
-            "dl.testing.parity"
-        )
+    loss = loss_of(settings, splits)
     found = compare(built, x, devices, y=y, loss=loss, dtype=dtype, tolerance=tolerance)
     print(f"devices: {', '.join(map(str, places))}")
     print(f"model: {model}, {built.count():,} parameters, {dtype}")
-    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {settings.loss(splits)}")
+    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {about_loss(settings, splits)}")
     print(found)
     return 0 if found else 1

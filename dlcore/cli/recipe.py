@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -59,8 +60,7 @@ def run(
     from dlcore.recipes import find
 
     recipe = find(name)
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"recipe: --out {out} is a file but a folder is expected; name another")
+    _check_folder(out)
     from backends.device import describe, resolve
     from dlcore.recipes import Setup
 
@@ -80,6 +80,15 @@ def run(
     print(f"picture: {result.save(out / f'{recipe.name}.png')}")
     print(f"the claim {'holds' if result.holds else 'does not hold'}; {time.process_time() - start:.1f} s of CPU time")
     return 0 if result.holds else 1
+
+
+def _check_folder(out: Path) -> None:
+    """Raise ConfigError where the picture could not be written, before the experiment has taken its time."""
+    there = next((folder for folder in (out, *out.absolute().parents) if folder.exists()), Path())
+    if not there.is_dir():
+        raise ConfigError(f"recipe: --out {out}: {there} is a file but a folder is expected; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"recipe: --out {out}: in {there} nothing may be written; name another folder")
 
 
 def _say(what: str, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,25 +85,26 @@ def _about(run: Run) -> dict[str, Any]:
     about: dict[str, Any] = {"run": run.name, "status": run.status, "began": began, "folder": str(run.folder)}
     try:
         settings = run.settings
-        metric = (settings.train.metrics or ("loss",))[0]
+        wanted = settings.measured() if settings.data.heads else settings.measured()[:1]
         about |= {"data": settings.data.data, "model": model_name(settings)}
         epochs: Any = None if settings.model.model == "knn" else f"{len(records)} of {settings.train.epochs}"
     except ConfigError as error:
         warnings.warn(str(error), stacklevel=2)
-        metric, epochs = "loss", len(records)
+        wanted, epochs = ["loss"], len(records)
         about |= {"data": None, "model": None}
     best = result.get("best_epoch")
     kept = records[best if isinstance(best, int) and best < len(records) else -1] if records else {}
     test = next(iter(result.get("test", {}).values()), {})
     return about | {
         "epochs": epochs,
-        "development": _figure(metric, kept.get(f"dev_{metric}")),
-        "test": _figure(metric, test.get(metric)),
+        "development": _figures(wanted, kept, "dev_"),
+        "test": _figures(wanted, test),
     }
 
 
-def _figure(name: str, value: Any) -> dict[str, Any] | None:
-    return None if value is None else {name: value}
+def _figures(names: Sequence[str], record: Mapping[str, Any], prefix: str = "") -> dict[str, Any] | None:
+    """Those that were recorded: of several heads, each has the metrics that suit it."""
+    return {name: record[f"{prefix}{name}"] for name in names if record.get(f"{prefix}{name}") is not None} or None
 
 
 def _cell(value: Any) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "about_data",
     "about_device",
+    "about_loss",
     "about_model",
     "about_test",
     "about_training",
@@ -102,7 +103,7 @@ def about_model(settings: Config, trainer: Trainer, label: str = "model") -> str
 def about_training(settings: Config, data: Splits) -> str:
     """What was asked for, and what was filled in."""
     train, optimizer, schedule = settings.train, settings.optimizer, settings.schedule
-    parts = [f"loss {_loss(settings, data)}", f"{optimizer.optimizer} with lr {optimizer.lr:g}"]
+    parts = [f"loss {about_loss(settings, data)}", f"{optimizer.optimizer} with lr {optimizer.lr:g}"]
     if schedule.schedule != "constant":
         parts.append(f"schedule {schedule.schedule}")
     if schedule.warmup:
@@ -120,7 +121,7 @@ def about_training(settings: Config, data: Splits) -> str:
     return f"training: {', '.join(parts)}"
 
 
-def _loss(settings: Config, data: Splits) -> str:
+def about_loss(settings: Config, data: Splits) -> str:
     """The loss; of several targets all, with their weights where these are not 1."""
     from dlcore.train.config import standardized
 

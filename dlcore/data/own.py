@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data.dataset import Dataset, Splits, Task
+from dlcore.data.dataset import Dataset, Splits, Targets, Task
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import ImageFolder, plain_inputs, read_folder, read_npz
@@ -35,13 +35,14 @@ _WORDS = {"table": "a table (.csv or .tsv)", "npz": "an NPZ file", "images": "a 
 _FRACTIONS = (0.6, 0.2, 0.2)
 _NAMED = 5  # columns of categories that are named
 _IMAGES = 10_000  # from which a normalizer of images takes its statistics
+_LARGE = 1000  # of a target's mean size, beyond which the default training does not get there
 _MEMORY = 512 << 20  # bytes of decoded pixels, over all parts
 
 
 def open_path(
     path: str | os.PathLike[str],
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     normalize: bool = False,
     seed: int = 0,
     missing: str | None = None,
@@ -66,8 +67,9 @@ def open_path(
     normalize : bring each feature of x (images: each channel) to mean 0 and standard deviation 1 by the statistics of
         the training part alone; for a folder of images by 10,000 training images at most, evenly spaced. Whole numbers
         with lengths, which are words, stay as they are.
-    seed : of the split
-    target, missing, categorical, ignore, task : of a table; an NPZ takes task too
+    seed : of the split; of several targets, the first that has classes gives the proportion
+    target, missing, categorical, ignore, task : of a table, in which several targets make y a dict; an NPZ takes task
+        too
     image_size, color, corrupt : of a folder of images, where ``read_folder`` calls them size, color and corrupt; one
         number of image_size stands for both
 
@@ -134,8 +136,14 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
     table = opened.table(training=parts[0])
     left_out = f", {table.dropped:,} with missing cells left out" if table.dropped else ""
     left_out += ", the index left out" if table.index else ""
-    goal = f"{shown(table.target)} is to be predicted from {_kinds(table.columns)}"
-    if task is None and table.task == "regression" and _like_classes(table.data.y):
+    names = [table.target] if isinstance(table.target, str) else table.target
+    goal = f"{', '.join(map(shown, names))} {'is' if len(names) == 1 else 'are'} to be predicted"
+    goal += f" from {_kinds(table.columns)}{_large(table.data.y, table.target)}"
+    if isinstance(y := table.data.y, dict):
+        like = [shown(name) for name in names if name not in (table.classes or ()) and _like_classes(y[name])]
+        if like:
+            goal += f"; {', '.join(like)} read as numbers; categorical would take them as classes"
+    elif task is None and table.task == "regression" and _like_classes(y):
         goal += "; it is read as numbers; task classification would take them as classes"
     return _splits(
         path,
@@ -147,6 +155,23 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
         source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {goal}",
         inputs=Inputs.table(table.columns),
     )
+
+
+def _large(y: Targets, target: str | tuple[str, ...]) -> str:
+    """A remark on targets whose numbers are so large that a network, which begins near 0, takes very long to get there.
+
+    >>> _large(np.array([[250_000.0], [300_000.0]]), "price")
+    '; price is about 280,000, which is far from 0: divide it in the file, so that its numbers are near 1'
+    """
+    words = []
+    for name, values in (y if isinstance(y, dict) else {str(target): y}).items():
+        size = 0.0 if values.dtype.kind != "f" else float(np.nanmean(np.abs(values)))
+        if size > _LARGE:
+            words.append(
+                f"; {shown(name)} is about {float(f'{size:.2g}'):,.0f}, which is far from 0: divide it in the file, so "
+                "that its numbers are near 1"
+            )
+    return "".join(words)
 
 
 def _kinds(columns: Sequence[dict[str, Any]]) -> str:
@@ -166,13 +191,16 @@ def _kinds(columns: Sequence[dict[str, Any]]) -> str:
 
 def _like_classes(y: Any) -> bool:
     """Whether a target of numbers has but a few whole ones, fewer than there are rows."""
-    found = np.unique(y)
+    found = np.unique(y[~np.isnan(y)])
     return len(found) <= min(FEW, len(y) - 1) and bool((found == np.floor(found)).all())
 
 
-def _rows(path: Path, n: int, seed: int, y: np.ndarray, task: str) -> list[np.ndarray]:
+def _rows(path: Path, n: int, seed: int, y: Targets, task: str) -> list[np.ndarray]:
     """The positions of the three parts."""
-    labels = None if task == "regression" else y.reshape(n).astype(np.int64)
+    if isinstance(y, dict):
+        labels = next((labels for labels in y.values() if labels.dtype.kind == "i"), None)
+    else:
+        labels = None if task == "regression" else y.reshape(n).astype(np.int64)
     try:
         return split_rows(n, _FRACTIONS, seed, labels)
     except DataError as error:

@@ -16,6 +16,7 @@ from dlcore.errors import ConfigError
 __all__ = ["build", "markdown", "modules"]
 
 _BACKENDS = ("backends.device", "backends.kernel", "backends.random", "backends.transfer")
+_TEMPLATES = Path(__file__).parent / "templates"
 _MARKS = re.compile(r"(?<!\w)\*(?!\w+\*(?!\w))(?<!\*\w)|[_<\[\]|]")
 _ARGUMENTS = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)")
 
@@ -35,7 +36,7 @@ def modules() -> list[str]:
 def build(folder: str | Path) -> Path:
     """Write the reference into a folder, which is made where it is missing, and return its first page.
 
-    Raises ConfigError where pdoc is not installed.
+    Raises ConfigError where pdoc is not installed, and where the folder cannot be written.
     """
     try:
         import pdoc
@@ -44,16 +45,24 @@ def build(folder: str | Path) -> Path:
         raise ConfigError(
             "the reference is built by pdoc, which is not installed; pip install 'dlcore-xp[docs]'"
         ) from None
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: no folder can be made here ({error.strerror}); name another") from None
     for name in modules():
         module = importlib.import_module(name)
         for public in getattr(module, "__all__", ()):  # pdoc looks for names where lazily imported ones are not yet
             if public not in vars(module):
                 setattr(module, public, getattr(module, public))
-    pdoc.render.configure(docformat="markdown", show_source=False, footer_text="dlcore")
+    pdoc.render.configure(docformat="markdown", show_source=False, footer_text="dlcore", template_directory=_TEMPLATES)
     pdoc.render.env.filters["to_markdown"] = markdown
     root, others = "dlcore", [name for name in modules() if name.startswith("backends.")]
-    pdoc.pdoc(root, *others, output_directory=Path(folder))
-    return Path(folder) / "dlcore.html"
+    try:
+        pdoc.pdoc(root, *others, output_directory=folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: the pages cannot be written ({error.strerror}); name another folder") from None
+    return folder / "dlcore.html"
 
 
 def markdown(docstring: str) -> str:

@@ -8,6 +8,7 @@ True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -71,14 +72,12 @@ class _Network(BaseEstimator):
         self.random_state = random_state
 
     def _fit(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, outputs: int, loss: Any) -> Self:
-        """Train a network for targets (N,); examples of weight 0 are left out."""
+        """Train a network for targets (N, M); examples of weight 0 are left out."""
         present = weight > 0
         if not present.any():
             raise ValueError("sample_weight is 0 throughout, but at least one example must count")
         x, y, weight = x[present], y[present], weight[present] / weight[present].mean()
-        self._mean = np.average(x, axis=0, weights=weight)
-        scale = np.sqrt(np.average((x - self._mean) ** 2, axis=0, weights=weight))
-        self._scale = np.where(scale > 0, scale, 1.0)
+        self._mean, self._scale = _moments(x, weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         network = self._network(outputs)
         x = self._inputs(x)
@@ -91,18 +90,25 @@ class _Network(BaseEstimator):
             device=self.device,
             seed=seed,
         )
-        trainer.fit(Dataset(x, np.stack([y, weight], axis=1)), epochs=self.epochs, batch_size=self.batch_size)
+        targets = np.column_stack([y, weight])
+        trainer.fit(Dataset(x, targets), epochs=self.epochs, batch_size=self.batch_size)
         self.model_ = network.to("cpu").eval()  # so that it can be pickled and used anywhere
         self.loss_curve_ = list(trainer.history["loss"])
         return self
 
     def _network(self, outputs: int) -> Module:
+        if isinstance(self.model, Module):
+            raise ConfigError(
+                f"model is a {type(self.model).__name__} but a function that makes one is expected, so that each fit "
+                "begins anew: model=lambda outputs: dl.nn.Sequential(..., dl.nn.Dense(outputs))"
+            )
         if self.model is not None:
             network = self.model(outputs)
             if not isinstance(network, Module):
                 raise ConfigError(f"model returned {network!r:.60} but a dlcore.nn.Module is expected")
             return network
-        config = ModelConfig(hidden=tuple(self.hidden) or None, activation=self.activation, dropout=self.dropout)
+        hidden: Any = np.asarray(self.hidden).tolist()  # plain numbers, of an array too
+        config = ModelConfig(hidden=hidden or None, activation=self.activation, dropout=self.dropout)
         return mlp(outputs, config)
 
     def _inputs(self, x: np.ndarray) -> np.ndarray:
@@ -110,7 +116,14 @@ class _Network(BaseEstimator):
         if self.normalize:
             x = (x - self._mean) / self._scale
         x = x.astype(self.dtype)
-        return x if self.input_shape is None else x.reshape(len(x), *self.input_shape)
+        if self.input_shape is None:
+            return x
+        if math.prod(self.input_shape) != x.shape[1]:
+            raise ConfigError(
+                f"input_shape is {self.input_shape!r}, of {math.prod(self.input_shape)} numbers, but a row of X has "
+                f"{x.shape[1]}"
+            )
+        return x.reshape(len(x), *self.input_shape)
 
     def _outputs(self, X: Any) -> np.ndarray:
         """(N, outputs) float64 of the network for (N, D)."""
@@ -145,7 +158,7 @@ class Classifier(ClassifierMixin, _Network):
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        return self._fit(X, labels.astype(np.float64), weight, len(self.classes_), _classes)
+        return self._fit(X, labels.astype(np.float64)[:, None], weight, len(self.classes_), _classes)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(N, K) the probability of each class, in the order of ``classes_``."""
@@ -160,10 +173,10 @@ class Classifier(ClassifierMixin, _Network):
 
 
 class Regressor(RegressorMixin, _Network):
-    """A network that predicts a number, by the mean squared error, as an estimator of scikit-learn.
+    """A network that predicts a number, or several, by the mean squared error, as an estimator of scikit-learn.
 
-    Arguments as for :class:`Classifier`. The target is brought to mean 0 and standard deviation 1 for the training, and
-    back in ``predict``.
+    Arguments as for :class:`Classifier`. Each target is brought to mean 0 and standard deviation 1 for the training,
+    and back in ``predict``.
 
     >>> x = np.linspace(-1, 1, 50)[:, None]
     >>> Regressor(hidden=(16,)).fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
@@ -171,39 +184,52 @@ class Regressor(RegressorMixin, _Network):
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """X : (N, D) numbers; y : (N,) numbers; sample_weight : (N,) weights, not negative."""
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        """X : (N, D) numbers; y : (N,) or (N, M) numbers; sample_weight : (N,) weights, not negative."""
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        y = column_or_1d(y, warn=True).astype(np.float64)
+        self._shape = y.shape[1:]
+        y = y.astype(np.float64).reshape(len(y), -1)
         if not weight.any():
             raise ValueError("sample_weight is 0 throughout, but at least one example must count")
-        self._target_mean = np.average(y, weights=weight)
-        self._target_scale = np.sqrt(np.average((y - self._target_mean) ** 2, weights=weight)) or 1.0
-        return self._fit(X, (y - self._target_mean) / self._target_scale, weight, 1, mse)
+        self._target_mean, self._target_scale = _moments(y, weight)
+        return self._fit(X, (y - self._target_mean) / self._target_scale, weight, y.shape[1], mse)
 
     def predict(self, X: Any) -> np.ndarray:
-        """(N,) numbers."""
-        return self._outputs(X)[:, 0] * self._target_scale + self._target_mean
+        """(N,) or (N, M) numbers, as y was."""
+        outputs = self._outputs(X)
+        return (outputs * self._target_scale + self._target_mean).reshape(len(outputs), *self._shape)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _moments(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (D,) of the columns (N, D); 1 in the place of a deviation of 0."""
+    mean = np.average(values, axis=0, weights=weight)
+    scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
+    return mean, np.where(scale > 0, scale, 1.0)
 
 
 def _classes(outputs: Any, y: Any, sample_weight: Any) -> Tensor:
     from backends.namespace import namespace_of
 
     xp = namespace_of(y)
-    return cross_entropy(outputs, xp.astype(y, xp.int64), sample_weight=sample_weight)
+    return cross_entropy(outputs, xp.astype(y[:, 0], xp.int64), sample_weight=sample_weight)
 
 
 class _Weighted:
-    """A loss for targets (N, 2): the target itself and the example's weight, whose mean over the training set is 1."""
+    """A loss for targets (N, M + 1): the targets and the example's weight, whose mean over the training set is 1."""
 
     def __init__(self, loss: Any) -> None:
         self.loss = loss
 
     def __call__(self, outputs: Any, y: Any) -> Tensor:
         y = as_tensor(y).data
-        weight = y[:, 1]
+        weight = y[:, -1]
         # The loss divides by the batch's own sum of weights; a batch of light examples shall count less.
-        return self.loss(outputs, y[:, 0], sample_weight=weight) * Tensor(weight).mean()
+        return self.loss(outputs, y[:, :-1], sample_weight=weight) * Tensor(weight).mean()
 
 
 def _defaults(optimizer: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def batch_norm(setup: Setup) -> Result:
 
     def draw(figure: Any) -> None:
         left, right = panels(figure, 2)
-        lines(left, None, {f"{n}, {best[n]:g}": curve for n, curve in curves.items()}, marks=True)
+        lines(left, None, {f"{n}, rate {best[n]:g}": curve for n, curve in curves.items()}, marks=True)
         label(left, "Each at its best rate", "epoch", "training loss", log="y")
         lines(right, rates, accuracy, marks=True)
         label(right, f"After {epochs} epochs", "learning rate", "test accuracy", log="x")

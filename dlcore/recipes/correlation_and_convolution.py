@@ -25,7 +25,7 @@ KERNELS = {
 @recipe("6.1", "Convolution flips the kernel; it does not differ from correlation for a symmetric kernel.")
 def correlation_and_convolution(setup: Setup) -> Result:
     data: Any = dl.data.load("fashion-subset")
-    picture = data.train.x[setup.seed, :, :, 0].astype(np.float64)
+    picture = data.train.x[setup.seed % len(data.train), :, :, 0].astype(np.float64)
     apart, flipped, pairs = {}, {}, {}
     for name, kernel in KERNELS.items():
         a, b = dl.filters.correlate2d(picture, kernel), dl.filters.convolve2d(picture, kernel)
@@ -43,7 +43,7 @@ def correlation_and_convolution(setup: Setup) -> Result:
         figure.set_size_inches(10.5, 5.4)
         for row, name in zip(figure.subplots(2, 4), ("Gaussian (symmetric)", "Sobel"), strict=True):
             a, b = pairs[name]
-            image(row[0], KERNELS[name], name, signed=True)
+            image(row[0], KERNELS[name], f"{name}: blue −, orange +" if KERNELS[name].min() < 0 else name, signed=True)
             image(row[1], a, "correlation", signed=True)
             image(row[2], b, "convolution", signed=True)
             image(row[3], a - b, f"difference, up to {np.abs(a - b).max():.2g}", signed=True)

@@ -26,7 +26,7 @@ def edges(setup: Setup) -> Result:
     found = dl.filters.correlate2d(LIGHT_AND_DARK, VERTICAL, mode="valid")
     flat = dl.filters.correlate2d(LIGHT_AND_DARK.T, VERTICAL, mode="valid")  # an edge that it must not see
     data: Any = dl.data.load("fashion-subset")
-    shirt = data.train.x[setup.seed, :, :, 0]
+    shirt = data.train.x[setup.seed % len(data.train), :, :, 0]
     named = {
         "Sobel": (dl.filters.sobel(shirt, border="zero"), dl.filters.correlate2d(shirt, SOBEL)),
         "Scharr": (dl.filters.scharr(shirt, border="zero"), dl.filters.correlate2d(shirt, SCHARR)),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,23 +110,26 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Draw the picture to a PNG file, which appears whole or not at all; its folder is made where it is missing."""
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        from dlcore.report.curves import STYLE
         from dlcore.train.checkpoint import write_atomically
 
         buffer = io.BytesIO()
-        with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from")
-            figure = Figure(figsize=(9.2, 3.6), layout="constrained")
+        with _style():
+            self.figure().savefig(buffer, format="png")
+        return write_atomically(Path(path), buffer.getvalue)
+
+    def figure(self) -> Figure:
+        """The picture as a Matplotlib figure."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with _style():
+            figure = Figure(figsize=(9.2, 3.6), dpi=160, layout="constrained")
             engine: Any = figure.get_layout_engine()
             engine.set(w_pad=0.12, h_pad=0.1)  # inches
             FigureCanvasAgg(figure)
             self.draw(figure)
-            figure.savefig(buffer, format="png", dpi=160)
-        return write_atomically(Path(path), buffer.getvalue)
+            figure.canvas.draw()
+        return figure
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,17 @@ class Recipe:
         if isinstance(setup.seed, bool) or not isinstance(setup.seed, int) or setup.seed < 0:
             raise ConfigError(f"recipe: seed is {setup.seed!r} but a whole number of at least 0 is expected")
         return self.experiment(setup)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib
+
+    from dlcore.report.curves import STYLE
+
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
 
 
 def recipe(chapter: str, claim: str) -> Callable[[Callable[[Setup], Result]], Recipe]:

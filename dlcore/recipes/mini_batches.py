@@ -55,7 +55,7 @@ def mini_batches(setup: Setup) -> Result:
 
     def draw(figure: Any) -> None:
         left, right = panels(figure, 2)
-        lines(left, range(epochs + 1), loss, marks=True)
+        lines(left, range(epochs + 1), {f"batches of {name}": one for name, one in loss.items()}, marks=True)
         label(left, "Training, by the size of a batch", "epoch", "training loss", log="y")
         right.bar(list(seconds), [1e3 * s for s in seconds.values()], width=0.5, color="#3f6ea8")
         label(right, "The time of an epoch", "batch size", "CPU time, ms", log="y")

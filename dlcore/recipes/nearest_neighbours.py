@@ -68,7 +68,13 @@ def nearest_neighbours(setup: Setup) -> Result:
         left, right = panels(figure, 2)
         lines(left, sizes, {"nearest neighbours": query, "CNN": [answer] * len(sizes)}, marks=True)
         label(left, "To answer 100 queries", "training images n", "CPU time, ms", log="xy")
-        lines(right, sizes, {"nearest neighbours": train, f"CNN on {few:,} images": [learnt] * len(sizes)}, marks=True)
+        lines(
+            right,
+            sizes,
+            {"nearest neighbours": train, f"CNN on {few:,} images": [learnt] * len(sizes)},
+            marks=True,
+            place="center right",
+        )
         label(right, "To train", "training images n", "CPU time, ms", log="xy")
 
     return Result(

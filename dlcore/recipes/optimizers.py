@@ -66,7 +66,7 @@ def optimizers(setup: Setup) -> Result:
         lines(middle, range(steps + 1), heights, place="lower left")
         middle.set_ylim(1e-8, 100)
         label(middle, "The height in the valley", "step", "cost", log="y")
-        lines(right, None, {f"{n}, {taken[n]:g}": curve for n, curve in curves.items()})
+        lines(right, None, {f"{n}, {taken[n]:g}": curve for n, curve in curves.items()}, place="lower left")
         label(right, "A network, each at its best rate", "epoch", "training loss", log="y")
 
     base = "gradient descent"

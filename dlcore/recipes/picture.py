@@ -31,13 +31,17 @@ def panels(figure: Figure, count: int, height: float = 3.6) -> Sequence[Axes]:
 
 
 def label(axes: Axes, title: str, x: str, y: str, *, log: str = "") -> None:
-    """Title and axes; ``log`` names those that are logarithmic: "x", "y" or "xy"."""
+    """Title and axes; ``log`` names those that are logarithmic: "x", "y" or "xy". Epochs are whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     for letter in log:
         getattr(axes, f"set_{letter}scale")("log")
         _ticks(getattr(axes, f"{letter}axis"), *getattr(axes, f"get_{letter}lim")())
+    if x == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=COLOURS["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
 
@@ -86,14 +90,18 @@ def legend(axes: Axes, place: str = "best") -> None:
 
 def bars(axes: Axes, groups: Sequence[str], named: Mapping[str, Sequence[float]], *, place: str = "best") -> None:
     """A group of bars for each word of ``groups``, one bar a name, with the numbers at their ends."""
-    width = 0.8 / len(named)
+    from matplotlib.patheffects import withStroke
+
+    width, few = 0.8 / len(named), len(named) == 1
+    halo = [withStroke(linewidth=2, foreground=COLOURS["paper"])]
     for number, (name, values) in enumerate(named.items()):
         at = np.arange(len(groups)) + (number - (len(named) - 1) / 2) * width
         drawn = axes.bar(
             at, values, width * 0.94, label=name, color=PALETTE[number % len(PALETTE)],
             hatch=("", "//", "..", "xx")[number % 4], edgecolor=COLOURS["paper"], linewidth=0,
         )  # fmt: skip
-        axes.bar_label(drawn, labels=[f"{value:.3g}" for value in values], padding=2, fontsize=8)
+        labels = [f"{value:.{3 if few else 2}g}" for value in values]
+        axes.bar_label(drawn, labels=labels, padding=2, fontsize=8 if few else 7, path_effects=halo)
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="x", visible=False)
@@ -105,10 +113,10 @@ def bars(axes: Axes, groups: Sequence[str], named: Mapping[str, Sequence[float]]
 def image(axes: Axes, pixels: Any, title: str, *, signed: bool = False, numbers: bool = False) -> None:
     """An image (H, W), grey, or where it is ``signed`` blue for less than 0 and orange for more."""
     values = np.asarray(pixels, dtype=float)
+    most = max(float(np.abs(values).max()), 1e-12)
     if signed:
         from matplotlib.colors import LinearSegmentedColormap
 
-        most = max(float(np.abs(values).max()), 1e-12)
         colours = LinearSegmentedColormap.from_list("signed", [PALETTE[0], "#ffffff", PALETTE[1]])
         axes.imshow(values, cmap=colours, vmin=-most, vmax=most, interpolation="nearest")
     else:
@@ -119,8 +127,9 @@ def image(axes: Axes, pixels: Any, title: str, *, signed: bool = False, numbers:
     for side in axes.spines.values():
         side.set_visible(True)
     for (row, column), value in np.ndenumerate(values) if numbers else ():
-        dark = not signed and value < (values.min() + values.max()) / 2
-        axes.text(column, row, f"{value:g}", ha="center", va="center", color="white" if dark else INK)
+        dark = abs(value) > most / 2 if signed else value < (values.min() + values.max()) / 2
+        words = f"{value:g}".replace("-", "−")
+        axes.text(column, row, words, ha="center", va="center", color="white" if dark else INK)
 
 
 def note(axes: Axes, words: str, x: float, y: float, **how: Any) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 import dlcore as dl
 from dlcore.recipes.lesson import Result, Setup, at_least, at_most, recipe
-from dlcore.recipes.picture import MUTED, PALETTE, label, lines, panels
+from dlcore.recipes.picture import MUTED, PALETTE, label, lines, panels, power
 
 RATES, EPSILONS = (-5.0, 1.0), (-10.0, -6.0)
 """Powers of ten, from and to."""
@@ -56,12 +56,12 @@ def random_search(setup: Setup) -> Result:
             rate, eps = 10 ** (points * np.ptp([RATES, EPSILONS], axis=1) + [RATES[0], EPSILONS[0]]).T
             for r in rate:
                 axes.axvline(r, color=MUTED, linewidth=0.8, linestyle="dotted")
-            axes.plot(rate, eps, "o", color=PALETTE[name == "random"], markersize=7)
+            axes.plot(rate, eps, "o", color=PALETTE[name == "random"], markersize=7, clip_on=False)
             axes.set_xlim(10 ** RATES[0], 10 ** RATES[1])
             axes.set_ylim(10 ** EPSILONS[0], 10 ** EPSILONS[1])
             different = len(set(np.round(np.log(rate), 6)))
             label(axes, f"{name.capitalize()}: {different} rates in 9 trials", "learning rate", "ε", log="xy")
-        lines(right, 10**rates, {f"ε = 10^{eps:g}": loss[:, i] for i, eps in enumerate(epsilons)})
+        lines(right, 10**rates, {f"ε = {power(10**eps)}": loss[:, i] for i, eps in enumerate(epsilons)})
         label(right, "What matters", "learning rate", "development loss", log="xy")
 
     return Result(

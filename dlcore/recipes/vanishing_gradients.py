@@ -90,7 +90,7 @@ def vanishing_gradients(setup: Setup) -> Result:
         left, right = panels(figure, 2)
         lines(left, np.arange(99), {name: values[:-1] for name, values in slopes.items()})
         label(left, "At the initial weights, 100 steps", "steps back from the end", "length of the gradient", log="y")
-        lines(right, lags, accuracy, marks=True, place="none")
+        lines(right, lags, {name: accuracy.get(name, []) for name in slopes}, marks=True, place="none")  # same colours
         label(right, f"The mark, after {updates} updates", "lag in steps", "accuracy")
 
     return Result(

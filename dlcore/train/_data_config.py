@@ -34,14 +34,17 @@ class DataConfig(Section):
     )
     heads: tuple[str, ...] | None = setting(
         None,
-        "several things to predict at once, by one model with a head each: of penguins species, sex, body_mass",
+        "several things to predict at once, by one model with a head each: columns of a table, in which cells may be "
+        "missing; of penguins species, sex, body_mass",
     )
     missing: str | None = setting(
         None,
         "what to do about a table's missing cells, empty or NA, NaN, null, ?, n/a or #N/A [default: refuse]",
         choices=("refuse", "drop", "mean"),
     )
-    categorical: tuple[str, ...] | None = setting(None, "columns of numbers that stand for categories")
+    categorical: tuple[str, ...] | None = setting(
+        None, "columns of numbers that stand for categories, or among heads for classes"
+    )
     ignore: tuple[str, ...] | None = setting(None, "columns of a table to leave out")
     task: str | None = setting(
         None,
@@ -90,23 +93,23 @@ class DataConfig(Section):
         from dlcore.data.sources import has_fashion
 
         own = {name: getattr(self, name) for name in _OWN_DATA}
+        path = os.path.expanduser(self.data)
+        table = path.lower().endswith((".csv", ".tsv")) and self.data not in data.names()
+        if self.heads is not None:
+            if self.target is not None:
+                raise ConfigError("target and heads came together; give one thing to predict, or several heads")
+            if self.data != "penguins" and (not table or self.window is not None):
+                came = f"{self.data!r:.60}" + (" as a series, for window is given" if table else "")
+                raise ConfigError(f"heads is for a table and for penguins, but data is {came}; leave it out")
         if self.data == "hamlet":
             from dlcore.data.sequences import hamlet
 
             refuse_others({**own, "target": self.target}, (), "is hamlet")
             return hamlet(self.window, self.unknown)
-        if self.heads is not None:
-            if self.target is not None:
-                raise ConfigError("target and heads came together; give one thing to predict, or several heads")
-            if self.data != "penguins":
-                raise ConfigError(f"heads is for data with several targets, penguins, but data is {self.data!r:.60}")
-            refuse_others(own, (), f"is {self.data}")
-            return data.load(self.data, self.normalize, target=self.heads, seed=self.split_seed)
         if self.data in data.names():
             self._refuse_sequence(f"is {self.data}")
             refuse_others(own, (), f"is {self.data}")
-            return data.load(self.data, self.normalize, target=self.target, seed=self.split_seed)
-        path = os.path.expanduser(self.data)
+            return data.load(self.data, self.normalize, target=self.heads or self.target, seed=self.split_seed)
         if not os.path.exists(path):
             folder, file = os.path.split(path)
             suffix = os.path.splitext(file)[1]
@@ -120,7 +123,7 @@ class DataConfig(Section):
         if path.lower().endswith(".txt") and os.path.isfile(path):
             refuse_others({**own, "target": self.target}, (), f"is {shown(self.data)}, a text")
             return data.open_text(path, window=self.window, unknown=self.unknown)
-        if self.window is not None and path.lower().endswith((".csv", ".tsv")):
+        if self.window is not None and table:
             refuse_others(own, ("ignore",), f"is {shown(self.data)} as a series, for window is given")
             self._refuse_sequence(f"is {shown(self.data)}", ("unknown",))
             return data.open_series(path, self.window, target=self.target, ignore=self.ignore, normalize=self.normalize)
@@ -128,7 +131,9 @@ class DataConfig(Section):
         if has_fashion(path):
             refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
             return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=path)
-        return data.open_path(path, target=self.target, normalize=self.normalize, seed=self.split_seed, **own)
+        return data.open_path(
+            path, target=self.heads or self.target, normalize=self.normalize, seed=self.split_seed, **own
+        )
 
     def _refuse_sequence(self, reason: str, names: tuple[str, ...] = ("window", "unknown")) -> None:
         for name in names:

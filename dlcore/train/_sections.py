@@ -102,7 +102,8 @@ class TransferConfig(Section):
 
         runs : folder of all runs, in which ``start_from`` may be a name
 
-        Raises CheckpointError where the weights do not fit, ConfigError for a pattern that matches nothing.
+        Raises CheckpointError where the weights do not fit, ConfigError for a pattern that matches nothing and where
+        nothing is left to learn.
         """
         from dlcore.train.transfer import transfer_weights
 
@@ -110,6 +111,8 @@ class TransferConfig(Section):
             transfer_weights(model, self.start_from, self.anew, runs=runs)
         for pattern in self.freeze or ():
             model.freeze(pattern)
+        if self.freeze and not any(segment.active for segment in model.built().segments):
+            raise ConfigError(f"freeze: {', '.join(self.freeze)} leaves nothing that learns; freeze less")
         for pattern, factor in self.scales().items():
             model.scale_lr(pattern, factor)
 

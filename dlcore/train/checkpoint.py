@@ -108,7 +108,11 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
         metadata = dict(json.loads(metadata.get(METADATA, "{}")))
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except KeyError as error:  # of a table of NumPy's types
+        raise CheckpointError(
+            f"{path}: it holds numbers of the type {error.args[0]}, which NumPy does not have; write them as float32"
+        ) from None
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(
             f"{path}: not a readable safetensors file ({in_one_line(error)}); use another copy"
         ) from None

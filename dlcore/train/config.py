@@ -204,6 +204,15 @@ lr_decay out or change schedule
             run=RunConfig(baseline="none"),
         )
 
+    def measured(self) -> list[str]:
+        """What the metrics may be called in a record; with heads each for each, of which those that suit are there.
+
+        >>> Config.of(data="penguins", heads=("sex", "species"), metrics=("accuracy",)).measured()
+        ['sex_accuracy', 'species_accuracy']
+        """
+        metrics = self.train.metrics or ("loss",)
+        return [f"{head}_{name}" for head in self.data.heads or () for name in metrics] or list(metrics)
+
     def anchored(self) -> Config:
         """These settings with every path absolute, so that they mean the same in another folder."""
         data, model = self.data.data, self.model.model

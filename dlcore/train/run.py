@@ -123,8 +123,8 @@ class Run:
         """
         result, records = self.result or {}, self.records()
         parts = result.get("parts", {})
-        found = {name: v for name, v in parts.get("dev", {}).items() if name != "examples"}
-        found |= {f"train_{n}": v for n, v in parts.get("train", {}).items() if n not in ("examples", "ms_per_image")}
+        found = {name: v for name, v in parts.get("dev", {}).items() if not name.endswith("examples")}
+        found |= {f"train_{n}": v for n, v in parts.get("train", {}).items() if n in found and n != "ms_per_image"}
         if not parts and records:
             best = result.get("best_epoch")
             kept = records[best if isinstance(best, int) and best < len(records) else -1]

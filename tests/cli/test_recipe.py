@@ -80,6 +80,7 @@ def test_a_claim_that_is_not_shown_gives_exit_code_1(
         (["run", "edges", "--seed", "-1"], "-1"),
         (["run", "edges", "--quik"], "--quik"),
         (["run", "edges", "--out", __file__], "is a file"),
+        (["run", "edges", "--out", f"{__file__}/sub"], "is a file"),
         (["lst"], 'Did you mean "list"'),
     ],
 )
@@ -89,6 +90,16 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert main(["recipe", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert part in line
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_experiment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # whoever runs the tests may write anywhere
+    assert main(["recipe", "run", "edges", "--out", str(tmp_path / "new")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"in {tmp_path} nothing may be written" in captured.err
 
 
 def test_a_device_that_cannot_be_used_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

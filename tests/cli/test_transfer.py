@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,17 +70,54 @@ def test_several_heads_are_trained_evaluated_and_predicted(capsys: pytest.Captur
     assert "species accuracy" in Path("runs/multi/report.html").read_text(encoding="utf-8").lower()
 
 
+def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """kind, size and grade follow from a; every third row lacks its kind, every second its size, the first all."""
+    rows = ["a,kind,size,grade", "0,,NA,"]
+    for i, a in enumerate(np.random.default_rng(0).normal(size=150)):
+        kind, size = "small" if a < 0 else "big", f"{2 * a:.3f}"
+        rows.append(f"{a:.3f},{'' if i % 3 == 0 else kind},{'' if i % 2 == 0 else size},{int(a > 0.5) + 1}")
+    Path("own.csv").write_text("\n".join(rows))
+    heads = ("--heads", "kind", "size", "grade", "--categorical", "grade", "--loss-weights", "size=0.5")
+    how = ("--data", "own.csv", "--device", "cpu", "--epochs", "20", "--baseline", "none")
+    said = output_of(capsys, "train", *how, *heads, "--name", "own")
+    assert "150 rows, 1 with missing cells left out; kind, size, grade are to be predicted from 1 number" in said
+    assert "grade (2 classes)" in said
+    assert "cross_entropy of kind + 0.5 mse of standardised size + cross_entropy of grade" in said
+    figures = json.loads(output_of(capsys, "evaluate", "own", "--device", "cpu", "--json"))["figures"]
+    assert min(figures["kind_accuracy"], figures["size_r2"], figures["grade_accuracy"]) > 0.9
+    Path("new.csv").write_text("a\n1.5\n")
+    (line,) = output_of(capsys, "predict", "own", "new.csv", "--device", "cpu", "--json").splitlines()
+    found = json.loads(line)["heads"]
+    assert (found["kind"]["prediction"], found["grade"]["prediction"]) == ("big", "2")
+    assert found["size"]["prediction"] == pytest.approx(3, abs=0.3)
+
+    labels = json.loads(Path("runs/own/result.json").read_text())["parts"]["dev"]
+    assert 0 < labels["size_examples"] < labels["grade_examples"] == labels["examples"] == 30
+    variance = json.loads(output_of(capsys, "diagnose", "own", "--json"))["variance"]
+    assert variance["examples"]["dev"] == labels["kind_examples"] < 30
+    (_, listed) = output_of(capsys, "runs", "list").splitlines()
+    assert f"kind_accuracy {figures['kind_accuracy']:.4f}, size_r2 {figures['size_r2']:.4f}" in listed
+    shutil.copytree("runs/own", "runs/twin")
+    assert "choice: own, with kind_accuracy" in output_of(capsys, "runs", "compare", "own", "twin")
+    assert "gradcheck: passed" in output_of(capsys, "gradcheck", "own")
+    said = output_of(capsys, "parity", "own", "--devices", "cpu", "cpu-reference")
+    assert "loss cross_entropy of kind + 0.5 mse of standardised size + cross_entropy of grade" in said
+    assert "cpu-reference within tolerance of cpu in every layer" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ((*PENGUINS, "--heads", "specis"), "no target 'specis'"),
         ((*PENGUINS, "--heads", "sex", "--target", "sex"), "target and heads came together"),
-        ((*DIGITS, "--heads", "a"), "heads is for data with several targets"),
+        (("train", "--data", "hamlet", "--heads", "a"), "but data is 'hamlet'; leave it out"),
+        ((*DIGITS, "--heads", "a"), "heads is for a table and for penguins, but data is 'digits'"),
         ((*PENGUINS, "--heads", "sex", "species", "--model", "knn"), "knn is for one target"),
         ((*PENGUINS, "--heads", "sex", "--loss-weights", "mass=1"), "loss_weights has mass, but the heads are sex"),
         ((*DIGITS, "--lr-scale", "3"), "lr_scale has '3' but NAME=NUMBER"),
         ((*DIGITS, "--anew", "3"), "anew goes with start_from"),
         ((*DIGITS, "--from", "nosuch"), "nosuch: no run is there"),
+        ((*DIGITS, "--freeze", "1", "3.*"), "freeze: 1, 3.* leaves nothing that learns"),
         ((*DIGITS, "--freeze", "9"), "freeze: '9' matches no parameter"),
         (("train", "--data", "digits", "--model", "knn", "--freeze", "1"), "freeze is for models with weights"),
     ],

@@ -78,6 +78,21 @@ def test_the_task_of_a_table_can_be_given(tmp_path: Path, task: str, shape: tupl
     assert data.train.y.sum() == 15
 
 
+def test_several_targets_are_split_in_proportion_of_the_first_that_has_classes(tmp_path: Path) -> None:
+    data = open_path(write_table(tmp_path / "t.csv"), target=["square", "kind"], ignore=["side"])
+    assert (data.task, data.features, data.classes) == ("multitask", ("id",), {"kind": ("a", "b", "c")})
+    for part in (data.train, data.dev, data.test):
+        np.testing.assert_array_equal(np.bincount(part.y["kind"]), len(part) // 5 * np.array([2, 2, 1]))
+    missing = [int(np.isnan(part.y["square"]).sum()) for part in (data.train, data.dev, data.test)]
+    assert sum(missing) == 5
+
+
+def test_targets_far_from_0_are_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,price\n" + "".join(f"{i},{250_000 + i}\n" for i in range(30)))
+    assert "price is about 250,000, which is far from 0: divide it in the file" in open_path(tmp_path / "t.csv").source
+    assert "far from 0" not in open_path(tmp_path / "t.csv", target="a").source
+
+
 def test_few_rows_are_too_few_for_three_parts(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n2,3\n")
     with pytest.raises(DataError, match=r"t\.csv: split: 2 rows are too few"):
@@ -305,6 +320,7 @@ def test_the_source_says_what_each_column_is_and_what_the_target_might_be(tmp_pa
     assert "from 1 number, 1 category: b; it is read as numbers; task classification would take" in source
     assert "read as numbers" not in open_path(tmp_path / "t.csv", task="regression").source
     assert "read as numbers" not in open_path(tmp_path / "t.csv", target="a").source
+    assert "; y read as numbers; categorical would" in open_path(tmp_path / "t.csv", target=["y", "b"]).source
 
 
 def test_what_archives_of_others_hold_is_named(tmp_path: Path) -> None:

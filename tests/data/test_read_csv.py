@@ -74,6 +74,43 @@ def test_numbers_can_be_named_as_categories(file: Path) -> None:
     assert table.data.x.tolist() == [[0, 1], [1, 0], [0, 1]]
 
 
+def test_several_targets_are_a_dict_with_marks_for_missing_cells(file: Path) -> None:
+    file.write_text("a,kind,size,grade\n1,u,,3\n2,,2.5,7\n3,,,\n4,v,0.5,3\n")
+    table = read_csv(file, ["kind", "size", "grade"], categorical=["grade"])
+    assert (table.task, table.features, table.dropped) == ("multitask", ("a",), 1)
+    assert table.classes == {"kind": ("u", "v"), "grade": ("3", "7")}
+    y: Any = table.data.y
+    assert (y["kind"].tolist(), y["grade"].tolist()) == ([0, -1, 1], [0, 1, 0])
+    np.testing.assert_array_equal(y["size"], np.array([[np.nan], [2.5], [0.5]], np.float32))
+    assert table.target == ("kind", "size", "grade")
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "error", "words"),
+    [
+        (["kind", "nosuch"], {}, DataError, "there is no column 'nosuch'"),
+        ([], {}, ConfigError, "target is an empty list"),
+        (["kind"], {"task": "binary"}, ConfigError, "task is binary but there are several targets"),
+        (["kind", "void"], {}, DataError, "column void holds nothing but missing cells"),
+        (["kind", "a"], {"ignore": ["a"]}, DataError, "ignore names a, which is the target"),
+        (["kind", "a"], {"ignore": ["void"]}, DataError, "the only columns are the targets kind, a"),
+        (
+            ["kind"],
+            {"missing": "refuse"},
+            DataError,
+            "column void, line 2: the cell is missing.* set missing to drop or",
+        ),
+    ],
+)
+def test_several_targets_that_cannot_be_are_one_line(
+    file: Path, target: list[str], options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    file.write_text("a,kind,void\n1,u,\n2,v,NA\n")
+    with pytest.raises(error, match=words) as raised:
+        read_csv(file, target, **options)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("cell", ["", "NA", "NaN", "nan", "null", "?", "  ", "n/a", "N/A", "#N/A", "#n/a"])
 def test_missing_cells_are_refused_dropped_or_filled(file: Path, cell: str) -> None:
     file.write_text(f"a,b,y\n1,u,1\n{cell},u,2\n5,{cell},3\n3,v,4\n")

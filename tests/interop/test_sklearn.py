@@ -6,8 +6,10 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -46,6 +48,30 @@ def test_a_convolutional_model_sees_the_rows_as_images() -> None:
     x, y = load_digits(return_X_y=True)
     classifier = Classifier(model=build, input_shape=(8, 8, 1), epochs=4, normalize=False, dtype="float32", lr=0.003)
     assert classifier.fit(x[:600] / 16, y[:600]).score(x[600:900] / 16, y[600:900]) > 0.85
+
+
+def test_a_regression_of_several_numbers_gives_each_its_own_scale() -> None:
+    x = np.linspace(-1, 1, 60)[:, None]
+    y = np.column_stack([x[:, 0] ** 2, 1000 * x[:, 0], 5 - x[:, 0]])
+    found = Regressor(hidden=(16,)).fit(x, y)
+    assert found.predict(x).shape == (60, 3)
+    np.testing.assert_array_less(0.95, r2_score(y, found.predict(x), multioutput="raw_values"))
+    assert Regressor(hidden=np.array([16, 4]), epochs=1).fit(x, y[:, :1]).predict(x[:2]).shape == (2, 1)
+    weighted = Regressor(hidden=(), epochs=200).fit(np.zeros((4, 1)), [[0, 1], [4, 1]] * 2, [1, 3, 1, 3])
+    np.testing.assert_allclose(weighted.predict([[0.0]]), [[3, 1]], atol=0.1)  # Adam's last steps
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"hidden": 8}, "hidden is 8 but a list of whole numbers"),
+        ({"model": dl.nn.Dense(3)}, "model is a Dense but a function that makes one is expected"),
+        ({"input_shape": (3, 3)}, r"input_shape is \(3, 3\), of 9 numbers, but a row of X has 4"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(dl.ConfigError, match=words):
+        Classifier(**settings).fit(*load_iris(return_X_y=True))
 
 
 def test_weights_of_examples_move_a_regression_in_small_batches_too() -> None:

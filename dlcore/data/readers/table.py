@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data.dataset import Dataset, Task
-from dlcore.data.readers._columns import CATEGORIES, FEW, Column
+from dlcore.data.dataset import Dataset, Targets, Task
+from dlcore.data.readers._columns import Column
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._rows import LIMIT, name_of, no_column, table_rows
+from dlcore.data.readers._targets import is_numeric, several_of, target_of
 from dlcore.errors import ConfigError, DataError
 
 __all__ = ["Table", "open_table", "read_csv"]
@@ -29,9 +30,10 @@ class Table:
 
     data : x (N, features) float32 and y
     features : the names of x's columns; a category has one per value, such as "colour=red"
-    target : the name of the column that became y
-    task : "classification", "binary" or "regression"
-    classes : the names of the classes in the order of their labels; None for a regression
+    target : the name of the column that became y, or the names of several
+    task : "classification", "binary" or "regression"; of several targets "multitask"
+    classes : the names of the classes in the order of their labels; None for a regression. Of several targets a dict,
+        without the regressions
     columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
     dropped : rows that were left out because a cell was missing
     index : whether a first column without a name that counts the rows from 0 was left out
@@ -39,9 +41,9 @@ class Table:
 
     data: Dataset
     features: tuple[str, ...]
-    target: str
+    target: str | tuple[str, ...]
     task: Task
-    classes: tuple[str, ...] | None
+    classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None
     columns: list[dict[str, Any]]
     dropped: int
     index: bool = False
@@ -49,7 +51,7 @@ class Table:
 
 def read_csv(
     path: str | os.PathLike[str],
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     *,
     categorical: Collection[str] = (),
     ignore: Collection[str] = (),
@@ -59,14 +61,17 @@ def read_csv(
 ) -> Table:
     """Read a table with a header line from a CSV file in UTF-8, or in UTF-16 with a byte order mark.
 
-    target : the name of the column to predict; None takes the last one that is not ignored
-    categorical : names of columns that stand for categories whatever they look like, such as numbers
+    target : the name of the column to predict; None takes the last one that is not ignored. A list of names gives a
+        dict of targets, in which NaN, or -1 among class labels, stands for a missing cell; rows without any of them are
+        left out
+    categorical : names of columns that stand for categories whatever they look like, such as numbers; among several
+        targets, of those whose numbers stand for classes
     ignore : names of columns to leave out
     missing : what to do about cells that are empty or hold NA, NaN, nan, null, ?, n/a or #N/A. "refuse" raises an
         error; "drop" leaves their rows out; "mean" fills numbers with the mean of the column's other cells and makes a
-        category of its own, "", of missing names. A missing target cannot be filled.
+        category of its own, "", of missing names. A missing target cannot be filled; of several, some may be missing.
     task : "classification", y (N,) int64; "binary", y (N, 1) float32 of 0 and 1; "regression", y (N, 1) float32; None
-        takes "classification" where the target is text, else "regression"
+        takes "classification" where the target is text, else "regression". Of several targets each is as with None
     limit : bytes of the file, 1 GiB unless given; x may have four times as many, and reading takes at most twelve
         times as many beside it
 
@@ -101,7 +106,7 @@ def read_csv(
 
 def open_table(
     path: str | os.PathLike[str],
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     *,
     categorical: Collection[str] = (),
     ignore: Collection[str] = (),
@@ -115,9 +120,15 @@ def open_table(
         if value not in _CHOICES[name]:
             words = ", ".join(str(word) for word in _CHOICES[name])
             raise ConfigError(f"read_csv: {name} is {value!r} but one of {words} is expected")
+    several = target is not None and not isinstance(target, str)
+    if several and task is not None:
+        raise ConfigError(
+            f"read_csv: task is {task} but there are several targets; leave it out, and name those whose numbers stand "
+            "for classes in categorical"
+        )
     file = shown(path)
     with table_rows(path, limit) as (header, delimiter, rows, index):
-        target = _checked_names(file, header, target, categorical, ignore)
+        targets = _checked_names(file, header, target, categorical, ignore)
         taken = [(place, Column(name, file)) for place, name in enumerate(header) if name not in ignore]
         n = 0
         for line, cells in rows:
@@ -129,36 +140,41 @@ def open_table(
         raise DataError(f"{file}: there is no row below the header; at least one is expected")
     if delimiter != ",":
         _refuse_decimal_commas(columns)
-    return OpenTable(file, columns, target, frozenset(categorical), missing, task, limit, index)
+    return OpenTable(file, columns, targets, frozenset(categorical), missing, task, limit, index, several)
 
 
 class OpenTable:
     """The columns of a table, typed and with its missing rows dropped, but with its gaps not yet filled.
 
-    y, task, classes : as in :class:`Table`
+    y, target, task, classes : as in :class:`Table`
     dropped : rows left out
     """
+
+    y: Targets
+    task: Task
+    classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None
 
     def __init__(
         self,
         file: str,
         columns: Sequence[Column],
-        target: str,
+        targets: Sequence[str],
         categorical: Collection[str],
         missing: str,
         task: str | None,
         limit: int,
         index: bool,
+        several: bool,
     ) -> None:
-        self.task: Task
         self.file = file
-        self.target = target
+        self.target = tuple(targets) if several else targets[0]
         self.index = index
         self._fill = missing == "mean"
         self._limit = 4 * limit
-        goal = next(column for column in columns if column.name == target)
-        self._inputs = [column for column in columns if column is not goal]
-        numeric = _is_numeric(goal, task)
+        goals = [next(column for column in columns if column.name == name) for name in targets]
+        self._inputs = [column for column in columns if column not in goals]
+        tasks = ["classification" if several and goal.name in categorical else task for goal in goals]
+        numeric = [is_numeric(goal, asked) for goal, asked in zip(goals, tasks, strict=True)]
         numbers = {
             column.name: column.values()
             for column in self._inputs
@@ -171,15 +187,18 @@ class OpenTable:
         }
         gaps = {name: np.isnan(values) for name, values in numbers.items()}
         gaps |= {name: places < 0 for name, (places, _) in names.items()}
-        rows = self._kept(columns, goal, gaps, missing)
+        rows = self._kept(columns, goals, gaps, missing, several)
         self._numbers = {name: values[rows] for name, values in numbers.items()}
         self._names = {name: _with_gaps(places[rows], words) for name, (places, words) in names.items()}
-        self.task, self.classes, self.y = _targets(goal, rows, task, numeric)
-        self.dropped = len(goal.numbers) - len(self.y)
+        self.task, self.classes, self.y = (
+            several_of(goals, rows, tasks, numeric) if several else target_of(goals[0], rows, task, numeric[0])
+        )
+        self._n = len(rows)
+        self.dropped = len(goals[0].numbers) - self._n
         self._check_size()
 
     def __len__(self) -> int:
-        return len(self.y)
+        return self._n
 
     def table(self, training: np.ndarray | None = None) -> Table:
         """The Table; gaps are filled by the mean of the rows ``training``, positions, or of all rows.
@@ -212,24 +231,36 @@ class OpenTable:
             index=self.index,
         )
 
-    def _kept(self, columns: Sequence[Column], goal: Column, gaps: dict[str, np.ndarray], missing: str) -> np.ndarray:
+    def _kept(
+        self,
+        columns: Sequence[Column],
+        goals: Sequence[Column],
+        gaps: dict[str, np.ndarray],
+        missing: str,
+        several: bool,
+    ) -> np.ndarray:
         """The positions of the rows to keep. Raises DataError as ``missing`` has it."""
-        found = [column for column in columns if column.n_missing and (missing != "mean" or column is goal)]
+        wanted = [] if several else goals
+        found = [
+            column
+            for column in columns
+            if column.n_missing and (column in wanted or (missing != "mean" and column not in goals))
+        ]
         if found and missing != "drop":
             first = min(found, key=lambda column: column.first_missing or 0)
             count = sum(column.n_missing for column in found)
             cells = "the only one" if count == 1 else f"the first of {count:,} missing cells"
-            remedy = "drop" if goal in found else "drop or mean"
+            remedy = "drop" if goals[0] in found else "drop or mean"
             raise DataError(
-                f"{first.label}, line {first.first_missing}: the {'target' if first is goal else 'cell'} is missing, "
+                f"{first.label}, line {first.first_missing}: the {'target' if first in goals else 'cell'} is missing, "
                 f"{cells}; mend the file, or set missing to {remedy}"
             )
-        keep = ~goal.missing()
+        keep = ~np.logical_and.reduce([goal.missing() for goal in goals])
         for column in found:
-            if column is not goal:
+            if column not in goals:
                 keep &= ~gaps[column.name]
         if not keep.any():
-            most = max(found, key=lambda column: column.n_missing)
+            most = max(found or goals, key=lambda column: column.n_missing)
             raise DataError(
                 f"{most.label} is missing in {most.n_missing:,} rows, and no row is left; take it out, or set missing "
                 "to mean"
@@ -251,9 +282,7 @@ class OpenTable:
 
     def _check_size(self) -> None:
         if not self._inputs:
-            raise DataError(
-                f"{self.file}: the only column is the target {name_of(self.target)}; add a column to learn from"
-            )
+            raise DataError(f"{self.file}: {_only(self.target)}; add a column to learn from")
         size = len(self) * self._width() * 4
         if size > self._limit:
             widest = max(self._names, key=lambda name: len(self._names[name][1]), default="")
@@ -264,28 +293,43 @@ class OpenTable:
             )
 
 
+def _only(target: str | tuple[str, ...]) -> str:
+    if isinstance(target, str):
+        return f"the only column is the target {name_of(target)}"
+    return f"the only columns are the targets {', '.join(map(name_of, target))}"
+
+
 def _checked_names(
-    file: str, header: list[str], target: str | None, categorical: Collection[str], ignore: Collection[str]
-) -> str:
-    """The target's name."""
+    file: str,
+    header: list[str],
+    target: str | Sequence[str] | None,
+    categorical: Collection[str],
+    ignore: Collection[str],
+) -> list[str]:
+    """The targets' names."""
+    several = target is not None and not isinstance(target, str)
+    targets = [target] if isinstance(target, str) else list(dict.fromkeys(target or ()))
+    if several and not targets:
+        raise ConfigError("read_csv: target is an empty list; name at least one column")
     for name in ignore:
         if name not in header:
             raise DataError(f"{no_column(file, name, header)}, but ignore names it")
-        if name == target or name in categorical:
-            also = "is the target" if name == target else "is named in categorical"
+        if name in targets or name in categorical:
+            also = "is the target" if name in targets else "is named in categorical"
             raise DataError(f"{file}: ignore names {name_of(name)}, which {also}; take it out of one of them")
     left = [name for name in header if name not in ignore]
     if not left:
         raise DataError(f"{file}: ignore names every column; keep a target and a column to learn from")
-    if target is not None and target not in header:
-        raise DataError(no_column(file, target, header))
-    target = left[-1] if target is None else target
+    for name in targets:
+        if name not in header:
+            raise DataError(no_column(file, name, header))
+    targets = targets or left[-1:]
     for name in categorical:
         if name not in header:
             raise DataError(f"{no_column(file, name, header)}, but categorical names it")
-        if name == target:
+        if name in targets and not several:
             raise DataError(f"{file}: categorical names the target {name_of(name)}; set task to classification instead")
-    return target
+    return targets
 
 
 def _with_gaps(places: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[str]]:
@@ -301,58 +345,6 @@ def _categories(column: Column, wanted: bool) -> tuple[np.ndarray, list[str]]:
             f"{name_of(column.name)} in categorical"
         )
     return column.categories("leave it out with ignore")
-
-
-def _is_numeric(goal: Column, task: str | None) -> bool:
-    """Whether the target is a column of numbers."""
-    if task in ("classification", "binary"):
-        return goal.first_text is None
-    return goal.is_numeric("set task to classification")
-
-
-def _targets(
-    goal: Column, rows: np.ndarray, task: str | None, numeric: bool
-) -> tuple[Task, tuple[str, ...] | None, np.ndarray]:
-    """task, classes and y of the rows."""
-    if numeric and task not in ("classification", "binary"):
-        return "regression", None, goal.values()[rows].astype(np.float32)[:, None]
-    if task == "regression" and goal.first_text is not None:
-        line, cell = goal.first_text
-        raise DataError(f"{goal.label}, line {line}: {cell!r:.60} is not a number, as a regression's target must be")
-    labels, names = _numbered(goal, rows) if numeric else _named(goal, rows)
-    if len(names) < 2 or (task == "binary" and len(names) != 2):
-        expected = "two" if task == "binary" else "at least two"
-        found = ", ".join(name_of(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
-        raise DataError(
-            f"{goal.label} has the values {found}, but {expected} classes are expected; choose another target"
-        )
-    if task == "binary":
-        return "binary", names, labels.astype(np.float32)[:, None]
-    return "classification", names, labels
-
-
-def _named(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    places, words = goal.categories("choose another target")
-    found, labels = np.unique(places[rows], return_inverse=True)
-    if len(found) > max(FEW, len(rows) / 2):
-        raise DataError(
-            f"{goal.label} has {len(found):,} classes in {len(rows):,} rows, too few of each to learn from; choose "
-            "another target"
-        )
-    return labels, tuple(words[place] for place in found)
-
-
-def _numbered(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    values = goal.values()[rows]
-    found, labels = np.unique(values, return_inverse=True)
-    odd = found[found != np.floor(found)]
-    if len(odd):
-        raise DataError(
-            f"{goal.label} holds {odd[0]:g}, but classes are names or whole numbers; set task to regression"
-        )
-    if len(found) > CATEGORIES:
-        raise DataError(f"{goal.label} has {len(found):,} different values, more than {CATEGORIES:,} classes")
-    return labels, tuple(f"{value:.0f}" for value in found)
 
 
 def _refuse_decimal_commas(columns: Sequence[Column]) -> None:
