@@ -94,10 +94,14 @@ def tune(
     folder = Path(shared.run.runs).expanduser() / (shared.run.name or f"tune-{objective.data.name}-{model}")
     print(f"search: {', '.join(f'{name} {parameter.described()}' for name, parameter in space.items())}", flush=True)
     told = _Told(objective)
-    study = find(
-        objective, space, trials=trials, method="grid" if grid else "random", refine=refine, prune=prune,
-        seed=search_seed, workers=workers, folder=folder, on_trial=told,
-    )  # fmt: skip
+    try:
+        study = find(
+            objective, space, trials=trials, method="grid" if grid else "random", refine=refine, prune=prune,
+            seed=search_seed, workers=workers, folder=folder, on_trial=told,
+        )  # fmt: skip
+    except KeyboardInterrupt as interruption:
+        interruption.args = (*interruption.args, "and kept: the same command goes on")
+        raise
     print("\n".join(_table(study)))
     print("\n".join(_correlations(study)))
     study.write(folder)
