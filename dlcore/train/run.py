@@ -121,8 +121,10 @@ class Run:
         """
         result, records = self.result or {}, self.records()
         parts = result.get("parts", {})
-        found = {name: v for name, v in parts.get("dev", {}).items() if name != "examples"}
-        found |= {f"train_{n}": v for n, v in parts.get("train", {}).items() if n not in ("examples", "ms_per_image")}
+        no_figures = ("examples", "labels", "standard_errors")
+        found = {name: v for name, v in parts.get("dev", {}).items() if name not in no_figures}
+        no_figures = (*no_figures, "ms_per_image")
+        found |= {f"train_{name}": v for name, v in parts.get("train", {}).items() if name not in no_figures}
         if not parts and records:
             best = result.get("best_epoch")
             kept = records[best if isinstance(best, int) and best < len(records) else -1]

@@ -240,13 +240,19 @@ class Trainer:
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
+        return self.measure(data, batch_size)[0]
+
+    def measure(self, data: Any, batch_size: int = 256) -> tuple[dict[str, float], Measured]:
+        """What :meth:`evaluate` gives, and the predictions and targets that the metrics are of."""
         whole("batch_size", batch_size, 1)
         source = as_source(data, "data")
         self._prepare(source)
         check_set(self, source, "data")
         return self._measure(source, batch_size)
 
-    def _measure(self, data: Source | Stream, batch_size: int = 256, pause: bool = False) -> dict[str, float]:
+    def _measure(
+        self, data: Source | Stream, batch_size: int = 256, pause: bool = False
+    ) -> tuple[dict[str, float], Measured]:
         """The loss, each head's over its own known labels, and the metrics; with ``pause``, a fit may end here."""
         measured = Measured(self.objectives)
         sums, counts = dict.fromkeys(self.objectives, 0.0), dict.fromkeys(self.objectives, 0)
@@ -264,7 +270,7 @@ class Trainer:
                     measured.add(outputs, batch.y, batch.lengths)
             values = measured.metrics()
         loss = sum(self.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
-        return {"loss": loss, **values}
+        return {"loss": loss, **values}, measured
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier.
@@ -354,7 +360,7 @@ class Trainer:
         if self.mixed is not None:
             record |= self.mixed.record()
         for part, data in held_out.items():
-            record |= {f"{part}_{name}": value for name, value in self._measure(data, pause=True).items()}
+            record |= {f"{part}_{name}": value for name, value in self._measure(data, pause=True)[0].items()}
         return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
 
     def _pause(self) -> None:
