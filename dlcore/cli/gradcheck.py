@@ -15,7 +15,9 @@ __all__ = ["gradcheck"]
 
 
 def gradcheck(
-    model: Annotated[str, Parameter(help="a run's folder or name, cnn, mlp, logistic, linear, or file.py:build")],
+    model: Annotated[
+        str, Parameter(help="a run's folder or name, cnn, mlp, gru, lstm, rnn, logistic, linear, or file.py:build")
+    ],
     /,
     *,
     data: Annotated[str | None, Parameter(help="where the batch is from [default: as the run, or fashion-subset]")] = (
@@ -38,14 +40,14 @@ def gradcheck(
     from dlcore.testing import gradient_check
 
     settings, built, splits = open_model("gradcheck", model, data, seed, runs)
-    x, y = first_batch(splits, batch_size)
+    x, y, *rest = first_batch(splits, batch_size)
     loss, penalty = settings.loss(splits), settings.penalty.build()
-    if isinstance(loss, dict):
-        raise ConfigError(f"gradcheck: the model has the heads {', '.join(loss)}, but one output is expected")
-    found = gradient_check(built.eval(), x, y, loss, penalty, tolerance=tolerance, seed=seed)
+    lengths = rest[0] if rest else None
+    found = gradient_check(built.eval(), x, y, loss, penalty, lengths=lengths, tolerance=tolerance, seed=seed)
     more = "" if penalty is None else f" with penalty {settings.penalty.penalty}, lam {settings.penalty.lam:g}"
     print(f"model: {model}, {built.count():,} parameters, checked in float64")
-    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {loss}{more}")
+    said = ", ".join(f"{head} {one}" for head, one in loss.items()) if isinstance(loss, dict) else loss
+    print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {said}{more}")
     passed = {path: error <= tolerance for path, error in found.errors.items()}
     rows = [[path, f"{error:.1e}", "ok" if passed[path] else "WRONG"] for path, error in found.errors.items()]
     print("\n".join(table([["parameter", "relative error", ""], *rows], left={0, 2})))
