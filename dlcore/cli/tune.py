@@ -185,6 +185,9 @@ def _correlations(study: Study) -> list[str]:
             continue
         between = "-" if math.isnan(found.low) else f"{found.low:+.2f} to {found.high:+.2f}"
         rows.append([name, "-" if math.isnan(found.rho) else f"{found.rho:+.2f}", between, str(found.n)])
+    pruned = sum(trial.state == "pruned" and trial.round == "coarse" for trial in study.trials)
+    if pruned:
+        lines.append(f"left out here: {pruned} pruned trial{'s' * (pruned != 1)} of the first round, the worse ones")
     return [*(summary.table(rows, left={0}) if len(rows) > 1 else []), *lines]
 
 

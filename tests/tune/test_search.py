@@ -12,9 +12,11 @@ import pytest
 import tuning
 
 from dlcore import tune
+from dlcore.cli.tune import _correlations
 from dlcore.errors import CheckpointError, ConfigError, TrainingError
 from dlcore.train.config import Config
 from dlcore.tune.journal import opened
+from dlcore.tune.pictures import scatter
 
 LR = {"lr": tune.log(1e-5, 1.0)}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits and signals")
@@ -170,6 +172,23 @@ def test_pruning_ends_the_worse_trials_early_and_spares_the_best(prune: str) -> 
     assert 4 <= len(pruned) < 18
     assert all(len(trial.reported) < 9 for trial in pruned)
     assert study.best.value == min(trial.settings["lr"] for trial in study.trials)
+
+
+def test_pruned_trials_that_no_correlation_and_no_picture_shows_are_counted() -> None:
+    def objective(settings: dict[str, Any], report: Any) -> float:
+        for _ in range(9):
+            report(settings["lr"])
+        return settings["lr"]
+
+    study = tune.search(objective, LR, trials=20, prune="median", refine=True)
+    first, both = (
+        sum(trial.state == "pruned" and trial.round in rounds for trial in study.trials)
+        for rounds in (("coarse",), ("coarse", "fine"))
+    )
+    assert 1 < first < both
+    assert _correlations(study)[-1] == f"left out here: {first} pruned trials of the first round, the worse ones"
+    drawn = scatter(study)
+    assert drawn.get_supxlabel() == f"orange: the best; hollow: the first round; not drawn: {both} pruned"
 
 
 def test_what_diverges_counts_as_tried_and_as_the_worst() -> None:
