@@ -32,6 +32,7 @@ __all__ = [
     "perplexity",
     "precision",
     "r2",
+    "r2_standard_error",
     "recall",
     "top_k",
 ]
@@ -181,6 +182,31 @@ def r2(y_true: Any, y_pred: Any) -> float:
     constant = (y_true == y_true[0]).all(axis=0) | (total == 0)
     scores = np.where(constant, residual == 0, 1.0 - residual / np.where(constant, 1.0, total))
     return float(np.mean(scores))
+
+
+def r2_standard_error(y_true: Any, y_pred: Any) -> float:
+    """How far chance moves :func:`r2` of N examples: its standard error, NaN of a constant output.
+
+    y_true, y_pred : (N,) or (N, D) numbers; fewer than 3 examples give NaN
+
+    The jackknife: with θ₋ᵢ, what r2 is without example i, and their mean, √((N − 1)/N Σ(θ₋ᵢ − mean)²).
+
+    >>> round(r2_standard_error([1.0, 2.0, 3.0, 4.0], [1.5, 2.0, 2.5, 4.0]), 3)
+    0.125
+
+    Source: B. Efron and C. Stein, The jackknife estimate of variance (1981).
+    """
+    y_true, y_pred = _number_pair("r2_standard_error", y_true, y_pred)
+    n = y_true.shape[0]
+    y_true, y_pred = y_true.reshape(n, -1), y_pred.reshape(n, -1)
+    residual, spread = (y_true - y_pred) ** 2, (y_true - np.mean(y_true, axis=0)) ** 2
+    if n < 3:
+        return math.nan
+    total = np.sum(spread, axis=0) - spread * (n / (n - 1))  # without each example
+    if not (total > 0).all():
+        return math.nan
+    without = np.mean((np.sum(residual, axis=0) - residual) / total, axis=1)
+    return math.sqrt((n - 1) * float(np.var(without)))
 
 
 # --- sequences

@@ -41,6 +41,7 @@ from dlcore.errors import ConfigError
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor
+from dlcore.train.carried import called
 
 __all__ = ["TOLERANCE", "Difference", "LayerParity", "Parity", "Place", "parity", "place"]
 
@@ -237,7 +238,7 @@ def _step(model: nn.Module, x: Any, y: Any, loss: Callable[..., Tensor], at: Pla
                 host = transfer.to_host(p.data)
                 p.data = host * (1.0 + _MOVE["weights"] * _noise(moves, p.path, host.shape))
         watch = Watch(twin)
-        total = loss(twin(_placed(inputs, at.device, dtype)), _placed(y, at.device, dtype))
+        total = loss(called(twin, _placed(inputs, at.device, dtype)), _placed(y, at.device, dtype))
         total.backward()
         return _Step(watch.collect(), np.array(transfer.to_host(total.data)))
 

@@ -21,12 +21,15 @@ import numpy as np
 from backends import random, transfer
 from backends.device import Device
 from backends.namespace import namespace_of
-from dlcore import losses, nn
+from dlcore import nn
 from dlcore.errors import ConfigError
+from dlcore.functional import Lengths
 from dlcore.nn.copies import copy_as
 from dlcore.nn.parameter import Parameter
 from dlcore.parity import Parity, parity
 from dlcore.tensor import Tensor, no_grad
+from dlcore.train.carried import called
+from dlcore.train.objectives import Objectives
 
 __all__ = ["GradientCheck", "Parity", "gradient_check", "gradient_check_function", "parity"]
 
@@ -59,9 +62,10 @@ def gradient_check(
     model: nn.Module,
     x: Any,
     y: Any,
-    loss: str | Callable[[Any, Any], Tensor],
+    loss: str | Callable[..., Tensor] | Mapping[str, Any],
     penalty: Callable[[nn.Module, int], Tensor] | None = None,
     *,
+    lengths: Any = None,
     eps: float = 1e-5,
     tolerance: float = 1e-6,
     probes: int | None = None,
@@ -71,8 +75,10 @@ def gradient_check(
 
     model : a built model; it is left as it is, a float64 copy on the same device is checked
     x, y : (N, ...) batch and its targets (or a dict of targets), on the host or on the model's device
-    loss : "cross_entropy", "binary_cross_entropy", "mse", or a function (prediction, y) -> scalar Tensor
+    loss : "cross_entropy", "binary_cross_entropy", "mse", or a function (prediction, y) -> scalar Tensor; of heads a
+        dict of them, whose sum is checked
     penalty : such as ``dlcore.optim.L2``; called with (model, N) and added to the loss
+    lengths : (N,) integers, the valid steps of padded sequences
     eps : step of the differences
     tolerance : the largest relative error that passes
     probes : random directions a parameter. By default each element is checked by itself where at most 2,000 are learnt,
@@ -101,14 +107,15 @@ def gradient_check(
 
     Source: notes, 2.4.
     """
-    loss = losses.named(loss)
+    objectives = Objectives(loss, (), None)
     _check_settings(eps, tolerance, probes)
     model = _float64_copy(model)
     vector = model.built()
     x, y = _placed(x, vector.device), _placed(y, vector.device)
+    lengths = None if lengths is None else Lengths.of("gradient_check", lengths, x.shape[0], x.shape[1])
 
     def compute() -> Tensor:
-        total = loss(model(x), y)
+        total = objectives.loss(called(model, x, lengths), y, lengths)
         return total if penalty is None else total + penalty(model, x.shape[0])
 
     active = [p for p in vector.parameters if p.requires_grad]

@@ -11,7 +11,10 @@ from scipy.stats import binomtest
 
 import dlcore as dl
 from dlcore.cli import main
-from dlcore.diagnosis import difference_interval, wilson_interval
+from dlcore.diagnosis import diagnose_parts
+from dlcore.intervals import difference_interval, difference_of, positive_interval, wilson_interval
+from dlcore.train.config import Config
+from dlcore.train.measured import measure_parts
 
 MANY = {"train": 20_000, "train_dev": 20_000, "dev": 20_000}
 
@@ -81,6 +84,70 @@ def test_of_a_loss_it_says_what_cannot_be_said() -> None:
     assert "other seeds" in found.advice[0]
 
 
+@pytest.mark.parametrize(
+    ("few", "words"),
+    [
+        ("train", "more training examples"),
+        ("train_dev", "a larger train-dev set (--train-dev)"),
+        ("dev", "a larger development set"),
+    ],
+)
+def test_the_set_that_has_too_few_examples_is_the_one_to_enlarge(few: str, words: str) -> None:
+    record = {"accuracy": 0.985, "train_dev_accuracy": 0.97, "dev_accuracy": 0.96}
+    found = dl.diagnose(record, 0.0, examples=MANY | {few: 60})
+    assert found.verdicts == ("uncertain",)
+    assert found.advice == (f"measure on more examples, before a knob is turned for what is open: {words}",)
+
+
+def test_more_examples_are_not_asked_for_where_a_gap_is_what_is_permissible() -> None:
+    found = dl.diagnose({"accuracy": 0.98, "dev_accuracy": 0.98}, 0.0, examples=MANY)
+    assert found.verdicts == ("uncertain",)
+    assert found.advice == ("say what is permissible (--permissible): a gap lies near it",)
+
+
+def test_a_regression_is_judged_by_the_standard_errors_of_r2() -> None:
+    def parts(train: float, dev: float, spread: float) -> dict[str, dict[str, object]]:
+        return {
+            name: {"loss": 9.0, "r2": r2, "examples": 500, "standard_errors": {"r2": spread}}
+            for name, r2 in (("train", train), ("dev", dev))
+        }
+
+    known = {(0.7, 0.7): ("underfitting",), (0.97, 0.7): ("overfitting",), (0.985, 0.985): ("good",)}
+    for (train, dev), verdicts in known.items():
+        assert diagnose_parts(parts(train, dev, 0.002), 0.01, permissible=0.03).verdicts == verdicts
+    doubt = diagnose_parts(parts(0.95, 0.9, 0.05), 0.05)
+    assert doubt.verdicts == ("uncertain",)
+    assert "500 training examples do not tell; some 13,000 would" in str(doubt)
+    assert "chance cannot be told" in str(diagnose_parts(parts(0.7, 0.7, 0.002), metric="loss"))
+
+
+def test_the_interval_of_a_difference_of_two_r2_holds_it_in_about_95_of_100_samples() -> None:
+    rng = np.random.default_rng(0)
+    within = 0
+    for _ in range(600):
+        ends = []
+        for n, share in ((235, 0.1), (78, 0.3)):
+            y = rng.standard_normal(n)
+            predicted = y + np.sqrt(share) * rng.standard_normal(n)
+            error = 1 - dl.metrics.r2(y, predicted)
+            ends.append((error, positive_interval(error, dl.metrics.r2_standard_error(y, predicted))))
+        low, high = difference_of(*ends[1], *ends[0])
+        within += low <= 0.2 <= high
+    assert 0.92 < within / 600 < 0.975
+
+
+def test_other_metrics_are_named_where_one_was_chosen() -> None:
+    record = {f"{part}{name}": 0.9 for part in ("", "dev_") for name in ("loss", "species_accuracy", "mass_r2")}
+    (_, said) = dl.diagnose(record, examples=MANY).remarks
+    assert said == "By species_accuracy; measured too, and to be had by metric: mass_r2."
+    assert len(dl.diagnose(record, examples=MANY, metric="mass_r2").remarks) == 1
+
+
+def test_a_share_that_is_no_number_is_passed_over_for_one_that_is() -> None:
+    record = {"accuracy": float("nan"), "dev_accuracy": 0.5, "loss": 1.0, "dev_loss": 2.0}
+    assert dl.diagnose(record).measure == "loss"
+
+
 def test_counts_that_are_not_known_are_asked_for() -> None:
     assert "pass examples" in str(dl.diagnose({"accuracy": 0.9, "dev_accuracy": 0.8}))
 
@@ -94,6 +161,9 @@ def test_counts_that_are_not_known_are_asked_for() -> None:
         ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"bayes_error": -1}, dl.ConfigError, "bayes_error is -1"),
         ({"accuracy": 0.9, "dev_accuracy": None}, {}, dl.DataError, "finite"),
         ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"examples": {"train": 0}}, dl.ConfigError, "at least 1"),
+        ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"examples": {"train-dev": 9}}, dl.ConfigError, "train_dev or dev"),
+        ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"examples": {"dev": 0.5}}, dl.ConfigError, "whole number"),
+        ({"loss": 1.0, "dev_loss": 2.0}, {"standard_errors": {"dev": -1.0}}, dl.ConfigError, "finite number"),
         ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"confidence": 95}, dl.ConfigError, "between 0 and 1"),
     ],
 )
@@ -120,6 +190,25 @@ def test_a_real_run_on_labels_without_sense_overfits_and_a_shifted_dev_set_is_a_
     turned = fit(y, -x[600:])
     assert "mismatch" in dl.diagnose(turned, 0.0).verdicts
     assert turned["train_dev_accuracy"][-1] > 0.85
+
+
+def test_the_parts_of_a_regression_and_of_heads_hold_what_tells_chance() -> None:
+    settings = Config.of(data="penguins", heads=("sex", "body_mass"), model="mlp", device="cpu")
+    data = settings.data.load()
+    trainer = settings.resolve(data).trainer(data, "cpu")
+    parts = measure_parts(trainer, data)
+    known = {part: getattr(data, part).y["sex"] for part in ("train", "dev")}
+    assert np.isnan(known["train"]).any()
+    for part, sex in known.items():
+        assert parts[part]["labels"]["sex_accuracy"] == np.sum(~np.isnan(sex))
+        y = getattr(data, part).y["body_mass"]
+        predicted = trainer.predict(getattr(data, part).x)["body_mass"].reshape(y.shape)
+        without = [dl.metrics.r2(np.delete(y, i), np.delete(predicted, i)) for i in range(len(y))]
+        expected = np.sqrt((len(y) - 1) * np.var(without))
+        assert parts[part]["standard_errors"]["body_mass_r2"] == pytest.approx(expected, rel=1e-6)
+    assert (
+        diagnose_parts(parts, metric="sex_accuracy").bias.examples["train"] == parts["train"]["labels"]["sex_accuracy"]
+    )
 
 
 def test_the_command_measures_the_final_weights(

@@ -127,6 +127,41 @@ def test_an_own_loss_may_take_several_outputs():
     assert gradient_check(model, dense_batch()[0], y, both).relative_error < RIGHT
 
 
+def test_what_stands_behind_the_end_of_a_sequence_changes_nothing():
+    model = nn.Sequential(nn.GRU(3, bidirectional=True), nn.Dense(2)).build((5, 2), seed=0)
+    x, other = rng().standard_normal((2, 2, 5, 2))
+    lengths = np.array([2, 4])
+    other = np.where(np.arange(5)[:, None] < lengths[:, None, None], x, other)
+    found = [gradient_check(model, one, [0, 1], "cross_entropy", lengths=lengths) for one in (x, other)]
+    assert found[0].relative_error == found[1].relative_error < RIGHT
+    assert gradient_check(model, other, [0, 1], "cross_entropy").relative_error != found[0].relative_error
+
+
+def test_a_loss_of_each_step_takes_lengths():
+    model = nn.Sequential(nn.LSTM(3, return_sequences=True), nn.Dense(2)).build((4, 2), seed=0)
+    x, y = rng().standard_normal((2, 4, 2)), np.array([[0, 1, 1, 7], [1, 0, 9, 9]])  # no labels behind the ends
+    assert gradient_check(model, x, y, "cross_entropy", lengths=[3, 2]).relative_error < RIGHT
+
+
+def test_a_model_that_carries_a_state_is_checked_from_zeros():
+    model = nn.CharacterModel(4, hidden=3).build((5,), seed=0, input_dtype="int64")
+    ids = rng().integers(0, 4, (2, 5))
+    assert gradient_check(model, ids, ids, "cross_entropy").relative_error < RIGHT
+
+
+def test_each_head_counts_and_labels_may_be_missing(monkeypatch):
+    model = nn.Sequential(nn.Dense(4), nn.Tanh(), nn.Heads({"kind": nn.Dense(3), "mass": nn.Dense(1)}))
+    model.build((2,), seed=0)
+    x, y = rng().standard_normal((3, 2)), {"kind": np.array([0, -1, 2]), "mass": np.array([1.0, 2.0, np.nan])}
+    losses = {"kind": "cross_entropy", "mass": "mse"}
+    found = gradient_check(model, x, y, losses)
+    assert found.relative_error < RIGHT
+    assert {path.split(".")[1] for path in found.errors if path.startswith("2.")} == {"kind", "mass"}
+    plant(monkeypatch, linear.linear, scale(1, 1.01, (4, 1)))  # the weights of the second head
+    with reference_only():
+        assert gradient_check(model, x, y, losses).worst == "2.mass.w"
+
+
 @DEVICES
 def test_data_may_be_lists_tensors_and_arrays_of_the_device(device):
     model, (x, y) = dense(device), dense_batch()

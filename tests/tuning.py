@@ -6,12 +6,14 @@ import math
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["KillOnce", "bowl", "kill", "noisy"]
+__all__ = ["FullOnce", "KillOnce", "bowl", "full_disk", "hears_ctrl_c", "kill", "noisy"]
 
 
 def bowl(settings: dict[str, Any], report: Any) -> float:
@@ -34,6 +36,40 @@ class KillOnce:
                 return bowl(settings, report)
             os.kill(os.getpid(), signal.SIGKILL)
         return bowl(settings, report)
+
+
+@contextmanager
+def full_disk(journal: Path) -> Iterator[None]:
+    """The journal takes some bytes more, and then nothing, in this process."""
+    import resource
+
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + 30, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+class FullOnce:
+    """In the first trial of all, the process cannot write its journal any more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, settings: dict[str, Any], report: Any) -> float:
+        try:
+            (self.folder / "mark").touch(exist_ok=False)
+        except FileExistsError:
+            return bowl(settings, report)
+        with full_disk(self.folder / "tune.log"):
+            report(1.0)
+        raise AssertionError("the journal was written")
+
+
+def hears_ctrl_c(settings: dict[str, Any], report: Any) -> float:
+    """1 where SIGINT reaches the process."""
+    return float(signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []))
 
 
 def kill(settings: dict[str, Any], report: Any) -> float:

@@ -52,7 +52,7 @@ def diagnose_run(
     else:
         print(f"run: {found.folder}")
         print(said)
-        print("\n".join(_about_health(health)))
+        print("\n".join(_about_health(health, "underfitting" in said.verdicts)))
     return 0
 
 
@@ -62,7 +62,7 @@ def _health(run: Run) -> dict[str, Any] | None:
     return next((one for one in reversed(records) if one["epoch"] == best), records[-1] if records else None)
 
 
-def _about_health(record: dict[str, Any] | None) -> list[str]:
+def _about_health(record: dict[str, Any] | None, underfits: bool) -> list[str]:
     """A line for each layer that is not healthy, and what the notes recommend; or that all are."""
     from dlcore.train.health import REMEDIES, words
 
@@ -73,7 +73,8 @@ def _about_health(record: dict[str, Any] | None) -> list[str]:
     if not lines:
         return [f"layers: no gradient vanishes or explodes, and no layer is dead, {epoch}"]
     ill = dict.fromkeys(verdict for layer in record["layers"] for verdict in layer["verdicts"])
-    return [f"layers, {epoch}:", *(f"  {line}" for line in lines), *(f"  {one}: {REMEDIES[one]}" for one in ill)]
+    first = "; before the network is made larger, mend these" if underfits else ""
+    return [f"layers, {epoch}{first}:", *(f"  {line}" for line in lines), *(f"  {one}: {REMEDIES[one]}" for one in ill)]
 
 
 def _parts(run: Run) -> dict[str, dict[str, Any]]:

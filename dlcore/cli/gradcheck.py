@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
-from dlcore.cli.opened import first_batch, loss_of, open_model
+from dlcore.cli.opened import first_batch, open_model
 from dlcore.cli.summary import about_loss, table, unit
 from dlcore.errors import ConfigError
 
@@ -15,7 +15,9 @@ __all__ = ["gradcheck"]
 
 
 def gradcheck(
-    model: Annotated[str, Parameter(help="a run's folder or name, cnn, mlp, logistic, linear, or file.py:build")],
+    model: Annotated[
+        str, Parameter(help="a run's folder or name, cnn, mlp, gru, lstm, rnn, logistic, linear, or file.py:build")
+    ],
     /,
     *,
     data: Annotated[str | None, Parameter(help="where the batch is from [default: as the run, or fashion-subset]")] = (
@@ -38,9 +40,10 @@ def gradcheck(
     from dlcore.testing import gradient_check
 
     settings, built, splits = open_model("gradcheck", model, data, seed, runs)
-    x, y = first_batch(splits, batch_size)
-    penalty = settings.penalty.build()
-    found = gradient_check(built.eval(), x, y, loss_of(settings, splits), penalty, tolerance=tolerance, seed=seed)
+    x, y, *rest = first_batch(splits, batch_size)
+    loss, penalty = settings.objective(splits), settings.penalty.build()
+    lengths = rest[0] if rest else None
+    found = gradient_check(built.eval(), x, y, loss, penalty, lengths=lengths, tolerance=tolerance, seed=seed)
     more = "" if penalty is None else f" with penalty {settings.penalty.penalty}, lam {settings.penalty.lam:g}"
     print(f"model: {model}, {built.count():,} parameters, checked in float64")
     print(f"data: {len(x):,} {unit(splits)} of {splits.name}; loss {about_loss(settings, splits)}{more}")

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["first_batch", "loss_of", "open_model"]
 
-MODELS = ("cnn", "mlp", "logistic", "linear")
+MODELS = ("cnn", "mlp", "gru", "lstm", "rnn", "logistic", "linear")
 
 
 def open_model(command: str, model: str, data: str | None, seed: int, runs: str) -> tuple[Config, Module, Splits]:
     """The settings, the model built on the CPU, and the data."""
+    from dlcore.data.source import as_source
     from dlcore.train.run import Run
 
     given: dict[str, Any] = {} if data is None else {"data": data}
@@ -45,7 +46,9 @@ def open_model(command: str, model: str, data: str | None, seed: int, runs: str)
     _refuse_knn(command, settings)
     splits = settings.data.load()
     settings = settings.resolve(splits)
-    built = settings.model.build(outputs_of(splits)).build(splits.train.shape, seed)
+    ids = "int64" if as_source(splits.train).dtype.kind in "iu" else None
+    made = settings.model.build(outputs_of(splits), text=splits.task == "text")
+    built = made.build(splits.train.shape, seed, input_dtype=ids)
     return settings, built, splits
 
 
@@ -62,11 +65,11 @@ def _refuse_knn(command: str, settings: Config) -> None:
         raise ConfigError(f"{command}: knn has no layers; take a model that is trained, such as cnn or mlp")
 
 
-def first_batch(splits: Splits, size: int) -> tuple[Any, Any]:
-    """The first examples of the training set."""
+def first_batch(splits: Splits, size: int) -> tuple[Any, ...]:
+    """The first examples of the training set: x and y, and lengths where there are any."""
     import numpy as np
 
     from dlcore.data.source import as_source
 
     source = as_source(splits.train)
-    return source.rows(np.arange(min(size, len(splits.train))))[:2]  # pyright: ignore[reportAttributeAccessIssue]
+    return source.rows(np.arange(min(size, len(splits.train))))  # pyright: ignore[reportAttributeAccessIssue]

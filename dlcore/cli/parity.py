@@ -15,7 +15,9 @@ __all__ = ["parity"]
 
 
 def parity(
-    model: Annotated[str, Parameter(help="a run's folder or name, cnn, mlp, logistic, linear, or file.py:build")],
+    model: Annotated[
+        str, Parameter(help="a run's folder or name, cnn, mlp, gru, lstm, rnn, logistic, linear, or file.py:build")
+    ],
     /,
     *,
     devices: Annotated[
@@ -55,7 +57,7 @@ def parity(
 
     places = [place(name) for name in devices]
     settings, built, splits = open_model("parity", model, data, seed, runs)
-    x, y = first_batch(splits, batch_size)
+    x, y, *_ = first_batch(splits, batch_size)
     loss = loss_of(settings, splits)
     found = compare(built, x, devices, y=y, loss=loss, dtype=dtype, tolerance=tolerance)
     print(f"devices: {', '.join(map(str, places))}")

@@ -53,7 +53,7 @@ def predict(
     from dlcore.data import Dataset, Normalizer
     from dlcore.train import Trainer
     from dlcore.train.rebuild import load_about
-    from dlcore.train.run import Run
+    from dlcore.train.run import Run, objective_of
 
     found = Run.find(run, runs)
     place = resolve(device)
@@ -67,7 +67,7 @@ def predict(
         answer = memory.answer
     else:
         model, about, _ = found.model(place)
-        trainer = Trainer(model, loss=about.get("loss") or "mse", device=place)
+        trainer = Trainer(model, loss=objective_of(about), device=place)
         answer = functools.partial(trainer.predict, batch_size=BATCH)
     normalizer = Normalizer.from_dict(about["normalizer"]) if about.get("normalizer") else None
     failed: list[str] = []
@@ -131,8 +131,6 @@ def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iter
     """For each example the prediction, probabilities where there are any, and the outputs themselves."""
     import numpy as np
 
-    from dlcore.losses import StandardizedMSE
-
     if isinstance(outputs, dict):  # a model with heads
         parts = {name: _meanings(values, _of_head(about, name), count, top) for name, values in outputs.items()}
         for _ in range(count):
@@ -155,13 +153,12 @@ def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iter
                           key=lambda one: -one["probability"])[:top]  # fmt: skip
             yield {"prediction": yes if share > 0.5 else no, "top": pair, **plain}
         else:
-            values = wide if not about.get("targets") else StandardizedMSE(**about["targets"]).predictions(wide)
-            yield {"prediction": values.item() if values.size == 1 else values.tolist(), **plain}
+            yield {"prediction": logits.item() if logits.size == 1 else logits.tolist(), **plain}
 
 
 def _of_head(about: dict[str, Any], name: str) -> dict[str, Any]:
     """What is known about one head alone."""
-    return {what: (about.get(what) or {}).get(name) for what in ("loss", "classes", "targets")}
+    return {what: (about.get(what) or {}).get(name) for what in ("loss", "classes")}
 
 
 def _class(classes: Any, number: int) -> str:

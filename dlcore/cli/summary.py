@@ -213,7 +213,7 @@ def report(
     data: Splits,
     results: dict[str, dict[str, float]],
     timing: dict[str, float],
-    parts: dict[str, dict[str, float]],
+    parts: dict[str, dict[str, Any]],
     health: Sequence[dict[str, Any]] = (),
 ) -> Report:
     """All that the report of a run says: what was printed, what was measured, where it errs, and where it ran.

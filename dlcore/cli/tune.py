@@ -94,10 +94,14 @@ def tune(
     folder = Path(shared.run.runs).expanduser() / (shared.run.name or f"tune-{objective.data.name}-{model}")
     print(f"search: {', '.join(f'{name} {parameter.described()}' for name, parameter in space.items())}", flush=True)
     told = _Told(objective)
-    study = find(
-        objective, space, trials=trials, method="grid" if grid else "random", refine=refine, prune=prune,
-        seed=search_seed, workers=workers, folder=folder, on_trial=told,
-    )  # fmt: skip
+    try:
+        study = find(
+            objective, space, trials=trials, method="grid" if grid else "random", refine=refine, prune=prune,
+            seed=search_seed, workers=workers, folder=folder, on_trial=told,
+        )  # fmt: skip
+    except KeyboardInterrupt as interruption:
+        interruption.args = (*interruption.args, "and kept: the same command goes on")
+        raise
     print("\n".join(_table(study)))
     print("\n".join(_correlations(study)))
     study.write(folder)
@@ -181,6 +185,9 @@ def _correlations(study: Study) -> list[str]:
             continue
         between = "-" if math.isnan(found.low) else f"{found.low:+.2f} to {found.high:+.2f}"
         rows.append([name, "-" if math.isnan(found.rho) else f"{found.rho:+.2f}", between, str(found.n)])
+    pruned = sum(trial.state == "pruned" and trial.round == "coarse" for trial in study.trials)
+    if pruned:
+        lines.append(f"left out here: {pruned} pruned trial{'s' * (pruned != 1)} of the first round, the worse ones")
     return [*(summary.table(rows, left={0}) if len(rows) > 1 else []), *lines]
 
 

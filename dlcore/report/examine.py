@@ -146,7 +146,7 @@ def _judge(trainer: Trainer, classes: Any) -> Callable[[np.ndarray, np.ndarray],
         return _binary
     if loss is losses.cross_entropy or classes:  # one's own loss of classes goes by the largest output
         return _classification
-    return functools.partial(_regression, functools.partial(losses.decode, loss))
+    return _regression
 
 
 def _classification(y: np.ndarray, scores: np.ndarray) -> _Judged | None:
@@ -168,8 +168,8 @@ def _binary(y: np.ndarray, scores: np.ndarray) -> _Judged | None:
     return _Judged(true.astype(np.int64), (logits > 0).astype(np.int64), probability, 2)
 
 
-def _regression(decode: Callable[[np.ndarray], np.ndarray], y: np.ndarray, outputs: np.ndarray) -> _Judged | None:
-    true, predicted = _column(y), _column(decode(outputs))
+def _regression(y: np.ndarray, outputs: np.ndarray) -> _Judged | None:
+    true, predicted = _column(y), _column(outputs)
     if true is None or predicted is None:
         return None
     true, predicted = true.astype(np.float64), predicted.astype(np.float64)

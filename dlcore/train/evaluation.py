@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["examples", "measure", "predictions"]
 
 
-def measure(trainer: Trainer, data: Source | Stream, batch_size: int = 256, pause: bool = False) -> dict[str, float]:
-    """The loss, each head's over its own known labels, and the metrics; with ``pause``, a fit may end here."""
+def measure(
+    trainer: Trainer, data: Source | Stream, batch_size: int = 256, pause: bool = False
+) -> tuple[dict[str, float], Measured]:
+    """The loss, each head's over its own known labels, and the metrics, with what these are of.
+
+    pause : a fit may end here
+    """
     measured = Measured(trainer.objectives)
     sums, counts = dict.fromkeys(trainer.objectives, 0.0), dict.fromkeys(trainer.objectives, 0)
     carried = Carried.over(data)
@@ -36,7 +41,7 @@ def measure(trainer: Trainer, data: Source | Stream, batch_size: int = 256, paus
                 measured.add(outputs, batch.y, batch.lengths)
         values = measured.metrics()
     loss = sum(trainer.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
-    return {"loss": loss, **values}
+    return {"loss": loss, **values}, measured
 
 
 def examples(x: Any) -> Source:
@@ -59,5 +64,6 @@ def predictions(trainer: Trainer, x: Source, batch_size: int = 256) -> Any:
         outputs = (trainer.forward(batch.inputs, batch.lengths, carried) for batch in fed)
         parts = [each(lambda y: transfer.to_host(y.data), one) for one in outputs]
     if isinstance(parts[0], dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return np.concatenate(parts)
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {name: trainer.objectives.in_unit(values, name) for name, values in whole.items()}
+    return trainer.objectives.in_unit(np.concatenate(parts))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.data.source import Source, as_source
-from dlcore.losses import known
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
@@ -34,12 +33,12 @@ class _Some:
         return self.source.rows(self.places[index])
 
 
-def measure_parts(trainer: Trainer, data: Splits) -> dict[str, dict[str, float]]:
+def measure_parts(trainer: Trainer, data: Splits) -> dict[str, dict[str, Any]]:
     """The figures of a trainer's model on the training, train-dev and development set, in evaluation mode.
 
     Of a part of more than 10,000 examples, as many are taken, evenly spaced. Each part's ``examples`` says how many
-    were measured, its ``ms_per_image`` how long one took, in batches of 256, metrics included. Of several targets,
-    ``sex_examples`` says how many have a label of sex.
+    were measured, its ``ms_per_image`` how long one took, in batches of 256, metrics included. Of heads there are
+    ``labels`` by metric, how many were known, and of R² ``standard_errors`` by metric.
 
     >>> import dlcore as dl
     >>> data = dl.data.load("digits")
@@ -55,15 +54,8 @@ def measure_parts(trainer: Trainer, data: Splits) -> dict[str, dict[str, float]]
         source = as_source(part)
         source = _Some(source, MOST) if isinstance(source, Source) and len(source) > MOST else source
         begin = time.perf_counter()
-        figures = trainer.evaluate(source)
+        figures, measured = trainer.measure(source)
         seconds = time.perf_counter() - begin
         count = len(source)  # pyright: ignore[reportArgumentType]  of Splits: never a stream
-        labels = _labels(part.y, source.places if isinstance(source, _Some) else slice(None))
-        found[name] = {**figures, "examples": count, **labels, "ms_per_image": 1000 * seconds / count}
+        found[name] = {**figures, "examples": count, "ms_per_image": 1000 * seconds / count, **measured.chance()}
     return found
-
-
-def _labels(y: Any, places: Any) -> dict[str, int]:
-    """How many examples have a label, by the names that a record has for it; of one target nothing."""
-    heads = y.items() if isinstance(y, dict) else ()
-    return {f"{head}_examples": int(known(labels[places])[1].sum()) for head, labels in heads}

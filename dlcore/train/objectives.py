@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,11 @@ class Objectives(dict[str, Objective]):
                     return metric
         return None
 
+    def in_unit(self, outputs: np.ndarray, name: str = "") -> np.ndarray:
+        """A head's outputs on the host, those for standardised targets in the unit of the targets."""
+        loss = self[name].loss if name in self else None
+        return loss.predictions(outputs) if isinstance(loss, losses.StandardizedMSE) else outputs
+
     def names(self) -> list[str]:
         """The metrics' names as they are recorded."""
         return [f"{objective.prefix}{metric.name}" for objective in self.values() for metric in objective.metrics]
@@ -183,8 +189,30 @@ class Measured:
     def metrics(self) -> dict[str, float]:
         """The metrics of all predictions so far; examples without a label, and steps
         behind the end of a sequence, are left out."""
+        return {
+            name: float(metric(target, predicted)) if len(target) else float("nan")
+            for name, metric, target, predicted in self._pairs()
+        }
+
+    def chance(self) -> dict[str, dict[str, float]]:
+        """What tells chance from a difference: of heads, which may lack labels, the ``labels`` by metric, how many
+        there are; of R² the ``standard_errors`` by metric. What would be empty is left out."""
+        labels, errors = {}, {}
+        if not any(
+            one.name or any(metric.function is _metrics.r2 for metric in one.metrics) for one in self.objectives
+        ):
+            return {}
+        for name, metric, target, predicted in self._pairs():
+            if name != metric.name:
+                labels[name] = len(target)
+            error = _metrics.r2_standard_error(target, predicted) if metric.function is _metrics.r2 else math.nan
+            if math.isfinite(error):
+                errors[name] = error
+        return {key: found for key, found in (("labels", labels), ("standard_errors", errors)) if found}
+
+    def _pairs(self) -> Iterator[tuple[str, _metrics.Metric, np.ndarray, np.ndarray]]:
+        """Each metric's name in a record, and the targets and predictions that it is of."""
         host, targets = self._on_host()
-        values = {}
         for objective in self.objectives:
             target = targets[objective.name]
             present = losses.known(target)[1] > 0 if objective.name else np.ones(len(target), dtype=bool)
@@ -192,10 +220,8 @@ class Measured:
                 valid = np.arange(target.shape[1]) < np.concatenate(self.lengths[objective.name])[:, None]
                 present = valid & present[:, None]
             for metric in objective.metrics:
-                name = f"{objective.prefix}{metric.name}"
                 predicted = host[objective.name, metric.needs]
-                values[name] = float(metric(target[present], predicted[present])) if present.any() else float("nan")
-        return values
+                yield f"{objective.prefix}{metric.name}", metric, target[present], predicted[present]
 
     def _on_host(self) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
         host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}

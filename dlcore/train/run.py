@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import CheckpointError, ConfigError
+from dlcore.losses import StandardizedMSE
 from dlcore.recorded import did_you_mean
 from dlcore.train import config, snapshot
 from dlcore.train._tasks import standardized
@@ -123,8 +124,10 @@ class Run:
         """
         result, records = self.result or {}, self.records()
         parts = result.get("parts", {})
-        found = {name: v for name, v in parts.get("dev", {}).items() if not name.endswith("examples")}
-        found |= {f"train_{n}": v for n, v in parts.get("train", {}).items() if n in found and n != "ms_per_image"}
+        no_figures = ("examples", "labels", "standard_errors")
+        found = {name: v for name, v in parts.get("dev", {}).items() if name not in no_figures}
+        no_figures = (*no_figures, "ms_per_image")
+        found |= {f"train_{name}": v for name, v in parts.get("train", {}).items() if name not in no_figures}
         if not parts and records:
             best = result.get("best_epoch")
             kept = records[best if isinstance(best, int) and best < len(records) else -1]
@@ -172,6 +175,14 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
         "lengths": getattr(data.train, "lengths", None) is not None,
         "fingerprints": {part: fingerprint(as_source(getattr(data, part))) for part in ("train", "dev", "test")},
     }
+
+
+def objective_of(about: dict[str, Any]) -> Any:
+    """The loss of a run, or by head its losses, from what :func:`about` says."""
+    loss, scales = about.get("loss") or "mse", about.get("targets")
+    if isinstance(loss, str):
+        return StandardizedMSE(**scales) if scales else loss
+    return loss | {name: StandardizedMSE(**scale) for name, scale in (scales or {}).items()}
 
 
 def _listed(classes: Any) -> Any:

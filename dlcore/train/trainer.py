@@ -34,7 +34,7 @@ from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.memory import Memory
 from dlcore.train.notify import notified, notify
-from dlcore.train.objectives import Objectives
+from dlcore.train.objectives import Measured, Objectives
 from dlcore.train.precision import PRECISIONS, Mixed
 from dlcore.train.progress import Progress
 from dlcore.train.step import one_step
@@ -242,6 +242,10 @@ class Trainer:
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
+        return self.measure(data, batch_size)[0]
+
+    def measure(self, data: Any, batch_size: int = 256) -> tuple[dict[str, float], Measured]:
+        """What :meth:`evaluate` gives, and the predictions and targets that the metrics are of."""
         whole("batch_size", batch_size, 1)
         source = as_source(data, "data")
         self._prepare(source)
@@ -249,7 +253,8 @@ class Trainer:
         return measure(self, source, batch_size)
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
-        """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier.
+        """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier; where the loss is
+        StandardizedMSE, numbers in the unit of the targets.
 
         x : (N, ...) inputs, or a Dataset or other source, of which the inputs, and lengths where there are any, are
             taken
@@ -323,7 +328,7 @@ class Trainer:
         if self.mixed is not None:
             record |= self.mixed.record()
         for part, data in held_out.items():
-            record |= {f"{part}_{name}": value for name, value in measure(self, data, pause=True).items()}
+            record |= {f"{part}_{name}": value for name, value in measure(self, data, pause=True)[0].items()}
         return record | {"lr": self.optimizer.lr, "seconds": seconds, "examples_per_second": rows / seconds}
 
     def _pause(self) -> None:

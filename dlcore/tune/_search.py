@@ -155,7 +155,7 @@ class _Search:
         best = done[: max(FEWEST, math.ceil(BEST_SHARE * len(done)))]
         narrow = {}
         for name, parameter in self.space.items():
-            step = 0.5 / max(len(parameter.grid()) - 1, 1) if self.asked["method"] == "grid" else 1 / (len(done) + 1)
+            step = 0.5 / max(len(parameter.grid()) - 1, 1) if self.asked["method"] == "grid" else 1 / (len(found) + 1)
             narrow |= spaces.narrowed({name: parameter}, [trial.settings for trial in best], step)
         return narrow
 
@@ -166,7 +166,8 @@ class _Search:
         if held is None:
             if coarse.study.trials:
                 raise ConfigError(f"{self.folder} holds a journal that dl.tune has not begun; choose another folder")
-            count = math.ceil(self.total / 2) if self.asked["refine"] else self.total
+            halved = self.asked["refine"] and self.asked["method"] == "random"
+            count = math.ceil(self.total / 2) if halved else self.total
             coarse.study.set_user_attr("coarse", count)
             coarse.study.set_user_attr("asked", asked)
             coarse.study.set_user_attr("total", self.total)

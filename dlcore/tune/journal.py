@@ -2,11 +2,13 @@
 
 Optuna's own locks are files: of a killed process they stay, and everybody else waits until a time is over. This one is
 the operating system's and ends with its holder. A line that a killed process has left unfinished is cut off by the next
-one that writes; it said nothing yet.
+one that writes; it said nothing yet. Where nothing can be written, as on a full disk, the search ends: what the journal
+holds is kept.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -22,12 +24,16 @@ try:
 except ModuleNotFoundError as error:
     raise ConfigError(f"dl.tune needs optuna ({error}); pip install 'dlcore-xp[tune]'") from None
 
-__all__ = ["NAME", "opened"]
+__all__ = ["NAME", "JournalError", "opened"]
 
 NAME = "tune.log"
 """The journal in the search's folder."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # what there is to say is said by whoever searches
+
+
+class JournalError(CheckpointError):
+    """The journal cannot be written. This is no fault of the trial that was going on."""
 
 
 def opened(folder: Path | None) -> BaseStorage:
@@ -41,13 +47,39 @@ def opened(folder: Path | None) -> BaseStorage:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock: Any = _Lock(path)  # Optuna's base class of locks is not public
-        storage: Any = JournalStorage(JournalFileBackend(str(path), lock))
+        backend = _Journal(str(path), lock)
+        _check(path)
+        storage: Any = JournalStorage(backend)
         storage.get_all_studies()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be used ({error.strerror}); choose another folder") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged or no journal ({error}); choose another folder") from None
     return storage
+
+
+def _check(path: Path) -> None:
+    """CheckpointError where a whole line cannot be read; Optuna passes over the last one until something is added."""
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            json.loads(line)
+        except ValueError:
+            raise CheckpointError(
+                f"{path}: line {number} is damaged or no journal's; cut the file off before it, or take another folder"
+            ) from None
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's file, which says what is to be done where it cannot be written."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise JournalError(
+                f"{self._file_path}: cannot be written ({error.strerror}); what it holds is kept: make room, and ask "
+                "for the same search again"
+            ) from None
 
 
 class _Lock:

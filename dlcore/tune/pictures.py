@@ -97,6 +97,11 @@ def scatter(study: Study) -> Figure:
         panel.set_visible(False)
     for panel in panels[::columns]:
         panel.set_ylabel(heading(study.metric))
+    words = ["orange: the best"]
+    words += ["hollow: the first round"] if any(trial.round == "fine" for trial in study.trials) else []
+    pruned = sum(trial.state == "pruned" for trial in study.trials)
+    words += [f"not drawn: {pruned} pruned"] if pruned else []
+    drawn.supxlabel("; ".join(words), x=0.01, ha="left", fontsize=9)
     return drawn
 
 

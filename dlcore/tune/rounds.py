@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dlcore.errors import TrainingError, in_one_line
-from dlcore.tune.journal import opened
+from dlcore.tune.journal import JournalError, opened
 from dlcore.tune.space import Parameter, Range, Space, label
 from dlcore.tune.study import Trial
 
@@ -138,6 +138,8 @@ class Round:
                 raise TrainingError(f"the figure is {value}")
         except Pruned:
             self.study.tell(number, state=TrialState.PRUNED)
+        except JournalError:
+            raise
         except Exception as error:
             self._note(number, "diverged", isinstance(error, TrainingError))
             self._note(number, "why", in_one_line(error))

@@ -47,6 +47,8 @@ class Range:
                 raise ConfigError(f"{came} came but whole numbers are expected")
         if self.low > self.high:
             raise ConfigError(f"{came} is reversed; give the smaller number first")
+        if not math.isfinite(self.high - self.low):
+            raise ConfigError(f"{came} is wider than floats reach; narrow it")
         if self.log and self.low <= 0:
             raise ConfigError(f"{came} came but a logarithmic range begins above 0; raise it, or take a uniform one")
         if not isinstance(self.points, int) or self.points < 2:
@@ -106,7 +108,14 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise ConfigError("a choice of nothing came but at least one value is expected")
-        if len({str(label(value)) for value in self.values}) < len(self.values):
+        for value in self.values:
+            parts = value if isinstance(value, tuple) else (value,)
+            if any(part != part or not isinstance(part, bool | int | float | str | None) for part in parts):
+                raise ConfigError(
+                    f"a choice has {value!r:.60} but numbers, words, yes or no, None, or lists of these are expected"
+                )
+        twice = any(value in self.values[:i] for i, value in enumerate(self.values))  # 1 is True too
+        if twice or len({str(label(value)) for value in self.values}) < len(self.values):
             raise ConfigError(f"a choice has {', '.join(str(label(v)) for v in self.values)}; give each value once")
 
     @property
@@ -174,6 +183,7 @@ def integers(low: int, high: int, points: int = POINTS, log: bool = False) -> Ra
 
 
 def _range(low: float, high: float, points: int, log: bool = False, whole: bool = False) -> Range:
+    low, high = _plain(low), _plain(high)
     if low == high:
         raise ConfigError(f"a range from {low!r} to {high!r} came, which leaves nothing to search; widen it")
     return Range(low, high, log, whole, points)
@@ -185,7 +195,7 @@ def choice(*values: Any) -> Choice:
     >>> choice(64, (64, 32)).grid()
     [64, (64, 32)]
     """
-    return Choice(tuple(tuple(value) if isinstance(value, list) else value for value in values))
+    return Choice(tuple(_plain(value) for value in values))
 
 
 def label(value: Any) -> Any:
@@ -202,6 +212,8 @@ def checked(space: Any) -> dict[str, Parameter]:
     if not isinstance(space, Mapping) or not space:
         raise ConfigError(f"space is {space!r:.60} but parameters by name are expected, such as lr=tune.log(1e-4, 0.1)")
     for name, parameter in space.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"space: a parameter is called {name!r:.60} but a word is expected")
         if not isinstance(parameter, Range | Choice):
             raise ConfigError(
                 f"space: {name} is {parameter!r:.60} but tune.log, uniform, integers or choice is expected"
@@ -236,6 +248,13 @@ def grid(space: Space) -> Iterator[dict[str, Any]]:
 def narrowed(space: Space, best: Sequence[Mapping[str, Any]], margin: float) -> dict[str, Parameter]:
     """The space that the settings ``best`` span; see :meth:`Range.narrowed` and :meth:`Choice.narrowed`."""
     return {name: parameter.narrowed([one[name] for one in best], margin) for name, parameter in space.items()}
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars as Python's, lists as tuples: what a journal can hold."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def _shortened(value: float) -> float:

@@ -80,7 +80,8 @@ class Study:
         """Spearman's ρ of each parameter with the figure, over the trials of the coarse round; None for words.
 
         The coarse round alone, because it covers the whole space evenly; the fine round is where the first was good. A
-        trial that diverged counts as the worst. Pruned and failed ones are left out: they have no final figure.
+        trial that diverged counts as the worst. Pruned and failed ones are left out: they have no final figure. Where
+        many were pruned, ρ is of the better ones alone.
         """
         trials = [trial for trial in self.trials if trial.round == "coarse" and trial.state in ("done", "diverged")]
         worst = -math.inf if self.maximize else math.inf

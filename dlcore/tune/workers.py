@@ -5,15 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
-from multiprocessing import connection
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from dlcore.errors import ConfigError, TrainingError
+from dlcore.tune.journal import JournalError
 from dlcore.tune.rounds import Objective, Round
 from dlcore.tune.space import Space
 from dlcore.tune.study import Trial
@@ -92,7 +95,8 @@ class _Crew:
         arguments = (round_.folder, round_.name, round_.maximize, round_.prune, round_.space, self.objective)
         process = multiprocessing.get_context("spawn").Process(target=_work, args=arguments, daemon=True)
         try:
-            process.start()
+            with _without_ctrl_c():
+                process.start()
         except (
             TypeError,
             AttributeError,
@@ -112,13 +116,30 @@ def _unsendable(error: Exception) -> ConfigError:
     )
 
 
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C wait; a process that is started meanwhile never gets it, and so shows no traceback of its imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # by the first start otherwise, which lets SIGINT through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(folder: Path, name: str, maximize: bool, prune: str | None, space: Space, objective: Any) -> None:
     """A worker process: Ctrl-C is for the one that looks after it, and without that one it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    round_ = Round(name, maximize, prune, folder)
-    round_.space = space
-    round_.work(objective)
+    try:
+        round_ = Round(name, maximize, prune, folder)
+        round_.space = space
+        round_.work(objective)
+    except JournalError:  # whoever looks after it cannot write either, and says so
+        sys.exit(1)
 
 
 def _end_with_parent() -> None:

@@ -49,3 +49,17 @@ def test_a_run_is_checked_with_its_penalty(
     assert "with penalty l2, lam 0.01" in capsys.readouterr().out
     assert main(["gradcheck", "knn"]) == 2
     assert "gradcheck: knn has no layers" in capsys.readouterr().err
+
+
+def test_several_heads_and_sequences_of_several_lengths_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "--data", "penguins", "--heads", "species", "sex", "--epochs", "1", "--baseline", "none"]
+    assert main([*train, "--hidden", "5", "--device", "cpu", "--name", "a"]) == 0
+    capsys.readouterr()
+    assert main(["gradcheck", "a"]) == 0
+    out = capsys.readouterr().out
+    assert "loss cross_entropy of species + binary_cross_entropy of sex" in out
+    assert "3.sex.w" in out
+    assert main(["gradcheck", "gru", "--data", "vowels", "--batch-size", "2"]) == 0

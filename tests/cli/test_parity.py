@@ -42,6 +42,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         (["cnn"], ["model: cnn, 19,266 parameters, float32", "data: 8 images", "1 + 2 + 3  BatchNorm + ReLU + Max"]),
         (["mlp", "--data", "cars", "--dtype", "float64"], ["float64", "data: 8 examples of cars; loss mse"]),
         (["logistic", "--data", "digits", "--batch-size", "5"], ["data: 5 images of digits"]),
+        (["lstm", "--data", "hamlet", "--batch-size", "2"], ["data: 2 windows of hamlet"]),
     ],
 )
 def test_a_named_model_within_tolerance_gives_0(

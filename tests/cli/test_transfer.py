@@ -91,10 +91,11 @@ def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: py
     assert (found["kind"]["prediction"], found["grade"]["prediction"]) == ("big", "2")
     assert found["size"]["prediction"] == pytest.approx(3, abs=0.3)
 
-    labels = json.loads(Path("runs/own/result.json").read_text())["parts"]["dev"]
-    assert 0 < labels["size_examples"] < labels["grade_examples"] == labels["examples"] == 30
+    dev = json.loads(Path("runs/own/result.json").read_text())["parts"]["dev"]
+    labels = dev["labels"]
+    assert 0 < labels["size_r2"] < labels["grade_accuracy"] == dev["examples"] == 30
     variance = json.loads(output_of(capsys, "diagnose", "own", "--json"))["variance"]
-    assert variance["examples"]["dev"] == labels["kind_examples"] < 30
+    assert variance["examples"]["dev"] == labels["kind_accuracy"] < 30
     (_, listed) = output_of(capsys, "runs", "list").splitlines()
     assert f"kind_accuracy {figures['kind_accuracy']:.4f}, size_r2 {figures['size_r2']:.4f}" in listed
     shutil.copytree("runs/own", "runs/twin")

@@ -93,3 +93,14 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert expected in error
     assert error.count("\n") == 1
     assert not Path("runs").exists()
+
+
+def test_an_interrupted_search_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dlcore.tune._search.search", interrupted)
+    assert main([*DIGITS, "--search", "lr=0.1,0.2"]) == 130
+    assert capsys.readouterr().err == "dlcore: interrupted and kept: the same command goes on\n"

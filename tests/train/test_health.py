@@ -332,6 +332,7 @@ def test_the_command_names_the_layers_and_the_page_has_a_section(
         return capsys.readouterr().out
 
     lines = [line for line in said("deep").splitlines() if "vanishing, signal" in line]
+    assert "layers, after epoch 2; before the network is made larger, mend these:" in said("deep")
     layers = json.loads(said("deep", "--json"))["health"]["layers"]
     assert len(lines) == sum(layer["verdicts"] == ["vanishing"] for layer in layers) > 2
     assert lines[0].startswith("  1 (Dense): vanishing, signal ")

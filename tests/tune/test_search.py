@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 import tuning
 
 from dlcore import tune
-from dlcore.errors import ConfigError, TrainingError
+from dlcore.cli.tune import _correlations
+from dlcore.errors import CheckpointError, ConfigError, TrainingError
 from dlcore.train.config import Config
 from dlcore.tune.journal import opened
+from dlcore.tune.pictures import scatter
 
 LR = {"lr": tune.log(1e-5, 1.0)}
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits and signals")
 
 
 def settings_of(study: tune.Study) -> list[dict[str, Any]]:
@@ -71,6 +75,56 @@ def test_a_line_that_a_killed_process_left_unfinished_is_cut_off(tmp_path: Path)
         json.loads(line)
 
 
+@pytest.mark.parametrize("line", [0, 3, -1])
+def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path: Path, line: int) -> None:
+    tune.search(tuning.bowl, LR, trials=2, folder=tmp_path)
+    journal = tmp_path / "tune.log"
+    lines = journal.read_bytes().splitlines()
+    lines[line] = lines[line][:20]
+    damaged = b"\n".join(lines) + b"\n"
+    journal.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=rf"line {line % len(lines) + 1} is damaged"):
+        tune.search(tuning.bowl, LR, trials=2, folder=tmp_path)
+    assert journal.read_bytes() == damaged
+
+
+@posix
+def test_a_full_disk_ends_the_search_and_fails_no_trial(tmp_path: Path) -> None:
+    tried: list[float] = []
+
+    def objective(settings: dict[str, Any], report: Any) -> float:
+        tried.append(settings["lr"])
+        if len(tried) == 3:
+            with tuning.full_disk(tmp_path / "tune.log"):
+                report(1.0)
+        return settings["lr"]
+
+    with pytest.raises(CheckpointError, match=r"tune\.log: cannot be written .* make room"):
+        tune.search(objective, LR, trials=5, folder=tmp_path)
+    study = tune.search(objective, LR, trials=5, folder=tmp_path)
+    assert [trial.state for trial in study.trials] == ["done"] * 5
+    assert len(tried) == 6  # the third twice
+
+
+@posix
+def test_a_worker_that_cannot_write_says_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    study = tune.search(tuning.FullOnce(tmp_path), LR, trials=4, workers=2, folder=tmp_path)
+    assert [trial.state for trial in study.trials] == ["done"] * 4
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@posix
+def test_ctrl_c_is_for_the_process_that_looks_after_the_workers(tmp_path: Path) -> None:
+    study = tune.search(tuning.hears_ctrl_c, LR, trials=4, workers=2, folder=tmp_path)
+    assert [trial.value for trial in study.trials] == [0.0] * 4
+
+
+def test_the_points_of_both_grids_are_numbered_through() -> None:
+    study = tune.search(tuning.bowl, {"lr": tune.log(1e-5, 1.0, points=3)}, method="grid", refine=True)
+    assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
+    assert [trial.round for trial in study.trials[2:4]] == ["coarse", "fine"]
+
+
 def test_the_journal_is_optunas_own(tmp_path: Path) -> None:
     import optuna
 
@@ -92,6 +146,20 @@ def test_the_second_round_lies_within_what_the_best_of_the_first_span() -> None:
     assert all(trial.round == "fine" and low <= trial.settings["lr"] <= high for trial in fine)
 
 
+def test_pruned_and_diverged_trials_count_for_how_densely_the_first_round_was_tried() -> None:
+    def objective(settings: dict[str, Any], report: Any) -> float:
+        if settings["lr"] > 1e-2:
+            raise TrainingError("the loss is nan")
+        return tuning.bowl(settings, report)
+
+    study = tune.search(objective, LR, trials=24, refine=True)
+    done = sorted((t for t in study.trials[:12] if t.state == "done"), key=lambda trial: trial.value or 0.0)
+    assert len(done) < 10
+    assert study.fine is not None
+    low = min(np.log10(trial.settings["lr"]) for trial in done[:2])  # a quarter, at least 2
+    assert np.log10(study.fine["lr"].low) == pytest.approx(low - 5 / 13, abs=1e-5)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("prune", ["median", "halving"])
 def test_pruning_ends_the_worse_trials_early_and_spares_the_best(prune: str) -> None:
     def objective(settings: dict[str, Any], report: Any) -> float:
@@ -104,6 +172,23 @@ def test_pruning_ends_the_worse_trials_early_and_spares_the_best(prune: str) -> 
     assert 4 <= len(pruned) < 18
     assert all(len(trial.reported) < 9 for trial in pruned)
     assert study.best.value == min(trial.settings["lr"] for trial in study.trials)
+
+
+def test_pruned_trials_that_no_correlation_and_no_picture_shows_are_counted() -> None:
+    def objective(settings: dict[str, Any], report: Any) -> float:
+        for _ in range(9):
+            report(settings["lr"])
+        return settings["lr"]
+
+    study = tune.search(objective, LR, trials=20, prune="median", refine=True)
+    first, both = (
+        sum(trial.state == "pruned" and trial.round in rounds for trial in study.trials)
+        for rounds in (("coarse",), ("coarse", "fine"))
+    )
+    assert 1 < first < both
+    assert _correlations(study)[-1] == f"left out here: {first} pruned trials of the first round, the worse ones"
+    drawn = scatter(study)
+    assert drawn.get_supxlabel() == f"orange: the best; hollow: the first round; not drawn: {both} pruned"
 
 
 def test_what_diverges_counts_as_tried_and_as_the_worst() -> None:

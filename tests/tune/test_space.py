@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -114,3 +115,26 @@ def test_what_has_no_correlation_or_no_interval_says_so() -> None:
     assert few.rho == pytest.approx(0.5)
     assert math.isnan(few.low)
     assert math.isnan(tune.spearman(range(9), range(9)).high)
+
+
+def test_numpys_scalars_become_pythons() -> None:
+    assert [type(value) for value in tune.choice(*np.array([1, 2])).values] == [int, int]
+    assert tune.choice(np.array([8, 4]).tolist(), np.float32(0.5)).values == ((8, 4), 0.5)
+    assert tune.integers(np.int64(1), np.int64(4)) == tune.integers(1, 4)  # type: ignore[arg-type]
+    assert tune.log(np.float32(0.5), np.float64(2.0)) == tune.log(0.5, 2.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: tune.choice(object(), 1), "numbers, words"),
+        (lambda: tune.choice(math.nan, 1.0), "nan but numbers"),
+        (lambda: tune.choice([1, [2]], 3), "lists of these"),
+        (lambda: tune.choice(True, 1), "each value once"),
+        (lambda: tune.uniform(-1e308, 1e308), "wider than floats reach"),
+        (lambda: tune.search(lambda settings, report: 0.0, {1: tune.choice(1, 2)}), "called 1 but a word"),  # type: ignore[dict-item]
+    ],
+)
+def test_what_no_journal_can_hold_is_refused(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make()
