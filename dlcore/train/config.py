@@ -212,6 +212,11 @@ lr_decay out or change schedule
             run=RunConfig(baseline="none"),
         )
 
+    def recorded(self, data: Splits) -> list[str]:
+        """What an epoch's record holds under these settings, resolved: loss and metrics, and those of the dev set."""
+        names = recorded(data, self.train.metrics or ())
+        return [f"{part}{name}" for part in ("dev_", "") for name in names]
+
     def measured(self) -> list[str]:
         """What the metrics may be called in a record; with heads each for each, of which those that suit are there.
 
@@ -407,7 +412,7 @@ def _baseline(model: str, data: Splits) -> str:
 def _check_measures(config: Config, data: Splits) -> None:
     metrics = config.train.metrics or ()
     check_metrics(data, metrics)
-    names = [f"{part}{name}" for part in ("dev_", "") for name in recorded(data, metrics)]
+    names = config.recorded(data)
     if config.train.patience and config.train.monitor not in names:
         raise ConfigError(
             f"monitor is {config.train.monitor!r} but one of {', '.join(names)} is expected"

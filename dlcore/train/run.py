@@ -142,6 +142,8 @@ class Run:
         found = snapshot.newest(self.folder)
         if found is not None:
             return found.plain["model"], f"the weights of step {found.step:,}, for the run is not finished"
+        if self.status == "finished":
+            raise CheckpointError(f"{self.folder}: the run is finished and has no weights; take one of another model")
         raise CheckpointError(f"{self.folder}: there are no weights yet; train first, or resume the run")
 
     def model(self, device: Any) -> tuple[Module, dict[str, Any], str]:

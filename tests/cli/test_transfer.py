@@ -105,6 +105,23 @@ def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: py
     assert "cpu-reference within tolerance of cpu in every layer" in said
 
 
+def test_a_search_goes_by_the_loss_of_all_heads(capsys: pytest.CaptureFixture[str]) -> None:
+    heads = ("--heads", "sex", "species", "--epochs", "2", "--device", "cpu", "--name", "t")
+    said = output_of(capsys, "tune", "--data", "penguins", *heads, "--search", "lr=log:1e-3:1e-2", "--trials", "2")
+    assert "with dev_loss" in said
+    assert "best: trial " in said
+    assert "--heads sex species" in said
+    assert main(["tune", "--data", "penguins", *heads, "--search", "lr=log:1e-3:1e-2", "--metric", "dev_accuracy"]) == 2
+    assert "a run records dev_loss, dev_sex_accuracy, dev_species_accuracy" in capsys.readouterr().err
+
+
+def test_a_run_without_weights_is_no_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    how = ("--data", "digits", "--device", "cpu", "--baseline", "none", "--name")
+    output_of(capsys, "train", *how, "near", "--model", "knn")
+    assert main(["train", *how, "new", "--model", "mlp", "--from", "near"]) == 1
+    assert "near: the run is finished and has no weights" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
