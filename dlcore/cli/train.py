@@ -209,7 +209,7 @@ class _Job:
         self.trainer = settings.trainer(data, device, model=model)
         self.rival = None if settings.run.baseline == "none" else settings.beside().trainer(data, device)
         log(summary.about_model(settings, self.trainer))
-        if model is None and (words := summary.about_transfer(settings, self.trainer)):
+        if model is None and (words := summary.about_transfer(settings, self.trainer, data)):
             log(words)
         log(summary.about_training(settings, data))
 

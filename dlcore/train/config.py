@@ -280,7 +280,8 @@ lr_decay out or change schedule
             integer = "int64" if data.task == "text" else None
             with Memory(place, chosen.train.memory_limit).bounded():
                 model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place, input_dtype=integer)
-            chosen.transfer.apply(model, chosen.run.runs)
+            characters = data.classes if data.task == "text" and isinstance(data.classes, tuple) else None
+            chosen.transfer.apply(model, chosen.run.runs, characters)
         return Trainer(
             model,
             loss=chosen.loss(data),

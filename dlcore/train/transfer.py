@@ -27,7 +27,7 @@ from dlcore.train.checkpoint import read_weights
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
 
-__all__ = ["Transfer", "Unfreeze", "plan", "read_source", "transfer_weights"]
+__all__ = ["Transfer", "Unfreeze", "classes_of", "plan", "read_source", "transfer_weights"]
 
 
 class Transfer(NamedTuple):
@@ -109,6 +109,18 @@ def read_source(source: Any, runs: str | Path = "runs") -> tuple[Mapping[str, An
 
     run = Run.find(source, runs)
     return run.weights()[0], str(run.folder)
+
+
+def classes_of(source: str | Path, runs: str | Path = "runs") -> Any:
+    """The classes, or a text's characters, that the run of a source has learnt, as its ``model.json`` has them; None
+    where there is no such file, and for numbers."""
+    from dlcore.train.rebuild import load_about
+
+    path = Path(source).expanduser()
+    for folder in (path, Path(runs).expanduser() / source, path.parent, path.parent.parent):
+        if (folder / "model.json").is_file():
+            return load_about(folder)[0].get("classes")
+    return None
 
 
 class Unfreeze(Callback):

@@ -115,6 +115,29 @@ def test_a_search_goes_by_the_loss_of_all_heads(capsys: pytest.CaptureFixture[st
     assert "a run records dev_loss, dev_sex_accuracy, dev_species_accuracy" in capsys.readouterr().err
 
 
+def test_weights_of_other_characters_are_not_taken_for_those_of_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.txt").write_text("abcab cba bcabc " * 100)
+    Path("b.txt").write_text("abxab xba bxabx " * 100)  # as many
+    how = ("--device", "cpu", "--hidden", "8", "--epochs", "1", "--batch-size", "4", "--window", "8", "--name")
+    output_of(capsys, "train", "--data", "a.txt", *how, "a")
+    assert main(["train", "--data", "b.txt", *how, "b", "--from", "a"]) == 2
+    assert "a has learnt other characters" in capsys.readouterr().err
+    said = output_of(capsys, "train", "--data", "b.txt", *how, "b", "--from", "a", "--anew", "embed", "out")
+    assert "embed.w, out.1.w, out.1.b anew" in said
+
+
+def test_outputs_of_other_classes_are_said_where_they_are_taken_over(capsys: pytest.CaptureFixture[str]) -> None:
+    how = ("--device", "cpu", "--hidden", "8", "--epochs", "1", "--baseline", "none", "--name")
+    for name, words in (("a", ("cat", "dog")), ("b", ("sun", "rain"))):
+        Path(f"{name}.csv").write_text("x,y\n" + "".join(f"{i},{words[i % 2]}\n" for i in range(20)))
+    output_of(capsys, "train", "--data", "a.csv", *how, "a")
+    assert "all of it; the outputs too, which were of cat, dog" in output_of(
+        capsys, "train", "--data", "b.csv", *how, "b", "--from", "runs/a/model.safetensors"
+    )
+    assert "outputs too" not in output_of(capsys, "train", "--data", "a.csv", *how, "again", "--from", "a")
+    assert "outputs too" not in output_of(capsys, "train", "--data", "b.csv", *how, "c", "--from", "a", "--anew", "3")
+
+
 def test_a_run_without_weights_is_no_beginning(capsys: pytest.CaptureFixture[str]) -> None:
     how = ("--data", "digits", "--device", "cpu", "--baseline", "none", "--name")
     output_of(capsys, "train", *how, "near", "--model", "knn")
