@@ -360,8 +360,9 @@ def _metric(record: Record, metric: str | None) -> str:
     if not any(name.startswith("dev_") for name in record):
         raise DataError("diagnose: nothing was measured on a development set; give fit one: fit(train, dev, ...)")
     if metric is None:
-        wanted = [name for kind in PROPORTIONS for name in both if name.endswith(kind)]
-        metric = next(iter([*wanted, *both]), None)
+        measured = [name for name in both if _finite(record[name]) and _finite(record[f"dev_{name}"])]
+        wanted = [name for kind in PROPORTIONS for name in measured if name.endswith(kind)]
+        metric = next(iter([*wanted, *measured, *both]), None)
     if metric is None or metric not in both:
         raise ConfigError(
             f"diagnose: {metric or 'no metric'} was not recorded of both the training and the development set"
@@ -370,9 +371,13 @@ def _metric(record: Record, metric: str | None) -> str:
     return metric
 
 
+def _finite(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def _error(record: Record, metric: str, part: str, larger: bool) -> float:
     value = record[f"{PARTS[part]}{metric}"]
-    if value is None or not math.isfinite(value):
+    if not _finite(value):
         raise DataError(f"diagnose: {PARTS[part]}{metric} is {value!r} but a finite number is expected; train again")
     if part == "train" and metric == "loss":
         value -= record.get("penalty") or 0.0  # which the others do not contain

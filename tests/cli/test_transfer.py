@@ -105,6 +105,51 @@ def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: py
     assert "cpu-reference within tolerance of cpu in every layer" in said
 
 
+def rarely_labelled() -> None:
+    """kind in every row, rare in the first two of 60, one in the eighth alone, dev as kind."""
+    rows = ["a,kind,rare,one,dev"]
+    rows += [
+        f"{a:.3f},{'xy'[i % 2]},{'pq'[i % 2] if i < 2 else ''},{0.5 if i == 7 else ''},{'xy'[i % 2]}"
+        for i, a in enumerate(np.random.default_rng(0).normal(size=60))
+    ]
+    Path("own.csv").write_text("\n".join(rows))
+
+
+def test_what_no_example_has_a_label_for_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    rarely_labelled()
+    how = ("--data", "own.csv", "--ignore", "one", "dev", "--device", "cpu", "--epochs", "1", "--baseline", "none")
+    output_of(capsys, "train", *how, "--heads", "kind", "rare", "--name", "own", "--split-seed", "2")
+    result = json.loads(Path("runs/own/result.json").read_text(), parse_constant=refuse)
+    assert result["test"]["mlp"]["rare_accuracy"] is None
+    assert result["parts"]["dev"]["rare_examples"] == 0
+    found = json.loads(output_of(capsys, "evaluate", "own", "--json"), parse_constant=refuse)["figures"]
+    assert found["rare_accuracy"] is None
+    assert "1 - kind_accuracy" in output_of(capsys, "diagnose", "own")
+    assert "kind_accuracy" in output_of(capsys, "runs", "list")
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        (("kind", "one"), "column one is missing in every row of the training set"),
+        (("kind", "dev"), "a head is called 'dev', but so begin the figures of the development set"),
+    ],
+)
+def test_heads_of_which_nothing_can_be_learnt_or_told_are_refused(
+    heads: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rarely_labelled()
+    others = {"kind", "rare", "one", "dev"} - set(heads)
+    split = ("--split-seed", "1")
+    assert main(["train", "--data", "own.csv", "--heads", *heads, "--ignore", *others, "--device", "cpu", *split]) != 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not Path("runs").exists()
+
+
 def test_a_search_goes_by_the_loss_of_all_heads(capsys: pytest.CaptureFixture[str]) -> None:
     heads = ("--heads", "sex", "species", "--epochs", "2", "--device", "cpu", "--name", "t")
     said = output_of(capsys, "tune", "--data", "penguins", *heads, "--search", "lr=log:1e-3:1e-2", "--trials", "2")
