@@ -195,8 +195,8 @@ class Tensor:
         """
         if not self.requires_grad:
             raise GraphError(
-                "backward: nothing was recorded; a tensor with requires_grad=True or a model's parameter must take "
-                "part, outside no_grad()"
+                "backward: nothing was recorded; a tensor with requires_grad=True or a model's parameter, not frozen, "
+                "must take part, outside no_grad()"
             )
         if dy is None:
             if self.shape != ():

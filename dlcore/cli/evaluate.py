@@ -35,7 +35,7 @@ def evaluate(
     run.
     """
     from backends.device import describe, resolve
-    from dlcore.train.run import Run
+    from dlcore.train.run import Run, plain
 
     found = Run.find(run, runs)
     settings = found.settings
@@ -52,7 +52,7 @@ def evaluate(
         check(splits, model.input_shape, about, part)
         figures = settings.trainer(splits, place, model=model).evaluate(getattr(splits, part))
     if json_:
-        print(json.dumps({"run": str(found.folder), "part": part, "weights": which, "figures": figures}))
+        print(json.dumps({"run": str(found.folder), "part": part, "weights": which, "figures": plain(figures)}))
         return 0
     print(describe(place))
     print(f"run: {found.folder}, {which}")

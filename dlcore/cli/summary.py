@@ -133,15 +133,19 @@ def about_loss(settings: Config, data: Splits) -> str:
     return " + ".join(f"{shares[name]}{one} of {targets[name]}" for name, one in loss.items())
 
 
-def about_transfer(settings: Config, trainer: Trainer) -> str:
+def about_transfer(settings: Config, trainer: Trainer, data: Splits) -> str:
     """Which weights the model began with, and what learns otherwise than the rest; empty where nothing was asked."""
     chosen, parts = settings.transfer, []
     if chosen.start_from is not None:
-        from dlcore.train.transfer import plan, read_source
+        from dlcore.train.transfer import classes_of, plan, read_source
 
         arrays, name = read_source(chosen.start_from, settings.run.runs)
         anew = plan(trainer.model, arrays, chosen.anew, name).anew
         parts.append(f"from {name}, " + (f"but {', '.join(anew)} anew" if anew else "all of it"))
+        former = classes_of(chosen.start_from, settings.run.runs)
+        if not anew and isinstance(former, list) and former != list(data.classes or ()):
+            few = ", ".join(former[:3]) + (", ..." if len(former) > 3 else "")
+            parts.append(f"the outputs too, which were of {few} (--anew PATTERN begins them anew)")
     segments = trainer.model.built().segments
     frozen = [s.path for s in segments if not s.active]
     if frozen:

@@ -209,7 +209,7 @@ class _Job:
         self.trainer = settings.trainer(data, device, model=model)
         self.rival = None if settings.run.baseline == "none" else settings.beside().trainer(data, device)
         log(summary.about_model(settings, self.trainer))
-        if model is None and (words := summary.about_transfer(settings, self.trainer)):
+        if model is None and (words := summary.about_transfer(settings, self.trainer, data)):
             log(words)
         log(summary.about_training(settings, data))
 
@@ -270,6 +270,7 @@ class _Job:
         from dlcore import report
         from dlcore.train.checkpoint import write_atomically
         from dlcore.train.measured import measure_parts
+        from dlcore.train.run import plain
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
         results = summary.results(settings, data, trainer, self.rival)
@@ -296,7 +297,7 @@ class _Job:
             "parts": parts,
             **({} if memory is None else {"memory": memory}),
         }
-        write_atomically(run.folder / "result.json", lambda: json.dumps(result, indent=2) + "\n")
+        write_atomically(run.folder / "result.json", lambda: json.dumps(plain(result), indent=2) + "\n")
 
     def _say_samples(self) -> None:
         """A few lines of text from the model."""

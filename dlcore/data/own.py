@@ -133,6 +133,12 @@ def _name(path: Path) -> str:
 
 def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str | None) -> Splits:
     parts = _rows(path, len(opened), seed, opened.y, opened.task)
+    for name, values in opened.y.items() if isinstance(opened.y, dict) else ():
+        if (np.isnan(values) if values.dtype.kind == "f" else values < 0)[parts[0]].all():
+            raise DataError(
+                f"{shown(path)}: column {name_of(name)} is missing in every row of the training set, so that nothing "
+                "can be learnt of it; choose other targets, or another seed of the split"
+            )
     table = opened.table(training=parts[0])
     left_out = f", {table.dropped:,} with missing cells left out" if table.dropped else ""
     left_out += ", the index left out" if table.index else ""

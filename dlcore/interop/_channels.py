@@ -25,7 +25,7 @@ __all__ = ["orders"]
 
 _IN_PLACE = (
     "add", "subtract", "multiply", "divide", "power", "negative", "exp", "log", "sqrt", "absolute", "where", "relu",
-    "leaky_relu", "sigmoid", "tanh", "batch_norm_fixed",
+    "leaky_relu", "sigmoid", "tanh", "softmax", "log_softmax", "batch_norm_fixed",
 )  # fmt: skip
 """Kernels that leave each number at its place."""
 

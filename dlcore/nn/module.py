@@ -338,6 +338,8 @@ class Module(Recorded):
 
     def _matching(self, verb: str, pattern: str) -> list[str]:
         """The paths of the parameters that ``pattern`` means; a ConfigError where there are none."""
+        if not isinstance(pattern, str):
+            raise ConfigError(f"{verb}: {pattern!r:.60} came but a pattern is expected, a text such as '0' or 'conv*'")
         paths = [path for path, _ in self.named_parameters()]
         matching = [path for path in paths if matches(path, pattern)]
         if not matching:

@@ -17,6 +17,8 @@ from dlcore.train._setting import Section, Setting, setting, settings_of
 from dlcore.train.memory import limit_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dlcore.data.augment import Augmentation
     from dlcore.nn import Module
     from dlcore.optim import Optimizer, Schedule
@@ -97,17 +99,23 @@ class TransferConfig(Section):
         """The factors on the learning rate by pattern."""
         return dict(_pair("lr_scale", word) for word in self.lr_scale or ())
 
-    def apply(self, model: Module, runs: str) -> None:
+    def apply(self, model: Module, runs: str, characters: Sequence[str] | None = None) -> None:
         """Give a built ``model`` its first weights, and freeze and scale what is asked for.
 
         runs : folder of all runs, in which ``start_from`` may be a name
+        characters : of a text, in the order of their numbers
 
         Raises CheckpointError where the weights do not fit, ConfigError for a pattern that matches nothing and where
-        nothing is left to learn.
+        nothing is left to learn; and where other characters of a text would get the weights of its own.
         """
-        from dlcore.train.transfer import transfer_weights
+        from dlcore.train.transfer import classes_of, transfer_weights
 
         if self.start_from is not None:
+            if characters and self.anew is None and classes_of(self.start_from, runs) not in (None, list(characters)):
+                raise ConfigError(
+                    f"start_from: {self.start_from} has learnt other characters, whose weights mean nothing here; take "
+                    "what lies between: --anew embed out"
+                )
             transfer_weights(model, self.start_from, self.anew, runs=runs)
         for pattern in self.freeze or ():
             model.freeze(pattern)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train._choices import RECURRENT
-from dlcore.train._tasks import check_metrics, recorded
+from dlcore.train._tasks import check_metrics
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
@@ -83,7 +83,7 @@ def baseline(model: str, data: Splits) -> str:
 def check_measures(config: Config, data: Splits) -> None:
     metrics = config.train.metrics or ()
     check_metrics(data, metrics)
-    names = [f"{part}{name}" for part in ("dev_", "") for name in recorded(data, metrics)]
+    names = config.recorded(data)
     if config.train.patience and config.train.monitor not in names:
         raise ConfigError(
             f"monitor is {config.train.monitor!r} but one of {', '.join(names)} is expected"

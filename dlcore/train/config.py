@@ -38,7 +38,7 @@ from dlcore.train._sections import (
 )
 from dlcore.train._setting import Setting
 from dlcore.train._suited import baseline, check_measures, check_model, is_images, learning_rate, usual_model
-from dlcore.train._tasks import default_metrics, losses_of, metrics_of, outputs_of, standardized, tasks_of
+from dlcore.train._tasks import default_metrics, losses_of, metrics_of, outputs_of, recorded, standardized, tasks_of
 
 if TYPE_CHECKING:
     from backends.device import Device
@@ -204,6 +204,11 @@ lr_decay out or change schedule
             run=RunConfig(baseline="none"),
         )
 
+    def recorded(self, data: Splits) -> list[str]:
+        """What an epoch's record holds under these settings, resolved: loss and metrics, and those of the dev set."""
+        names = recorded(data, self.train.metrics or ())
+        return [f"{part}{name}" for part in ("dev_", "") for name in names]
+
     def measured(self) -> list[str]:
         """What the metrics may be called in a record; with heads each for each, of which those that suit are there.
 
@@ -274,7 +279,8 @@ lr_decay out or change schedule
             integer = "int64" if data.task == "text" else None
             with Memory(place, chosen.train.memory_limit).bounded():
                 model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place, input_dtype=integer)
-            chosen.transfer.apply(model, chosen.run.runs)
+            characters = data.classes if data.task == "text" and isinstance(data.classes, tuple) else None
+            chosen.transfer.apply(model, chosen.run.runs, characters)
         return Trainer(
             model,
             loss=chosen.objective(data),

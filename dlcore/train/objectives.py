@@ -109,6 +109,10 @@ class Objectives(dict[str, Objective]):
                 f"loss: {', '.join(sorted(foreign)) or 'no head'} has no loss; heads with a loss are {', '.join(loss)}"
             )
         for name, one in loss.items():
+            if f"{name}_".startswith(("dev_", "train_dev_")):
+                raise ConfigError(
+                    f"loss: a head is called {name!r}, but so begin the figures of the development set; rename it"
+                )
             self[name] = Objective(name, one, metrics.get(name, ()), weights.get(name, 1.0))
 
     def loss(self, outputs: Any, y: Any, lengths: Lengths | None = None) -> Tensor:

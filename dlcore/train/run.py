@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dlcore.nn import Module
     from dlcore.train.trainer import Trainer
 
-__all__ = ["Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget", "write_settings"]
+__all__ = ["Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget", "plain", "write_settings"]
 
 TIMING = ("seconds", "examples_per_second")
 """Figures that differ each time; they stand in a file of their own."""
@@ -134,7 +134,7 @@ class Run:
             found = {n.removeprefix("dev_"): v for n, v in kept.items() if n.startswith("dev_")}
         found |= {"parameters": result["parameters"]} if "parameters" in result else {}
         found |= {"seconds": result["timing"]["training"]} if "training" in result.get("timing", {}) else {}
-        return {**found, "epochs": len(records)}
+        return {**{name: value for name, value in found.items() if value is not None}, "epochs": len(records)}
 
     def weights(self) -> tuple[dict[str, Any], str]:
         """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint."""
@@ -147,6 +147,8 @@ class Run:
         found = snapshot.newest(self.folder)
         if found is not None:
             return found.plain["model"], f"the weights of step {found.step:,}, for the run is not finished"
+        if self.status == "finished":
+            raise CheckpointError(f"{self.folder}: the run is finished and has no weights; take one of another model")
         raise CheckpointError(f"{self.folder}: there are no weights yet; train first, or resume the run")
 
     def model(self, device: Any) -> tuple[Module, dict[str, Any], str]:
@@ -341,7 +343,7 @@ class MetricsFile(Callback):
         self.timing = self.path.with_name("timing.jsonl")
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        records = [{name: _plain(value) for name, value in r.items()} for r in trainer.history]
+        records = [plain(dict(record)) for record in trainer.history]
         figures = [{name: value for name, value in r.items() if name not in TIMING} for r in records]
         times = [{name: value for name, value in r.items() if name in ("epoch", *TIMING)} for r in records]
         for path, lines in ((self.timing, times), (self.path, figures)):
@@ -349,7 +351,16 @@ class MetricsFile(Callback):
             write_atomically(path, lambda text=text: text)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value for a JSON file, in dicts and lists too: None for what is not finite.
+
+    >>> plain({"loss": float("nan"), "parts": [0.5, float("inf")]})
+    {'loss': None, 'parts': [0.5, None]}
+    """
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return list(map(plain, value))
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.nn import Heads
 from dlcore.nn.module import Module, matches
@@ -25,7 +27,7 @@ from dlcore.train.checkpoint import read_weights
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
 
-__all__ = ["Transfer", "Unfreeze", "plan", "read_source", "transfer_weights"]
+__all__ = ["Transfer", "Unfreeze", "classes_of", "plan", "read_source", "transfer_weights"]
 
 
 class Transfer(NamedTuple):
@@ -77,7 +79,7 @@ def plan(model: Module, arrays: Mapping[str, Any], anew: str | Sequence[str] | N
     if anew is None:
         own = [path for layer in _output_layers(model) for path in _unfit(layer, leaves, arrays)]
     else:
-        own = [path for pattern in _patterns(anew) for path in _meant(pattern, list(leaves))]
+        own = [path for pattern in _patterns(anew, "anew") for path in _meant(pattern, list(leaves))]
     for path, leaf in leaves.items():
         if path not in own:
             _check(path, tuple(leaf.shape), arrays, name or "transfer_weights")
@@ -109,6 +111,18 @@ def read_source(source: Any, runs: str | Path = "runs") -> tuple[Mapping[str, An
     return run.weights()[0], str(run.folder)
 
 
+def classes_of(source: str | Path, runs: str | Path = "runs") -> Any:
+    """The classes, or a text's characters, that the run of a source has learnt, as its ``model.json`` has them; None
+    where there is no such file, and for numbers."""
+    from dlcore.train.rebuild import load_about
+
+    path = Path(source).expanduser()
+    for folder in (path, Path(runs).expanduser() / source, path.parent, path.parent.parent):
+        if (folder / "model.json").is_file():
+            return load_about(folder)[0].get("classes")
+    return None
+
+
 class Unfreeze(Callback):
     """Gradual unfreezing: let more of a model learn from certain epochs on.
 
@@ -127,7 +141,7 @@ class Unfreeze(Callback):
         for epoch in patterns:
             if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
                 raise ConfigError(f"Unfreeze: epoch is {epoch!r} but a whole number of at least 0 is expected")
-        self.patterns = {epoch: _patterns(given) for epoch, given in patterns.items()}
+        self.patterns = {epoch: _patterns(given, "Unfreeze") for epoch, given in patterns.items()}
 
     def on_start(self, trainer: Trainer) -> None:
         paths = [path for path, _ in trainer.model.named_parameters()]
@@ -140,8 +154,11 @@ class Unfreeze(Callback):
             trainer.model.unfreeze(pattern)
 
 
-def _patterns(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
+def _patterns(given: str | Sequence[str], what: str) -> list[str]:
+    patterns = [given] if isinstance(given, str) else given
+    if not isinstance(patterns, Sequence) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ConfigError(f"{what}: {given!r:.60} came but a pattern such as '0', or a list of them, is expected")
+    return list(patterns)
 
 
 def _meant(pattern: str, paths: Sequence[str], verb: str = "transfer_weights") -> list[str]:
@@ -168,7 +185,7 @@ def _unfit(layer: Module, leaves: Mapping[str, Any], arrays: Mapping[str, Any]) 
     """The paths of a layer's arrays where any of them is not there or has another shape, so that none is taken."""
     mine = {id(value) for value in _own(layer)}
     paths = [path for path, leaf in leaves.items() if id(leaf) in mine]
-    fits = all(path in arrays and tuple(arrays[path].shape) == tuple(leaves[path].shape) for path in paths)
+    fits = all(path in arrays and np.shape(arrays[path]) == tuple(leaves[path].shape) for path in paths)
     return [] if fits else paths
 
 
@@ -178,8 +195,8 @@ def _check(path: str, shape: tuple[int, ...], arrays: Mapping[str, Any], name: s
             f"{name}: there is no {path}{did_you_mean(path, arrays)}, but the model has one; there are "
             f"{', '.join(arrays) or 'no arrays'}; build the trunk as it was, or say what begins anew: anew={path!r}"
         )
-    if tuple(arrays[path].shape) != shape:
+    if np.shape(arrays[path]) != shape:
         raise CheckpointError(
-            f"{name}: {path} has shape {tuple(arrays[path].shape)} but {shape} is expected; build the trunk as it was, "
+            f"{name}: {path} has shape {np.shape(arrays[path])} but {shape} is expected; build the trunk as it was, "
             f"or say what begins anew: anew={path!r}"
         )

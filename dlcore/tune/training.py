@@ -29,7 +29,7 @@ class Training:
 
     config : the settings that all trials share
     given : more of them, which also hold where a trial changes a choice that they depend on
-    metric : a name in the epochs' records; by default the first metric, of the development set
+    metric : a name in the epochs' records; by default the first metric, of the development set; with heads dev_loss
 
     The figure is that of the weights that the run keeps: of the last epoch, or of the best one with early stopping.
     """
@@ -76,10 +76,9 @@ class Training:
             if chosen.model.model == "knn":
                 raise ConfigError("knn is not trained, so there is no epoch's figure to search by; take another model")
             resolved = chosen.resolve(self.data)
-        measures = ("loss", *(resolved.train.metrics or ()))
-        recorded = [f"{part}{name}" for part in ("dev_", "") for name in measures]
-        if self.metric is None:
-            self.metric = f"dev_{measures[:2][-1]}"
+        recorded = resolved.recorded(self.data)
+        if self.metric is None:  # the heads' losses together, or else the first metric
+            self.metric = "dev_loss" if resolved.data.heads else f"dev_{resolved.measured()[0]}"
         if self.metric not in recorded:
             raise ConfigError(
                 f"metric is {self.metric!r} but a run records {', '.join(recorded)}"

@@ -106,6 +106,91 @@ def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: py
     assert "cpu-reference within tolerance of cpu in every layer" in said
 
 
+def rarely_labelled() -> None:
+    """kind in every row, rare in the first two of 60, one in the eighth alone, dev as kind."""
+    rows = ["a,kind,rare,one,dev"]
+    rows += [
+        f"{a:.3f},{'xy'[i % 2]},{'pq'[i % 2] if i < 2 else ''},{0.5 if i == 7 else ''},{'xy'[i % 2]}"
+        for i, a in enumerate(np.random.default_rng(0).normal(size=60))
+    ]
+    Path("own.csv").write_text("\n".join(rows))
+
+
+def test_what_no_example_has_a_label_for_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    rarely_labelled()
+    how = ("--data", "own.csv", "--ignore", "one", "dev", "--device", "cpu", "--epochs", "1", "--baseline", "none")
+    output_of(capsys, "train", *how, "--heads", "kind", "rare", "--name", "own", "--split-seed", "2")
+    result = json.loads(Path("runs/own/result.json").read_text(), parse_constant=refuse)
+    assert result["test"]["mlp"]["rare_accuracy"] is None
+    assert result["parts"]["dev"]["rare_examples"] == 0
+    found = json.loads(output_of(capsys, "evaluate", "own", "--json"), parse_constant=refuse)["figures"]
+    assert found["rare_accuracy"] is None
+    assert "1 - kind_accuracy" in output_of(capsys, "diagnose", "own")
+    assert "kind_accuracy" in output_of(capsys, "runs", "list")
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        (("kind", "one"), "column one is missing in every row of the training set"),
+        (("kind", "dev"), "a head is called 'dev', but so begin the figures of the development set"),
+    ],
+)
+def test_heads_of_which_nothing_can_be_learnt_or_told_are_refused(
+    heads: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rarely_labelled()
+    others = {"kind", "rare", "one", "dev"} - set(heads)
+    split = ("--split-seed", "1")
+    assert main(["train", "--data", "own.csv", "--heads", *heads, "--ignore", *others, "--device", "cpu", *split]) != 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not Path("runs").exists()
+
+
+def test_a_search_goes_by_the_loss_of_all_heads(capsys: pytest.CaptureFixture[str]) -> None:
+    heads = ("--heads", "sex", "species", "--epochs", "2", "--device", "cpu", "--name", "t")
+    said = output_of(capsys, "tune", "--data", "penguins", *heads, "--search", "lr=log:1e-3:1e-2", "--trials", "2")
+    assert "with dev_loss" in said
+    assert "best: trial " in said
+    assert "--heads sex species" in said
+    assert main(["tune", "--data", "penguins", *heads, "--search", "lr=log:1e-3:1e-2", "--metric", "dev_accuracy"]) == 2
+    assert "a run records dev_loss, dev_sex_accuracy, dev_species_accuracy" in capsys.readouterr().err
+
+
+def test_weights_of_other_characters_are_not_taken_for_those_of_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.txt").write_text("abcab cba bcabc " * 100)
+    Path("b.txt").write_text("abxab xba bxabx " * 100)  # as many
+    how = ("--device", "cpu", "--hidden", "8", "--epochs", "1", "--batch-size", "4", "--window", "8", "--name")
+    output_of(capsys, "train", "--data", "a.txt", *how, "a")
+    assert main(["train", "--data", "b.txt", *how, "b", "--from", "a"]) == 2
+    assert "a has learnt other characters" in capsys.readouterr().err
+    said = output_of(capsys, "train", "--data", "b.txt", *how, "b", "--from", "a", "--anew", "embed", "out")
+    assert "embed.w, out.1.w, out.1.b anew" in said
+
+
+def test_outputs_of_other_classes_are_said_where_they_are_taken_over(capsys: pytest.CaptureFixture[str]) -> None:
+    how = ("--device", "cpu", "--hidden", "8", "--epochs", "1", "--baseline", "none", "--name")
+    for name, words in (("a", ("cat", "dog")), ("b", ("sun", "rain"))):
+        Path(f"{name}.csv").write_text("x,y\n" + "".join(f"{i},{words[i % 2]}\n" for i in range(20)))
+    output_of(capsys, "train", "--data", "a.csv", *how, "a")
+    assert "all of it; the outputs too, which were of cat, dog" in output_of(
+        capsys, "train", "--data", "b.csv", *how, "b", "--from", "runs/a/model.safetensors"
+    )
+    assert "outputs too" not in output_of(capsys, "train", "--data", "a.csv", *how, "again", "--from", "a")
+    assert "outputs too" not in output_of(capsys, "train", "--data", "b.csv", *how, "c", "--from", "a", "--anew", "3")
+
+
+def test_a_run_without_weights_is_no_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    how = ("--data", "digits", "--device", "cpu", "--baseline", "none", "--name")
+    output_of(capsys, "train", *how, "near", "--model", "knn")
+    assert main(["train", *how, "new", "--model", "mlp", "--from", "near"]) == 1
+    assert "near: the run is finished and has no weights" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -111,6 +111,21 @@ def test_several_targets_that_cannot_be_are_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("categorical", "words"),
+    [
+        (["half"], "holds 0.5, but .*; take it out of categorical"),
+        ([], "'€ 5' is a number with .*, or name cost in cate"),
+    ],
+)
+def test_what_to_do_about_one_of_several_targets(file: Path, categorical: list[str], words: str) -> None:
+    file.write_text("a,half,cost\n1,0.5,€ 5\n2,1,€ 6\n")
+    with pytest.raises(DataError, match=words):
+        read_csv(
+            file, ["half", *([] if categorical else ["cost"])], categorical=categorical, ignore=categorical and ["cost"]
+        )
+
+
 @pytest.mark.parametrize("cell", ["", "NA", "NaN", "nan", "null", "?", "  ", "n/a", "N/A", "#N/A", "#n/a"])
 def test_missing_cells_are_refused_dropped_or_filled(file: Path, cell: str) -> None:
     file.write_text(f"a,b,y\n1,u,1\n{cell},u,2\n5,{cell},3\n3,v,4\n")

@@ -103,6 +103,13 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_paths():
         model.freeze("0.v")
 
 
+@pytest.mark.parametrize("pattern", [0, ["0", "1"], None])
+def test_a_pattern_is_a_text(pattern):
+    model = nn.Sequential(nn.Dense(5), nn.Dense(3)).build((7,))
+    with pytest.raises(ConfigError, match="came but a pattern is expected"):
+        model.freeze(pattern)
+
+
 def test_freezing_everything_leaves_nothing_to_update(arrays):
     model = model_on(arrays).freeze("*")
     before = arrays.host(model.vector.theta).copy()

@@ -58,6 +58,8 @@ def test_heads_are_told_apart() -> None:
         (network(3), "4", dl.ConfigError, "'4' matches nothing"),
         (network(3), ["*"], dl.CheckpointError, "nothing would be taken over"),
         (3, None, dl.ConfigError, "3 came"),
+        (network(3), 3, dl.ConfigError, "anew: 3 came but a pattern"),
+        ({"0.w": [[0.0] * 5] * 4}, None, dl.CheckpointError, r"0\.w has shape \(4, 5\)"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_changed(
@@ -96,8 +98,14 @@ def test_gradual_unfreezing_lets_parts_learn_from_their_epoch_on() -> None:
     assert not model[1].gamma.requires_grad
 
 
+def test_a_model_that_is_frozen_throughout_does_not_train_unnoticed() -> None:
+    with pytest.raises(dl.GraphError, match="a model's parameter, not frozen"):
+        dl.Trainer(network(3).freeze("*"), device="cpu").fit(data())
+
+
 @pytest.mark.parametrize(
-    ("patterns", "words"), [({}, "dict"), ({-1: "0"}, "epoch is -1"), ({0: "nosuch"}, "'nosuch' matches nothing")]
+    ("patterns", "words"),
+    [({}, "dict"), ({-1: "0"}, "epoch is -1"), ({0: "nosuch"}, "'nosuch' matches nothing"), ({0: 3}, "3 came")],
 )
 def test_an_unfreezing_that_cannot_be_is_refused(patterns: dict[int, str], words: str) -> None:
     with pytest.raises(dl.ConfigError, match=words):

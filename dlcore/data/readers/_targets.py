@@ -14,11 +14,11 @@ from dlcore.errors import DataError
 __all__ = ["is_numeric", "several_of", "target_of"]
 
 
-def is_numeric(goal: Column, task: str | None) -> bool:
-    """Whether the target is a column of numbers."""
+def is_numeric(goal: Column, task: str | None, several: bool) -> bool:
+    """Whether the target, alone or one of ``several``, is a column of numbers."""
     if task in ("classification", "binary"):
         return goal.first_text is None
-    return goal.is_numeric("set task to classification")
+    return goal.is_numeric(f"name {name_of(goal.name)} in categorical" if several else "set task to classification")
 
 
 def several_of(
@@ -31,7 +31,7 @@ def several_of(
         present = ~goal.missing()[rows]
         if not present.any():
             raise DataError(f"{goal.label} holds nothing but missing cells, but it is a target; choose another")
-        _, names, known = target_of(goal, rows[present], asked, numbers)
+        _, names, known = target_of(goal, rows[present], asked, numbers, "take it out of categorical")
         values = np.full((len(rows), *known.shape[1:]), -1 if names else np.nan, known.dtype)
         values[present] = known
         y[goal.name] = values
@@ -41,15 +41,19 @@ def several_of(
 
 
 def target_of(
-    goal: Column, rows: np.ndarray, task: str | None, numeric: bool
+    goal: Column, rows: np.ndarray, task: str | None, numeric: bool, remedy: str = "set task to regression"
 ) -> tuple[Task, tuple[str, ...] | None, np.ndarray]:
-    """task, classes and y of the rows; ``numeric`` is what :func:`is_numeric` says."""
+    """task, classes and y of the rows.
+
+    numeric : what :func:`is_numeric` says
+    remedy : for numbers that are no classes
+    """
     if numeric and task not in ("classification", "binary"):
         return "regression", None, goal.values()[rows].astype(np.float32)[:, None]
     if task == "regression" and goal.first_text is not None:
         line, cell = goal.first_text
         raise DataError(f"{goal.label}, line {line}: {cell!r:.60} is not a number, as a regression's target must be")
-    labels, names = _numbered(goal, rows) if numeric else _named(goal, rows)
+    labels, names = _numbered(goal, rows, remedy) if numeric else _named(goal, rows)
     if len(names) < 2 or (task == "binary" and len(names) != 2):
         expected = "two" if task == "binary" else "at least two"
         found = ", ".join(name_of(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
@@ -72,14 +76,12 @@ def _named(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]
     return labels, tuple(words[place] for place in found)
 
 
-def _numbered(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _numbered(goal: Column, rows: np.ndarray, remedy: str) -> tuple[np.ndarray, tuple[str, ...]]:
     values = goal.values()[rows]
     found, labels = np.unique(values, return_inverse=True)
     odd = found[found != np.floor(found)]
     if len(odd):
-        raise DataError(
-            f"{goal.label} holds {odd[0]:g}, but classes are names or whole numbers; set task to regression"
-        )
+        raise DataError(f"{goal.label} holds {odd[0]:g}, but classes are names or whole numbers; {remedy}")
     if len(found) > CATEGORIES:
         raise DataError(f"{goal.label} has {len(found):,} different values, more than {CATEGORIES:,} classes")
     return labels, tuple(f"{value:.0f}" for value in found)

@@ -174,7 +174,7 @@ class OpenTable:
         goals = [next(column for column in columns if column.name == name) for name in targets]
         self._inputs = [column for column in columns if column not in goals]
         tasks = ["classification" if several and goal.name in categorical else task for goal in goals]
-        numeric = [is_numeric(goal, asked) for goal, asked in zip(goals, tasks, strict=True)]
+        numeric = [is_numeric(goal, asked, several) for goal, asked in zip(goals, tasks, strict=True)]
         numbers = {
             column.name: column.values()
             for column in self._inputs
