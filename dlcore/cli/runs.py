@@ -95,6 +95,7 @@ def _about(run: Run) -> dict[str, Any]:
     best = result.get("best_epoch")
     kept = records[best if isinstance(best, int) and best < len(records) else -1] if records else {}
     test = next(iter(result.get("test", {}).values()), {})
+    metric = metric if kept.get(f"dev_{metric}") is not None or metric in test else "loss"  # heads have one each
     return about | {
         "epochs": epochs,
         "development": _figure(metric, kept.get(f"dev_{metric}")),

@@ -57,7 +57,8 @@ def tune(
         Parameter(group=COMMAND, help="end trials early that are worse than others: median or halving [default: none]"),
     ] = None,
     metric: Annotated[
-        str | None, Parameter(group=COMMAND, help="what is optimised [default: dev_accuracy, or dev_r2]")
+        str | None,
+        Parameter(group=COMMAND, help="what is optimised [default: dev_accuracy, dev_r2, of heads dev_loss]"),
     ] = None,
     search_seed: Annotated[int, Parameter(group=COMMAND, help="names what is tried")] = 0,
     workers: Annotated[int, Parameter(group=COMMAND, help="trials at the same time, each in a process")] = 1,

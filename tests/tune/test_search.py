@@ -237,6 +237,14 @@ def test_a_journal_of_other_data_is_refused(tmp_path: Path) -> None:
         tune.search(Config.of(data="penguins", target="sex", epochs=1), space, trials=1, folder=tmp_path)
 
 
+@pytest.mark.parametrize(("metric", "taken"), [(None, "dev_loss"), ("dev_sex_accuracy", "dev_sex_accuracy")])
+def test_several_heads_are_searched_by_their_loss_or_by_the_metric_of_one(metric: str | None, taken: str) -> None:
+    config = Config.of(data="penguins", heads=("species", "sex"), epochs=1, device="cpu")
+    study = tune.search(config, {"lr": tune.log(1e-3, 1e-1)}, trials=2, metric=metric)
+    assert [trial.state for trial in study.trials] == ["done"] * 2
+    assert (study.metric, study.maximize) == (taken, taken != "dev_loss")
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
