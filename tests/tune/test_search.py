@@ -235,6 +235,13 @@ def test_a_journal_of_another_search_is_refused(tmp_path: Path, changed: dict[st
         tune.search(tuning.bowl, **(asked | changed))
 
 
+def test_a_search_is_not_mixed_with_a_run(tmp_path: Path) -> None:
+    (tmp_path / "model.json").touch()
+    with pytest.raises(ConfigError, match="holds a run; choose another"):
+        tune.search(tuning.bowl, LR, trials=2, folder=tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.json"]
+
+
 def test_a_journal_of_other_data_is_refused(tmp_path: Path) -> None:
     space = {"lr": tune.log(1e-3, 1e-1)}
     tune.search(Config.of(data="penguins", target="species", epochs=1), space, trials=1, folder=tmp_path)
