@@ -15,8 +15,11 @@ from dlcore.recorded import did_you_mean
 __all__ = ["SelectionPolicy", "condition"]
 
 SIGNS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
-SMALLER = ("loss", "mse", "perplexity", "error", "parameters", "seconds", "epochs", "bytes")
-"""Figures that are better when smaller, and so are those that begin with "ms_"."""
+SMALLER = (
+    "loss", "mse", "mae", "mape", "nll", "perplexity", "parameters", "seconds", "epochs", "bytes", "_ms", "_mb", "size",
+    "latency", "memory",
+)  # fmt: skip
+"""Ends of figures that are better when smaller, and so are those that begin with "ms_", and all kinds of error."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class SelectionPolicy:
         if self.larger_is_better is not None:
             return self.larger_is_better
         base = self.optimize.removeprefix("train_").removeprefix("dev_")
-        return not (base.endswith(SMALLER) or base.startswith("ms_"))
+        return not (base.endswith(SMALLER) or base.startswith("ms_") or "error" in base.split("_"))
 
     def _named(self, runs: Any) -> list[tuple[str, Mapping[str, Any], Any]]:
         """Name, figures, and what is to come back."""

@@ -22,6 +22,18 @@ def test_the_best_that_satisfies_all_is_chosen() -> None:
     assert SelectionPolicy("loss", larger_is_better=True).choose(list(RUNS.values())) is RUNS["large"]
 
 
+@pytest.mark.parametrize(
+    ("figure", "chosen"),
+    [
+        ("f1", "much"), ("r2", "much"), ("dev_accuracy", "much"), ("images_per_second", "much"),
+        ("rmse", "little"), ("mae", "little"), ("error_rate", "little"), ("train_error", "little"),
+        ("latency_ms", "little"), ("ms_per_image", "little"), ("size_mb", "little"),
+    ],
+)  # fmt: skip
+def test_which_way_a_figure_is_better_is_known_by_its_name(figure: str, chosen: str) -> None:
+    assert SelectionPolicy(figure).choose({"little": {figure: 1.0}, "much": {figure: 2.0}}) == chosen
+
+
 def test_none_comes_with_reasons() -> None:
     policy = SelectionPolicy("accuracy", {"ms_per_image": ("<=", 1), "loss": ("<", 0.35)})
     assert policy.choose(RUNS) is None

@@ -62,7 +62,7 @@ def compare(
     named = _named(found)
     _check_data(named)
     figures = {label: run.figures for label, run in named.items()}
-    policy = SelectionPolicy(optimize or _usual(found[0]), dict(conditions))
+    policy = SelectionPolicy(optimize or _usual(found[0], figures), dict(conditions))
     chosen, reasons = policy.choose(figures), policy.reasons(figures)
     if json_:
         about = [{"run": label, "folder": str(run.folder), "status": run.status, "model": _model(run),
@@ -109,9 +109,10 @@ def _check_data(named: dict[str, Run]) -> None:
         )
 
 
-def _usual(run: Run) -> str:
-    names = run.settings.measured()
-    return next((name for name in names if name in run.figures), names[0])
+def _usual(run: Run, figures: dict[str, dict[str, float]]) -> str:
+    """The first metric; of several heads, which have one each, the loss."""
+    metric = (run.settings.train.metrics or ("loss",))[0]
+    return metric if any(metric in one for one in figures.values()) else "loss"
 
 
 def _model(run: Run) -> str | None:

@@ -188,7 +188,7 @@ def _correlations(study: Study) -> list[str]:
         rows.append([name, "-" if math.isnan(found.rho) else f"{found.rho:+.2f}", between, str(found.n)])
     pruned = sum(trial.state == "pruned" and trial.round == "coarse" for trial in study.trials)
     if pruned:
-        lines.append(f"left out here: {pruned} pruned trial{'s' * (pruned != 1)} of the first round, the worse ones")
+        lines.append(f"pruned in the first round: {pruned}, with their last figure part of ρ, but of no mean")
     return [*(summary.table(rows, left={0}) if len(rows) > 1 else []), *lines]
 
 

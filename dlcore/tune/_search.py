@@ -12,9 +12,10 @@ from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train.config import Config
 from dlcore.train.lock import Lock
+from dlcore.train.run import Run
 from dlcore.tune import space as spaces
 from dlcore.tune import workers as crew
-from dlcore.tune.journal import opened
+from dlcore.tune.journal import NAME, opened
 from dlcore.tune.rounds import PRUNERS, Objective, Round
 from dlcore.tune.space import Parameter, Space
 from dlcore.tune.study import Study, Trial
@@ -96,7 +97,10 @@ def search(
     asked |= {"metric": metric or "value", "maximize": bool(maximize)}
     if folder is None:
         return _Search(objective, space, asked, total, None, workers, on_trial).run()
-    with Lock(Path(folder).expanduser()) as lock:
+    folder = Path(folder).expanduser()
+    if any((folder / file).exists() for file in Run.FILES) and not (folder / NAME).exists():
+        raise ConfigError(f"{folder} holds a run; choose another folder or name for the search")
+    with Lock(folder) as lock:
         return _Search(objective, space, asked, total, lock.folder, workers, on_trial).run()
 
 

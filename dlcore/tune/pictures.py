@@ -80,9 +80,10 @@ def parallel(study: Study) -> Figure:
 
 
 def scatter(study: Study) -> Figure:
-    """One panel for each parameter: the figure of each finished trial over its value, and Spearman's ρ above.
+    """One panel for each parameter: the figure of each trial over its value, and Spearman's ρ above.
 
-    Of two rounds the first is hollow. ρ is of the first round; see :meth:`dlcore.tune.Study.correlations`.
+    Of two rounds the first is hollow; what was pruned is a cross. ρ is of the first round; see
+    :meth:`dlcore.tune.Study.correlations`.
     """
     from matplotlib.figure import Figure
 
@@ -100,7 +101,7 @@ def scatter(study: Study) -> Figure:
     words = ["orange: the best"]
     words += ["hollow: the first round"] if any(trial.round == "fine" for trial in study.trials) else []
     pruned = sum(trial.state == "pruned" for trial in study.trials)
-    words += [f"not drawn: {pruned} pruned"] if pruned else []
+    words += [f"×: {pruned} pruned, at their last figure"] if pruned else []
     drawn.supxlabel("; ".join(words), x=0.01, ha="left", fontsize=9)
     return drawn
 
@@ -111,14 +112,20 @@ def _panel(axes: Axes, study: Study, name: str) -> None:
     parameter, best = study.space[name], study.best
     done = [trial for trial in study.trials if trial.state == "done"]
     two = any(trial.round == "fine" for trial in done)
-    as_number = isinstance(parameter, Range)
+
+    def place(trial: Trial) -> Any:
+        value = trial.settings[name]
+        return value if isinstance(parameter, Range) else parameter.values.index(value)
+
+    for trial in (trial for trial in study.trials if trial.state == "pruned"):
+        axes.plot(place(trial), float(trial.value or 0.0), marker="x", markersize=4.5, color=COLOURS["muted"], zorder=2)
     for trial in done:
         hollow = two and trial.round == "coarse"
         colour = COLOURS["development"] if trial is best else COLOURS["training"]
-        x: Any = trial.settings[name] if as_number else parameter.values.index(trial.settings[name])
         axes.plot(
-            x, float(trial.value or 0.0), marker="o", markersize=8 if trial is best else 4.5, markeredgecolor=colour,
-            markerfacecolor=COLOURS["paper"] if hollow else colour, zorder=5 if trial is best else 3, alpha=0.9,
+            place(trial), float(trial.value or 0.0), marker="o", markersize=8 if trial is best else 4.5,
+            markeredgecolor=colour, markerfacecolor=COLOURS["paper"] if hollow else colour,
+            zorder=5 if trial is best else 3, alpha=0.9,
         )  # fmt: skip
     if isinstance(parameter, Range):
         if parameter.log:

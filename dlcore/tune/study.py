@@ -80,23 +80,26 @@ class Study:
         """Spearman's ρ of each parameter with the figure, over the trials of the coarse round; None for words.
 
         The coarse round alone, because it covers the whole space evenly; the fine round is where the first was good. A
-        trial that diverged counts as the worst. Pruned and failed ones are left out: they have no final figure. Where
-        many were pruned, ρ is of the better ones alone.
+        trial that was pruned counts with the figure that it had then: without these, ρ would be that of the better
+        trials alone. One that diverged counts as the worst. Failed and lost ones are left out.
         """
-        trials = [trial for trial in self.trials if trial.round == "coarse" and trial.state in ("done", "diverged")]
         worst = -math.inf if self.maximize else math.inf
-        values = [worst if trial.state == "diverged" else float(trial.value or 0.0) for trial in trials]
+        trials = self._coarse("done", "pruned", "diverged")
+        values = [worst if _finite(trial.value) is None else float(trial.value or 0.0) for trial in trials]
         found: dict[str, Correlation | None] = {}
         for name, parameter in self.space.items():
             ranked = not isinstance(parameter, Choice) or parameter.numeric
             found[name] = spearman([trial.settings[name] for trial in trials], values) if ranked else None
         return found
 
+    def _coarse(self, *states: str) -> list[Trial]:
+        return [trial for trial in self.trials if trial.round == "coarse" and trial.state in states]
+
     def means(self, name: str) -> dict[Any, tuple[float, int]]:
         """By value of a choice, the mean figure of the coarse round's finished trials, and their number."""
         groups: dict[Any, list[float]] = {}
-        for trial in self.trials:
-            if trial.round == "coarse" and trial.state == "done" and trial.value is not None:
+        for trial in self._coarse("done"):
+            if trial.value is not None:
                 groups.setdefault(trial.settings[name], []).append(trial.value)
         return {value: (math.fsum(figures) / len(figures), len(figures)) for value, figures in groups.items()}
 

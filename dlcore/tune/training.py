@@ -29,7 +29,8 @@ class Training:
 
     config : the settings that all trials share
     given : more of them, which also hold where a trial changes a choice that they depend on
-    metric : a name in the epochs' records; by default the first metric, of the development set; with heads dev_loss
+    metric : a name in the epochs' records; by default the first metric, of several heads the loss, of the development
+        set
 
     The figure is that of the weights that the run keeps: of the last epoch, or of the best one with early stopping.
     """
@@ -70,21 +71,22 @@ class Training:
             checked_parameter(name, parameter)
         first = {name: parameter.grid()[0] for name, parameter in space.items()}
         owners = {name: space[name].grid() for name in ("model", "optimizer", "schedule", "penalty") if name in space}
-        resolved = self.config
         for values in itertools.product(*owners.values()):
             chosen = self.of({**first, **dict(zip(owners, values, strict=True))})
             if chosen.model.model == "knn":
                 raise ConfigError("knn is not trained, so there is no epoch's figure to search by; take another model")
-            resolved = chosen.resolve(self.data)
-        recorded = resolved.recorded(self.data)
-        if self.metric is None:  # the heads' losses together, or else the first metric
-            self.metric = "dev_loss" if resolved.data.heads else f"dev_{resolved.measured()[0]}"
+            chosen.resolve(self.data)
+        trainer = self._trainer(first, [])
+        measures = ("loss", *trainer.objectives.names())
+        recorded = [f"{part}{name}" for part in ("dev_", "") for name in measures]
+        if self.metric is None:
+            self.metric = "dev_loss" if len(trainer.objectives) > 1 else f"dev_{measures[:2][-1]}"
         if self.metric not in recorded:
             raise ConfigError(
                 f"metric is {self.metric!r} but a run records {', '.join(recorded)}"
                 f"{did_you_mean(self.metric, recorded)}; --metrics makes it record more"
             )
-        self.maximize = self._trainer(first, []).larger_is_better(self.metric)
+        self.maximize = trainer.larger_is_better(self.metric)
         return {"settings": self._shared(space), "data": self._fingerprints()}
 
     def _trainer(self, chosen: Mapping[str, Any], callbacks: list[Callback]) -> Trainer:

@@ -140,6 +140,16 @@ def test_all_runs_of_a_folder_are_compared_where_none_is_named(capsys: pytest.Ca
     assert [line.split()[0] for line in lines[1:3]] == ["runs/small", "elsewhere/small"]
 
 
+def test_runs_of_several_heads_are_listed_and_chosen_by_their_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    train = ("train", "--data", "penguins", "--heads", "species", "sex", "--device", "cpu", "--baseline", "none")
+    for name, epochs in (("short", "1"), ("long", "8")):
+        assert main([*train, "--epochs", epochs, "--name", name, "--runs", "heads"]) == 0
+    loss, result = Run("heads/long").figures["loss"], json.loads(Path("heads/long/result.json").read_text())
+    share = result["test"]["mlp"]["species_accuracy"]
+    assert f"choice: long, with loss {loss:.4f}, the best of 2" in said(capsys, "compare", "--runs", "heads")
+    assert f"species_accuracy {share:.4f}, sex_accuracy" in " ".join(said(capsys, "list", "heads"))
+
+
 # --- what is refused
 
 

@@ -99,7 +99,7 @@ def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: py
     (_, listed) = output_of(capsys, "runs", "list").splitlines()
     assert f"kind_accuracy {figures['kind_accuracy']:.4f}, size_r2 {figures['size_r2']:.4f}" in listed
     shutil.copytree("runs/own", "runs/twin")
-    assert "choice: own, with kind_accuracy" in output_of(capsys, "runs", "compare", "own", "twin")
+    assert "choice: own, with loss" in output_of(capsys, "runs", "compare", "own", "twin")
     assert "gradcheck: passed" in output_of(capsys, "gradcheck", "own")
     said = output_of(capsys, "parity", "own", "--devices", "cpu", "cpu-reference")
     assert "loss cross_entropy of kind + 0.5 mse of standardised size + cross_entropy of grade" in said
@@ -125,7 +125,7 @@ def test_what_no_example_has_a_label_for_is_null_in_json(capsys: pytest.CaptureF
     output_of(capsys, "train", *how, "--heads", "kind", "rare", "--name", "own", "--split-seed", "2")
     result = json.loads(Path("runs/own/result.json").read_text(), parse_constant=refuse)
     assert result["test"]["mlp"]["rare_accuracy"] is None
-    assert result["parts"]["dev"]["rare_examples"] == 0
+    assert result["parts"]["dev"]["labels"]["rare_accuracy"] == 0
     found = json.loads(output_of(capsys, "evaluate", "own", "--json"), parse_constant=refuse)["figures"]
     assert found["rare_accuracy"] is None
     assert "1 - kind_accuracy" in output_of(capsys, "diagnose", "own")

@@ -174,7 +174,7 @@ def test_pruning_ends_the_worse_trials_early_and_spares_the_best(prune: str) -> 
     assert study.best.value == min(trial.settings["lr"] for trial in study.trials)
 
 
-def test_pruned_trials_that_no_correlation_and_no_picture_shows_are_counted() -> None:
+def test_pruned_trials_count_for_the_correlation_and_are_told() -> None:
     def objective(settings: dict[str, Any], report: Any) -> float:
         for _ in range(9):
             report(settings["lr"])
@@ -186,9 +186,14 @@ def test_pruned_trials_that_no_correlation_and_no_picture_shows_are_counted() ->
         for rounds in (("coarse",), ("coarse", "fine"))
     )
     assert 1 < first < both
-    assert _correlations(study)[-1] == f"left out here: {first} pruned trials of the first round, the worse ones"
+    assert _correlations(study)[-1].startswith(f"pruned in the first round: {first}, ")
+    found = study.correlations()["lr"]
+    assert found is not None
+    assert found.n == 10  # with the half of 20 that the first round has
+    assert found.rho == pytest.approx(1.0)
     drawn = scatter(study)
-    assert drawn.get_supxlabel() == f"orange: the best; hollow: the first round; not drawn: {both} pruned"
+    assert drawn.get_supxlabel() == f"orange: the best; hollow: the first round; ×: {both} pruned, at their last figure"
+    assert sum(line.get_marker() == "x" for line in drawn.axes[0].get_lines()) == both
 
 
 def test_what_diverges_counts_as_tried_and_as_the_worst() -> None:
@@ -230,11 +235,26 @@ def test_a_journal_of_another_search_is_refused(tmp_path: Path, changed: dict[st
         tune.search(tuning.bowl, **(asked | changed))
 
 
+def test_a_search_is_not_mixed_with_a_run(tmp_path: Path) -> None:
+    (tmp_path / "model.json").touch()
+    with pytest.raises(ConfigError, match="holds a run; choose another"):
+        tune.search(tuning.bowl, LR, trials=2, folder=tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.json"]
+
+
 def test_a_journal_of_other_data_is_refused(tmp_path: Path) -> None:
     space = {"lr": tune.log(1e-3, 1e-1)}
     tune.search(Config.of(data="penguins", target="species", epochs=1), space, trials=1, folder=tmp_path)
     with pytest.raises(ConfigError, match="another search"):
         tune.search(Config.of(data="penguins", target="sex", epochs=1), space, trials=1, folder=tmp_path)
+
+
+@pytest.mark.parametrize(("metric", "taken"), [(None, "dev_loss"), ("dev_sex_accuracy", "dev_sex_accuracy")])
+def test_several_heads_are_searched_by_their_loss_or_by_the_metric_of_one(metric: str | None, taken: str) -> None:
+    config = Config.of(data="penguins", heads=("species", "sex"), epochs=1, device="cpu")
+    study = tune.search(config, {"lr": tune.log(1e-3, 1e-1)}, trials=2, metric=metric)
+    assert [trial.state for trial in study.trials] == ["done"] * 2
+    assert (study.metric, study.maximize) == (taken, taken != "dev_loss")
 
 
 @pytest.mark.parametrize(
