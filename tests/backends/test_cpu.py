@@ -164,7 +164,7 @@ def test_eight_threads_of_python_at_once_get_what_one_gets():
     wrong: list[str] = []
 
     def repeat() -> None:
-        for _ in range(25):
+        for _ in range(10):
             wrong.extend(name for name, work in WORK.items() if work() != expected[name])
 
     with limit_kernel_threads(2):
