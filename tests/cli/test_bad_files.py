@@ -24,11 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FASHION = ROOT / "dlcore" / "data" / "files" / "fashion"
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def fault(capsys: pytest.CaptureFixture[str], *words: str, code: int = 1) -> str:
     """The one line on stderr of a command that fails before it has written anything of a run."""
     assert main(words) == code

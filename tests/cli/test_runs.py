@@ -39,11 +39,6 @@ def build(outputs):
 """
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def dlcore(*words: str, cwd: Path | str = ".", code: int = 0) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
