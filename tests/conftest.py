@@ -80,13 +80,16 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
-    """Compile the CPU kernels before the first test: they say so, and that would stand in some test's output."""
+    """Compile the CPU kernels before the first test: they say so, and that would stand in some test's output.
+
+    Two workers begin at either end of the list, and each finds on disk what the other has compiled.
+    """
     from backends import cpu
 
     if not cpu.WHY_NOT:
         from backends.cpu.compile import Compiled
 
-        Compiled.compile_all()
+        Compiled.compile_all(backwards=os.environ.get("PYTEST_XDIST_WORKER") == "gw1")
 
 
 @pytest.fixture(autouse=True)

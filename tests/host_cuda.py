@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -66,16 +65,27 @@ def alternative(name: str, arrays: Backend, inputs: list[Any], params: dict[str,
     return pair
 
 
-def on_host_and_in_float64(
-    arrays: Backend, name: str, host: list[Any], needed: list[bool], **params: Any
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """What the CUDA kernels give, and what the reference gives in float64 for the same, rounded, inputs."""
-    dtype = next(x.dtype for x in host if isinstance(x, np.ndarray) and x.dtype.kind == "f")
+def in_float64(
+    name: str, host: list[Any], needed: list[bool], **params: Any
+) -> tuple[np.ndarray, list[np.ndarray], int]:
+    """A gradient of the first output, what the reference gives in float64, and how many of that are outputs."""
     reference, wide = kernels()[name], widened(host)
     assert isinstance(reference, Kernel)
-    shape = outputs(reference.forward(NUMPY, *wide, needed=needed, **params)[0])[0].shape
-    dy = np.asarray(np.random.default_rng(11).standard_normal(shape)).astype(dtype)
-    expected = both_passes(reference, NUMPY, wide, needed, dy.astype(np.float64), **params)
+    y = outputs(reference.forward(NUMPY, *wide, needed=needed, **params)[0])
+    dy = np.asarray(np.random.default_rng(11).standard_normal(y[0].shape)).astype(floating(host))
+    return dy, both_passes(reference, NUMPY, wide, needed, dy.astype(np.float64), **params), len(y)
+
+
+def floating(host: list[Any]) -> np.dtype[Any]:
+    """The dtype of the numbers."""
+    return next(x.dtype for x in host if isinstance(x, np.ndarray) and x.dtype.kind == "f")
+
+
+def on_host(
+    arrays: Backend, name: str, host: list[Any], needed: list[bool], dy: np.ndarray, count: int, **params: Any
+) -> list[np.ndarray]:
+    """What the CUDA kernels give: ``count`` outputs, and the gradients for ``dy``; the inputs stay as they are."""
+    reference, dtype = kernels()[name], floating(host)
     inputs = place(arrays, host)
     pair = alternative(name, arrays, inputs, params)
     results = both_passes(pair, arrays.device.xp, inputs, needed, arrays.place(dy), **params)
@@ -83,11 +93,18 @@ def on_host_and_in_float64(
         if isinstance(before, np.ndarray):
             np.testing.assert_array_equal(arrays.host(after), before, "an input was written into")
     assert all(arrays.device.holds(result) for result in results)
-    count = len(outputs(reference.forward(NUMPY, *wide, needed=needed, **params)[0]))
     for position, result in enumerate(results):  # statistics, which are other outputs, are never of float16
         statistic = 0 < position < count and not reference.rounds_all
         assert result.dtype == (real(dtype) if statistic else dtype), position
-    return [arrays.host(result) for result in results], expected
+    return [arrays.host(result) for result in results]
+
+
+def on_host_and_in_float64(
+    arrays: Backend, name: str, host: list[Any], needed: list[bool], **params: Any
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What the CUDA kernels give, and what the reference gives in float64 for the same, rounded, inputs."""
+    dy, expected, count = in_float64(name, host, needed, **params)
+    return on_host(arrays, name, host, needed, dy, count, **params), expected
 
 
 def wanted(case: Case) -> list[bool]:
@@ -114,16 +131,17 @@ def few_bits(host: list[Any]) -> list[Any]:
 
 def check_table(arrays: Backend, kernel: str, dtype: str, orders: Sequence[int] = shim.SCHEDULES) -> None:
     """Every case of a kernel in a dtype, in those orders of the threads."""
-    for (case, host), seed in itertools.product(cases_of(kernel, dtype), orders):
-        context = f"{case}, {dtype}, order {seed}"
-        with shim.schedule(seed):
-            results, expected = on_host_and_in_float64(arrays, kernel, host, wanted(case), **case.params)
-        count = len(case.expected("float64"))
+    for case, host in cases_of(kernel, dtype):
+        dy, expected, count = in_float64(kernel, host, wanted(case), **case.params)
         oracle = outputs(case.oracle(*widened(host), **case.params))
-        for result, value in zip(results, oracle, strict=False):
-            tolerance(kernel, result, case.tolerance).check(result, value, context)
-        for result, value in zip(results[count:], expected[count:], strict=True):
-            tolerance(kernel, result, case.gradient_tolerance).check(result, value, f"{context}, gradient")
+        for seed in orders:
+            context = f"{case}, {dtype}, order {seed}"
+            with shim.schedule(seed):
+                results = on_host(arrays, kernel, host, wanted(case), dy, count, **case.params)
+            for result, value in zip(results, oracle, strict=False):
+                tolerance(kernel, result, case.tolerance).check(result, value, context)
+            for result, value in zip(results[count:], expected[count:], strict=True):
+                tolerance(kernel, result, case.gradient_tolerance).check(result, value, f"{context}, gradient")
 
 
 # --- random shapes

@@ -42,8 +42,7 @@ def theirs(k: int, metric: str, weights: str) -> KNeighborsClassifier:
 # --- beside scikit-learn
 
 
-@pytest.mark.parametrize("k", [1, 3, 5, 10])
-@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize(("k", "weights"), [(1, "uniform"), (3, "distance"), (5, "uniform"), (10, "distance")])
 def test_l2_predicts_every_test_image_as_scikit_learn_does(k: int, weights: str) -> None:
     data = fashion()
     known = theirs(k, "l2", weights).fit(pixels(data.train.x), data.train.y)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arrays import KINDS, Backend, backend
+from samples import images
 
 import dlcore as dl
 from backends import transfer
@@ -15,13 +16,6 @@ STEPS = 50
 # Float64 sums in another order differ by about 1e-15 relative a step, and Adam's division by small roots amplifies it;
 # float32 has 2**29 times the unit.
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
-
-
-def _images() -> dl.data.Dataset:
-    rng = np.random.default_rng(7)
-    y = rng.integers(0, 4, 96)
-    x = rng.standard_normal((96, 8, 8, 2)) + np.eye(4)[y][:, :2, None, None].transpose(0, 2, 3, 1)
-    return dl.data.Dataset(x.astype(np.float32), y)
 
 
 def _cnn() -> dl.nn.Module:
@@ -43,7 +37,7 @@ def _cnn() -> dl.nn.Module:
 
 def _run(kind: Backend, dtype: str) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Initial weights, batch order and the losses of the first steps of one's own loop."""
-    data = _images()
+    data = images()
     model = _cnn().build((8, 8, 2), seed=3, dtype=dtype, device=kind.device)
     initial = kind.host(model.vector.theta).copy()
     opt = dl.optim.Adam(1e-2).attach(model)
@@ -112,7 +106,7 @@ def test_float64_weights_are_the_float32_ones() -> None:
 
 
 def test_a_trained_epoch_copies_each_batch_once_and_reads_the_losses_rarely(arrays: Backend) -> None:
-    data = _images()
+    data = images()
     trainer = dl.Trainer(_cnn(), optimizer=dl.optim.Adam(1e-2), device=arrays.device, seed=0)
     trainer.fit(data, epochs=1, batch_size=16)  # builds the model, which uploads its parameters
     before = transfer.counts()
@@ -132,7 +126,7 @@ def test_training_with_everything_on_gives_the_same_history_on_every_kind_of_arr
 
 
 def _everything(kind: Backend) -> dl.train.History:
-    data = _images()
+    data = images()
     trainer = dl.Trainer(
         _cnn(),
         optimizer=dl.optim.AdamW(5e-3),

@@ -108,9 +108,12 @@ class Compiled:
         self._all.append(self)
 
     @classmethod
-    def compile_all(cls) -> None:
-        """Compile everything now, as an installation may that wants no first run."""
-        for compiled in cls._all:
+    def compile_all(cls, backwards: bool = False) -> None:
+        """Compile everything now, as an installation may that wants no first run.
+
+        backwards : begin with the last, so that two processes that share a cache compile half each
+        """
+        for compiled in reversed(cls._all) if backwards else cls._all:
             _ = compiled.address
 
     @cached_property

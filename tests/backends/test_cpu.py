@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -164,7 +165,7 @@ def test_eight_threads_of_python_at_once_get_what_one_gets():
     wrong: list[str] = []
 
     def repeat() -> None:
-        for _ in range(25):
+        for _ in range(10):
             wrong.extend(name for name, work in WORK.items() if work() != expected[name])
 
     with limit_kernel_threads(2):
@@ -428,15 +429,25 @@ def test_every_alternative_names_the_tasks_that_it_launches(monkeypatch: pytest.
     assert all(tasks_of(pair) for pair in pairs)
 
 
-def test_the_first_run_is_announced_once_and_the_second_is_not(tmp_path: Path):
-    first, second = (python(USE, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder of compiled kernels, and the process that was the first to keep any there."""
+    folder = tmp_path_factory.mktemp("numba")
+    return folder, python(USE, NUMBA_CACHE_DIR=str(folder))
+
+
+def test_the_first_run_is_announced_once_and_the_second_is_not(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+):
+    folder, first = first_run
+    second = python(USE, NUMBA_CACHE_DIR=str(folder))
     assert first.stdout == second.stdout == "5.2983\ncompiled\n"
     assert first.stderr == "compiling CPU kernels (first run)\n"
     assert second.stderr == ""
 
 
-def test_a_damaged_cache_is_compiled_anew(tmp_path: Path):
-    python(USE, NUMBA_CACHE_DIR=str(tmp_path))
+def test_a_damaged_cache_is_compiled_anew(first_run: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path):
+    shutil.copytree(first_run[0], tmp_path, dirs_exist_ok=True)
     kept = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert kept
     for file in kept:

@@ -50,11 +50,11 @@ def every_case(check: Callable[[Case, Backend], None]) -> Callable[..., None]:
 
 
 def every_case_in_both_dtypes(check: Callable[[Case, Backend, str], None]) -> Callable[..., None]:
-    """As :func:`every_case`; in float32 too where there are alternatives, which may take nothing else."""
+    """As :func:`every_case`; in float32 too where alternatives run, which may take nothing else."""
 
     def in_both(case: Case, arrays: Backend) -> None:
         check(case, arrays, "float64")
-        if kernels()[case.kernel].alternatives.get("numpy"):
+        if arrays.device.xp is NUMPY and kernels()[case.kernel].alternatives.get("numpy"):
             check(case, arrays, "float32")
 
     in_both.__name__, in_both.__doc__ = check.__name__, check.__doc__
@@ -147,6 +147,29 @@ def test_float32_stays_float32(case: Case, arrays: Backend):
             case.gradient_tolerance.check(gradient, slopes[position], f"{name}, gradient {position}")
 
 
+@functools.cache
+def slopes(case: Case, position: int) -> list[tuple[np.ndarray, float, float]]:
+    """Of <first output, dy> along two random directions: the direction, the central difference, and its rounding.
+
+    The outputs are the reference's by NumPy; those of every other pair and library are held to the same oracle.
+    """
+    host, dy, reference = case.host("float64"), make_dy(case), kernels()[case.kernel]
+    rng = np.random.default_rng(3)
+
+    def terms_at(x: np.ndarray) -> np.ndarray:
+        """The terms of the sum with x in place of the array."""
+        moved = [*host[:position], x, *host[position + 1 :]]
+        return forward(case, reference, NUMPY, moved, [False] * len(moved))[0][0] * dy
+
+    x, found = host[position], []
+    rounding = 64 * np.finfo(float).eps * float(np.sum(np.abs(terms_at(x)))) / STEP
+    for _ in range(2):
+        direction = rng.uniform(-1.0, 1.0, x.shape)
+        near, far = (terms_at(x + h * direction) - terms_at(x - h * direction) for h in (STEP, 2 * STEP))
+        found.append((direction, float(np.sum(8.0 * near - far)) / (12.0 * STEP), rounding))
+    return found
+
+
 @every_case
 def test_backward_is_the_derivative(case: Case, arrays: Backend):
     host, dy = case.host("float64"), make_dy(case)
@@ -164,29 +187,11 @@ def test_backward_is_the_derivative(case: Case, arrays: Backend):
             if case.gradient is not None:
                 SUMS.check(gradient, case.gradient(dy, *host, **case.params)[position], context)
                 continue
-
-            def terms_at(x: np.ndarray, pair: Any = pair, position: int = position) -> np.ndarray:
-                """The terms of <output, dy> with x in place of the array."""
-                moved = [*inputs[:position], arrays.place(x), *inputs[position + 1 :]]
-                return arrays.host(forward(case, pair, xp, moved, [False] * len(moved))[0][0]) * dy
-
-            check_along_directions(gradient, terms_at, host[position], context)
-
-
-def check_along_directions(
-    gradient: np.ndarray, terms_at: Callable[[np.ndarray], np.ndarray], x: np.ndarray, context: str
-) -> None:
-    """Compare the gradient of the sum of ``terms_at(x)`` with central differences in two random directions."""
-    rng = np.random.default_rng(3)
-    rounding = 64 * np.finfo(float).eps * np.sum(np.abs(terms_at(x))) / STEP
-    for _ in range(2):
-        direction = rng.uniform(-1.0, 1.0, x.shape)
-        near, far = (terms_at(x + h * direction) - terms_at(x - h * direction) for h in (STEP, 2 * STEP))
-        numeric = np.sum(8.0 * near - far) / (12.0 * STEP)
-        analytic, size = np.sum(gradient * direction), np.sum(np.abs(gradient * direction))
-        assert abs(analytic - numeric) <= DIFFERENCE * size + rounding, (
-            f"{context}: {analytic} along a direction, but differences say {numeric}"
-        )
+            for direction, numeric, rounding in slopes(case, position):
+                analytic, size = np.sum(gradient * direction), np.sum(np.abs(gradient * direction))
+                assert abs(analytic - numeric) <= DIFFERENCE * size + rounding, (
+                    f"{context}: {analytic} along a direction, but differences say {numeric}"
+                )
 
 
 @every_case
@@ -256,15 +261,22 @@ def test_backward_takes_a_broadcast_view(case: Case, arrays: Backend, dtype: str
             case.gradient_tolerance.check(other, one, f"{name}, gradient {position}")
 
 
+def subsets(positions: tuple[int, ...]) -> Iterator[set[int]]:
+    """Each position alone, and all but each: whatever one or any two of them decide is decided both ways.
+
+    Without any there is no backward pass, and all of them are asked for elsewhere.
+    """
+    alone = [{position} for position in positions]
+    without = [set(positions) - one for one in alone]
+    yield from (some for some in (*alone, *(few for few in without if len(few) > 1)) if len(some) < len(positions))
+
+
 @every_case_in_both_dtypes
 def test_only_needed_gradients_are_given(case: Case, arrays: Backend, dtype: str):
     inputs, dy = place(arrays, case.host(dtype)), arrays.place(make_dy(case, dtype))
     for name, pair in pairs(case, arrays, inputs):
         complete = backward(case, pair, arrays.device.xp, inputs, dy)
-        for asked in itertools.product((False, True), repeat=len(case.differentiable)):
-            some = {position for position, is_asked in zip(case.differentiable, asked, strict=True) if is_asked}
-            if len(some) in (0, len(asked)):
-                continue  # without any there is no backward pass, and all of them are asked for elsewhere
+        for some in subsets(case.differentiable):
             needed = [position in some for position in range(len(inputs))]
             gradients = backward(case, pair, arrays.device.xp, inputs, dy, needed)
             assert [gradient is not None for gradient in gradients] == needed, f"{name}, needed {needed}"

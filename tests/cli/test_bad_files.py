@@ -24,11 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FASHION = ROOT / "dlcore" / "data" / "files" / "fashion"
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def fault(capsys: pytest.CaptureFixture[str], *words: str, code: int = 1) -> str:
     """The one line on stderr of a command that fails before it has written anything of a run."""
     assert main(words) == code
@@ -203,12 +198,20 @@ def _sound(folder: Path) -> bool:
     return not list(folder.rglob(".*.tmp"))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert main([*JOB, "--runs", str(folder)]) == 0
+    return folder / "a"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is a POSIX matter")
 @pytest.mark.parametrize("size", [100, 700, 2500, 12_000, 30_000, 50_000])
-def test_a_full_disk_is_one_line_whatever_is_being_written(size: int) -> None:
+def test_a_full_disk_is_one_line_whatever_is_being_written(size: int, whole: Path) -> None:
     import resource
 
-    assert main(JOB) == 0
+    shutil.copytree(whole, "runs/a")
     before = {path: path.read_bytes() for path in Path("runs/a").rglob("*") if path.is_file()}
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(

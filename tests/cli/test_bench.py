@@ -19,11 +19,6 @@ QUICK = ["bench", "--quick", "--rounds", "2"]
 TWO = [*QUICK, "--compare", "cpu", "cpu-reference", "--only"]
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start no fresh processes, which take a second each."""

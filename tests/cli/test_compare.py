@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import on_a_terminal
 from PIL import Image
 
 import dlcore as dl
@@ -202,25 +201,8 @@ def test_the_list_takes_a_folder(capsys: pytest.CaptureFixture[str], runs: Path)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_a_terminal_gets_a_ruled_table_that_breaks_no_number() -> None:
-    import pty
-
-    ours, theirs = pty.openpty()
-    words = [sys.executable, "-m", "dlcore", "runs", "compare", "small", "large"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "90", "NO_COLOR": "1"}
-    done = subprocess.Popen(words, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    text = b""
-    while True:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        text += part
-    assert done.wait(60) == 0
-    os.close(ours)
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text.decode())
+    text = on_a_terminal("runs", "compare", "small", "large", columns=90)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert "────" in plain
     assert "ms_per_image" not in plain  # its heading may break between the words
     for figure in (f"{Run('runs/large').figures['accuracy']:.4f}", "4,810", "chosen"):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import output_of
 from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -31,17 +32,8 @@ DIGITS = (*KNN, "--data", "digits")
 ALONE = (*DIGITS, "--baseline", "none", "--name", "a")
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
-    """The lines on stdout of a command that succeeds and says nothing on stderr."""
-    code = main(words)
-    captured = capsys.readouterr()
-    assert (code, captured.err) == (0, "")
-    return captured.out.splitlines()
+    return output_of(capsys, *words).splitlines()
 
 
 def result(name: str = "a") -> dict[str, Any]:

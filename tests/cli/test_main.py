@@ -20,12 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are written below the working folder."""
-    monkeypatch.chdir(tmp_path)
-
-
 def error_of(capsys: pytest.CaptureFixture[str], *words: str, code: int) -> str:
     """The one line on stderr of a command that fails with ``code``."""
     assert main(words) == code

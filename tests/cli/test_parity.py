@@ -14,12 +14,6 @@ from dlcore.cli import main
 CPU = ["--devices", "cpu", "cpu-reference"]
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are written below the working folder."""
-    monkeypatch.chdir(tmp_path)
-
-
 def spoil(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """On the CPU the kernel's output is a hundredth too large from now on."""
     reference = kernels()[name]

@@ -39,11 +39,6 @@ def build(outputs):
 """
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def dlcore(*words: str, cwd: Path | str = ".", code: int = 0) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -333,7 +328,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_of_every_kind_is_measured_and_predicts_as_its_trainer_did(
-    kind: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    kind: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("own.py").write_text(OWN)
     Path("helper.py").write_text("units = 16\n")
@@ -355,9 +350,8 @@ def test_a_run_of_every_kind_is_measured_and_predicts_as_its_trainer_did(
 
     raw = dl.data.load(settings.data.data, target=settings.data.target)
     np.savez("test.npz", x=raw.test.x)
-    lines = dlcore(
-        "predict", "../runs/a", "--npz", "../test.npz", "--json", "--top", "2", cwd=other
-    ).stdout.splitlines()
+    monkeypatch.chdir(other)
+    lines = said(capsys, "predict", "../runs/a", "--npz", "../test.npz", "--json", "--top", "2")
     outputs = np.array([json.loads(line)["outputs"] for line in lines]).astype(settings.train.precision)
     assert np.array_equal(outputs, trainer.predict(data.test.x))
 

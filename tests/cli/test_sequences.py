@@ -8,22 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import output_of
 
 import dlcore as dl
 from dlcore.cli import main
 from dlcore.train import generation
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def output_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    code = main(words)
-    captured = capsys.readouterr()
-    assert (code, captured.err) == (0, "")
-    return captured.out
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:

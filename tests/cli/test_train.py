@@ -6,7 +6,6 @@ import html
 import json
 import os
 import re
-import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import on_a_terminal
 from rich.console import Console
 
 import dlcore as dl
@@ -25,11 +25,6 @@ from dlcore.train.run import MetricsFile
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ("train", "--data", "digits", "--device", "cpu")
 CARS = ("train", "--data", "cars", "--device", "cpu")
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def output_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
@@ -328,25 +323,7 @@ def test_off_a_terminal_there_are_no_control_characters(capsys: pytest.CaptureFi
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_on_a_terminal_a_bar_is_shown_beside_the_lines() -> None:
-    import pty
-
-    master, slave = pty.openpty()
-    words = [sys.executable, "-m", "dlcore", *CARS, "--epochs", "3"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
-    process = subprocess.Popen(words, stdout=slave, stderr=slave, env=environment)
-    os.close(slave)
-    output = b""
-    while True:
-        try:
-            part = os.read(master, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        output += part
-    os.close(master)
-    assert process.wait(60) == 0
-    text = output.decode()
+    text = on_a_terminal(*CARS, "--epochs", "3", columns=120)
     assert "━" in text
     assert re.search(r"epoch 3/3  loss ", text)
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", text)  # no colour

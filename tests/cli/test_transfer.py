@@ -8,24 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import output_of
 
 from dlcore.cli import main
 from dlcore.train.checkpoint import read_weights
 
 DIGITS = ("train", "--data", "digits", "--model", "mlp", "--hidden", "8", "--device", "cpu", "--baseline", "none")
 PENGUINS = ("train", "--data", "penguins", "--device", "cpu")
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def output_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    code = main(words)
-    captured = capsys.readouterr()
-    assert (code, captured.err) == (0, "")
-    return captured.out
 
 
 def test_a_run_begins_with_another_ones_weights_of_which_some_are_frozen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from commands import output_of
 
 from dlcore.cli import main
 
@@ -15,16 +16,8 @@ DIGITS = ("tune", "--data", "digits", "--model", "mlp", "--epochs", "2", "--devi
 SEARCH = ("--search", "lr=log:1e-3:1e-1", "hidden=16,16+16", "optimizer=adam,momentum", "--trials", "4")
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
-    code = main(words)
-    captured = capsys.readouterr()
-    assert (code, captured.err) == (0, "")
-    return captured.out.splitlines()
+    return output_of(capsys, *words).splitlines()
 
 
 def test_a_search_says_what_was_best_and_its_command_trains_to_the_same_figure(

@@ -2,28 +2,11 @@
 
 import numpy as np
 import pytest
-from samples import RULES, numbers
+from samples import RULES, model_on, numbers, train
 
-from dlcore import functional as F
 from dlcore import nn
 from dlcore.errors import ConfigError
 from dlcore.optim import L1, L2, Adam, AdamW
-
-
-def model_on(arrays, **settings):
-    model = nn.Sequential(nn.Dense(5), nn.BatchNorm(), nn.ReLU(), nn.Dense(3))
-    return model.build((7,), seed=0, device=arrays.device, **settings)
-
-
-def train(arrays, model, optimizer, steps=3, penalty=None):
-    x, y = arrays.place(numbers(6, 7)), arrays.place(numbers(6, 3, seed=1))
-    for _ in range(steps):
-        loss = F.mse(model(x), y)
-        if penalty is not None:
-            loss = loss + penalty(model, 6)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 def test_freezing_moves_nothing_and_records_nothing(arrays):

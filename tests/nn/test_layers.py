@@ -50,10 +50,10 @@ LAYERS = {
     "Softmax": (nn.Softmax, (3, 4), (3, 4), {}),
     "RNN": (lambda: nn.RNN(5), (3, 4), (5,), {"u": (4, 5), "w": (5, 5), "b": (5,)}),
     "LSTM": (
-        lambda: nn.LSTM(5, return_sequences=True),
+        lambda: nn.LSTM(2, return_sequences=True),
         (3, 4),
-        (3, 5),
-        {"u": (4, 20), "w": (5, 20), "b": (20,)},
+        (3, 2),
+        {"u": (4, 8), "w": (2, 8), "b": (8,)},
     ),
     "GRU": (lambda: nn.GRU(2, reverse=True), (3, 4), (2,), {"u": (4, 6), "w": (2, 6), "b": (6,), "bn": (2,)}),
     "RNN of two layers": (

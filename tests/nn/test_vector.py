@@ -2,18 +2,12 @@
 
 import numpy as np
 import pytest
-from samples import RULES, numbers
+from samples import RULES, model_on, train
 
-from dlcore import functional as F
 from dlcore import nn
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.nn import Parameter, ParameterVector
 from dlcore.optim import L2, SGD, Adam
-
-
-def model_on(arrays, **settings):
-    model = nn.Sequential(nn.Dense(5), nn.BatchNorm(), nn.ReLU(), nn.Dense(3))
-    return model.build((7,), seed=0, device=arrays.device, **settings)
 
 
 def gaps(vector):
@@ -22,17 +16,6 @@ def gaps(vector):
     for s in vector.segments:
         free[s.start : s.start + s.size] = False
     return free
-
-
-def train(arrays, model, optimizer, steps=3, penalty=None):
-    x, y = arrays.place(numbers(6, 7)), arrays.place(numbers(6, 3, seed=1))
-    for _ in range(steps):
-        loss = F.mse(model(x), y)
-        if penalty is not None:
-            loss = loss + penalty(model, 6)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 # --- layout

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import KINDS, Backend, backend
+from samples import images
 
 import dlcore as dl
 from backends import transfer
@@ -28,13 +29,6 @@ RULES = {
     "adamw": lambda: dl.optim.AdamW(1e-2, decay=0.1),
     "adagrad": lambda: dl.optim.Adagrad(0.03),
 }
-
-
-def images() -> dl.data.Dataset:
-    rng = np.random.default_rng(7)
-    y = rng.integers(0, 4, 96)
-    x = rng.standard_normal((96, 8, 8, 2)) + np.eye(4)[y][:, :2, None, None].transpose(0, 2, 3, 1)
-    return dl.data.Dataset(x.astype(np.float32), y)
 
 
 def cnn() -> dl.nn.Module:
