@@ -245,9 +245,8 @@ def _quotient(
     for factor in _STEPS:
         h = factor * step
         above, below = part.value_at(h * direction), part.value_at(-h * direction)
-        size = max(abs(above), abs(below))
-        # A loss that is a square is rounded by about u times its root: r² of r = a - y, where a is rounded.
-        rounding = _ROUNDING * max(size, math.sqrt(size)) / h
+        # However small a loss is, what it is of is rounded by about u: 1 + s of log(1 + s), a of (a - y)².
+        rounding = _ROUNDING * max(abs(above), abs(below), 1.0) / h
         numeric = (above - below) / (2.0 * h)
         distance = abs(numeric - analytic)
         if distance < nearest:

@@ -225,6 +225,18 @@ def test_a_gradient_of_zero_passes():
     assert check == GradientCheck(True, 0.0, "0.w")
 
 
+def test_a_network_that_is_sure_of_itself_passes(monkeypatch):
+    x = rng().normal(size=(4, 4)).astype(np.float32)
+    model = dense()
+    model.layers[2].w.data = model.layers[2].w.data * 165  # logits of about 100: the loss is far below 1e-6
+    y = np.argmax(model(x).numpy(), axis=1)
+    assert 0 < F.cross_entropy(model(x), y).item() < 1e-6
+    assert gradient_check(model, x, y, "cross_entropy").ok
+    plant(monkeypatch, linear.linear, scale(1, 1.01))
+    with reference_only():
+        assert not gradient_check(model, x, y, "cross_entropy").ok
+
+
 def test_a_perfect_fit_passes():
     model, (x, _) = dense(dtype="float64"), dense_batch()
     x = x.astype(np.float64)
