@@ -181,7 +181,6 @@ def test_outputs_of_other_classes_are_said_where_they_are_taken_over(capsys: pyt
     assert "all of it; the outputs too, which were of cat, dog" in output_of(
         capsys, "train", "--data", "b.csv", *how, "b", "--from", "runs/a/model.safetensors"
     )
-    assert "outputs too" not in output_of(capsys, "train", "--data", "a.csv", *how, "again", "--from", "a")
     assert "outputs too" not in output_of(capsys, "train", "--data", "b.csv", *how, "c", "--from", "a", "--anew", "3")
 
 
