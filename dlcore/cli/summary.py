@@ -228,6 +228,7 @@ def report(
     from dlcore.report import Report, examine
 
     history = trainer.history
+    measured = settings.measured() if settings.data.heads else []
     classes = data.classes if isinstance(data.classes, dict) else None if data.classes is None else list(data.classes)
     return Report(
         title=name,
@@ -238,6 +239,7 @@ def report(
         environment=environment(),
         summary=trainer.model.summary(),
         history=history,
+        metrics=[name for name in measured if any(name in record for record in history)],
         best_epoch=history.best_epoch,
         stopped_epoch=history.stopped_epoch,
         results=results,

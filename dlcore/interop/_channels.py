@@ -105,8 +105,11 @@ def _places(origin: Any, shape: tuple[int, ...], path: str) -> np.ndarray | None
     if node.name == "concat":
         return _of_concat(node, shape, path)
     if node.name in _IN_PLACE:
-        of_each = [_places(parent, shape, path) for parent in node.parents if parent is not None]
+        operands = [one for one in node.parents if one is not None and not isinstance(one, Parameter)]
+        of_each = [_places(one, shape, path) for one in operands]
         found = [places for places in of_each if places is not None]
+        if len(shape) == 2 and 0 < len(found) < len(of_each):
+            raise _unclear(f"{path} reads maps together with rows")
         if any((places != found[0]).any() for places in found[1:]):
             raise _unclear(f"{path} reads maps in two orders")
         return found[0] if found else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,7 @@ def draw_curves(
     *,
     best_epoch: int | None = None,
     stopped_epoch: int | None = None,
+    metrics: Sequence[str] = (),
 ) -> Path:
     """Draw the loss and the first metric over the epochs to a PNG file, which appears whole or not at all.
 
@@ -94,8 +95,9 @@ def draw_curves(
         leaves a gap
     best_epoch : from 0; by default that of the smallest development loss
     stopped_epoch : from 0, where early stopping ended the run
+    metrics : those to draw instead of the first one, by their names in the records, a panel each
 
-    Both panels show the training and the development set over the epochs, counted from 1. The axis is logarithmic
+    The panels show the training and the development set over the epochs, counted from 1. The axis is logarithmic
     where the values span more than two decades. Returns the path; raises CheckpointError where it cannot be written.
 
     >>> import tempfile
@@ -107,13 +109,19 @@ def draw_curves(
 
     buffer = io.BytesIO()
     with style():
-        drawn = figure(history, best_epoch=best_epoch, stopped_epoch=stopped_epoch)
+        drawn = figure(history, best_epoch=best_epoch, stopped_epoch=stopped_epoch, metrics=metrics)
         FigureCanvasAgg(drawn)
         drawn.savefig(buffer, format="png", dpi=180)
     return write_atomically(Path(path), buffer.getvalue)
 
 
-def curves_svg(history: Iterable[Record], *, best_epoch: int | None = None, stopped_epoch: int | None = None) -> str:
+def curves_svg(
+    history: Iterable[Record],
+    *,
+    best_epoch: int | None = None,
+    stopped_epoch: int | None = None,
+    metrics: Sequence[str] = (),
+) -> str:
     """The panels of :func:`draw_curves` as ``<svg>`` elements for an HTML page, one a panel, so that they can wrap.
 
     Arguments as in :func:`draw_curves`. They load nothing, their ids occur once in a page, the text is text, in the
@@ -127,10 +135,10 @@ def curves_svg(history: Iterable[Record], *, best_epoch: int | None = None, stop
 
     records = list(history)
     parts = []
-    for number, panel in enumerate(_panels(records)):
+    for number, panel in enumerate(_panels(records, metrics)):
         buffer = io.StringIO()
         with style():
-            drawn = figure(records, best_epoch=best_epoch, stopped_epoch=stopped_epoch, only=number)
+            drawn = figure(records, best_epoch=best_epoch, stopped_epoch=stopped_epoch, metrics=metrics, only=number)
             FigureCanvasSVG(drawn)
             drawn.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
         parts.append(inline(buffer.getvalue(), f"{heading(panel.name)} over the epochs", COLOURS))
@@ -142,6 +150,7 @@ def figure(
     *,
     best_epoch: int | None = None,
     stopped_epoch: int | None = None,
+    metrics: Sequence[str] = (),
     only: int | None = None,
 ) -> Figure:
     """The Matplotlib figure of :func:`draw_curves`, of all panels or of ``only`` one, on no canvas of a window."""
@@ -150,7 +159,7 @@ def figure(
     records = list(history)
     epochs = _epochs(records)
     best = best_of(records) if best_epoch is None else best_epoch
-    panels = _panels(records)
+    panels = _panels(records, metrics)
     shown = panels if only is None else panels[only : only + 1]
     drawn = Figure(figsize=(4.6 * max(len(shown), 1), 3.3), layout="constrained")
     engine: Any = drawn.get_layout_engine()
@@ -194,11 +203,11 @@ def heading(name: str) -> str:
 # --- what is drawn
 
 
-def _panels(records: list[Record]) -> list[_Panel]:
-    """Loss, and the first metric where there is one."""
-    metric = metric_of(records)
+def _panels(records: list[Record], metrics: Sequence[str]) -> list[_Panel]:
+    """Loss, and the metrics; without any the first one where there is one."""
+    first = metric_of(records)
     panels = []
-    for name in ["loss"] if metric is None else ["loss", metric]:
+    for name in ["loss", *(metrics or ([] if first is None else [first]))]:
         sets = {"training": name, "train-dev": f"train_dev_{name}", "development": f"dev_{name}"}
         lines = {
             label: [_number(record.get(key)) for record in records]

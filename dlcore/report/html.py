@@ -36,6 +36,7 @@ class Report:
     environment : versions and the machine
     summary : the table of the model's layers
     history : one record an epoch, as :class:`dlcore.train.History` gives them
+    metrics : those whose curves are drawn; by default the first
     best_epoch, stopped_epoch : from 0, where early stopping acted
     results : by model, its figures on the test set; the run's own model first, then what it is compared with
     examination : of the development set, by :func:`dlcore.report.examine`
@@ -51,6 +52,7 @@ class Report:
     environment: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
     history: Iterable[Mapping[str, Any]] = ()
+    metrics: Sequence[str] = ()
     best_epoch: int | None = None
     stopped_epoch: int | None = None
     results: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -80,7 +82,10 @@ def write(folder: str | Path, report: Report) -> Path:
     """
     folder, history = Path(folder), list(report.history)
     if history:
-        draw_curves(folder / "curves.png", history, best_epoch=report.best_epoch, stopped_epoch=report.stopped_epoch)
+        draw_curves(
+            folder / "curves.png", history, best_epoch=report.best_epoch, stopped_epoch=report.stopped_epoch,
+            metrics=report.metrics,
+        )  # fmt: skip
     return write_atomically(folder / "report.html", lambda: page(report))
 
 
@@ -172,7 +177,9 @@ def _ordered(measures: Iterable[str]) -> list[str]:
 def _curves(report: Report, history: Sequence[Mapping[str, Any]], best: int | None) -> str:
     if not history:
         return ""
-    drawn = curves_svg(history, best_epoch=report.best_epoch, stopped_epoch=report.stopped_epoch)
+    drawn = curves_svg(
+        history, best_epoch=report.best_epoch, stopped_epoch=report.stopped_epoch, metrics=report.metrics
+    )
     said = "The development loss was smallest" if report.best_epoch is None else "Early stopping kept the weights"
     words = [] if best is None else [f"{said} {'in' if report.best_epoch is None else 'of'} epoch {best + 1:,}."]
     if report.stopped_epoch is not None:

@@ -170,7 +170,22 @@ class Decoder(nn.Module):
         return self.conv(dl.functional.relu(self.out(x)).reshape(-1, 2, 3, 2))
 
 
+class Branches(nn.Module):
+    """Flattened maps and the rows of another layer, added."""
+
+    def __init__(self) -> None:
+        self.conv = nn.Conv2D(2, 1, bias=False)
+        self.side = nn.Dense(12, bias=False)
+        self.out = nn.Dense(3, bias=False)
+
+    def forward(self, x: dl.Tensor) -> dl.Tensor:
+        return self.out(rows(self.conv(x)) + self.side(x.reshape(-1, 6)))
+
+
 UNCLEAR = {
+    "maps and rows in one sum": (
+        Branches(), (2, 3, 1), {"conv": (2, 1, 1, 1), "side": (12, 6), "out": (3, 12)},
+    ),
     "rows that become maps": (Decoder(), (5,), {"out": (12, 5), "conv": (2, 2, 1, 1)}),
     "maps read in steps": (
         Own(lambda x: x.reshape(-1, 2, 6)), (2, 3, 1), {"conv": (2, 1, 1, 1), "out": (3, 6)},
