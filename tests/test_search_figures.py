@@ -16,7 +16,7 @@ from dlcore import tune
 from dlcore.train.config import Config
 from dlcore.tune.training import Training
 
-pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")]
+pytestmark = pytest.mark.full
 
 SEEDS, TRIALS = range(10), 32
 SPACE = {"lr": tune.log(1e-6, 10.0), "lam": tune.log(1e-6, 1e3), "hidden": tune.integers(2, 256, log=True)}

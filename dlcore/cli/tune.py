@@ -84,6 +84,7 @@ def tune(
         if name in given:
             raise ConfigError(f"--search: {name} came as {settings()[name].flag} too; leave one of them out")
 
+    from dlcore.train.checkpoint import write_atomically
     from dlcore.tune import search as find
     from dlcore.tune.training import Training
 
@@ -105,18 +106,16 @@ def tune(
         raise
     print("\n".join(_table(study)))
     print("\n".join(_correlations(study)))
+    if any(trial.state == "done" for trial in study.trials):  # said first: the disk may be full
+        best = study.best
+        print(
+            f"best: trial {best.number}, {study.metric} {_figure(best)}; as the best of {len(study.trials)} it "
+            f"flatters, the test set says more:\n  {_command(objective.of(best.settings))}"
+        )
     study.write(folder)
-    best = study.best
-    chosen = objective.of(best.settings)
-    Path(folder, "best.toml").write_text(
-        dump(Config.of(**{**chosen.anchored().flat(), "name": None})), encoding="utf-8"
-    )
-    print(
-        f"best: trial {best.number}, {study.metric} {_figure(best)}; as the best of {len(study.trials)} it flatters, "
-        "the test set says more:"
-    )
-    print(f"  {_command(chosen)}")
-    print(f"  dlcore train --config {shlex.quote(str(folder / 'best.toml'))}")
+    chosen = objective.of(study.best.settings).anchored()
+    path = write_atomically(folder / "best.toml", lambda: dump(Config.of(**{**chosen.flat(), "name": None})))
+    print(f"  dlcore train --config {shlex.quote(str(path))}")
     print(f"pictures: {folder / 'parallel.png'}, {folder / 'scatter.png'}; all trials: {folder / 'trials.csv'}")
     return 0
 

@@ -44,9 +44,12 @@ class Training:
         return {**self.__dict__, "_data": None}
 
     def __call__(self, chosen: dict[str, Any], report: Report) -> float:
+        import numpy as np
+
         trainer = self._trainer(chosen, [_Reporting(str(self.metric), report)])
         train = self.of(chosen).resolve(self.data).train
-        history = trainer.fit(self.data.train, self.data.dev, train.epochs or 1, train.batch_size or 1)
+        with np.errstate(all="ignore"):  # of many trials some diverge, which the trainer sees by their losses
+            history = trainer.fit(self.data.train, self.data.dev, train.epochs or 1, train.batch_size or 1)
         kept = -1 if history.best_epoch is None else history.best_epoch
         return float(history[str(self.metric)][kept])
 

@@ -11,6 +11,7 @@ import pytest
 from commands import output_of
 
 from dlcore.cli import main
+from dlcore.errors import CheckpointError
 
 DIGITS = ("tune", "--data", "digits", "--model", "mlp", "--epochs", "2", "--device", "cpu")
 SEARCH = ("--search", "lr=log:1e-3:1e-1", "hidden=16,16+16", "optimizer=adam,momentum", "--trials", "4")
@@ -97,3 +98,17 @@ def test_an_interrupted_search_says_how_to_go_on(
     monkeypatch.setattr("dlcore.tune._search.search", interrupted)
     assert main([*DIGITS, "--search", "lr=0.1,0.2"]) == 130
     assert capsys.readouterr().err == "dlcore: interrupted and kept: the same command goes on\n"
+
+
+def test_the_best_is_said_although_its_files_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise CheckpointError("trials.csv: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("dlcore.tune.study.Study.write", full)
+    words = ("tune", "--data", "penguins", "--target", "sex", "--epochs", "1", "--search", "lr=0.01,0.1", "--grid")
+    assert main([*words, "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1].startswith("  dlcore train --data penguins --target sex --lr 0.")
+    assert "No space left" in captured.err

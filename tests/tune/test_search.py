@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,14 @@ def test_what_diverges_counts_as_tried_and_as_the_worst() -> None:
     assert found is not None
     assert found.n == 30
     assert study.best.settings["lr"] == max(t.settings["lr"] for t in study.trials if t.state == "done")
+
+
+def test_a_run_that_diverges_does_so_without_warnings() -> None:
+    config = Config.of(data="penguins", target="sex", penalty="l2", lam=1e6, optimizer="sgd", epochs=1, device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study = tune.search(config, {"lr": tune.log(1e4, 1e5)}, trials=2)
+    assert [trial.state for trial in study.trials] == ["diverged"] * 2
 
 
 def test_a_search_in_which_all_fail_says_why() -> None:
