@@ -45,7 +45,7 @@ def library(code: str, options: tuple[str, ...]) -> Path:
 
 def program(code: str, options: tuple[str, ...], sanitizer: str) -> Path:
     """A unit as a program that replays launches in threads under "address" (with "undefined") or "thread"."""
-    flags = (*_macros(options), "-DSHIM_THREADS", "-O1", "-g", "-pthread", *SANITIZERS[sanitizer])
+    flags = (*_macros(options), "-DSHIM_THREADS", "-O1", "-g1", "-pthread", *SANITIZERS[sanitizer])
     return _linked(code, flags, (), ("runtime.cpp", "replay.cpp"))
 
 
