@@ -43,6 +43,12 @@ def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
     cross_entropy : (..., K) logits -> (...) the class of the largest
     binary_cross_entropy : logits -> 1 where positive (probability over one half), else 0
     others : the outputs themselves
+
+    >>> import numpy as np
+    >>> decode(cross_entropy, np.array([[0.1, 2.0, -1.0], [3.0, 0.0, 0.0]])).tolist()
+    [1, 0]
+    >>> decode(binary_cross_entropy, np.array([[-0.5], [2.0]])).tolist()
+    [[0.0], [1.0]]
     """
     xp = namespace_of(outputs)
     if loss is cross_entropy:

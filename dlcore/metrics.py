@@ -238,7 +238,12 @@ class ExponentialAverage:
 
     @property
     def value(self) -> float:
-        """The average of the values so far; before the first it is NaN, or 0 without bias correction."""
+        """The average of the values so far; before the first it is NaN, or 0 without bias correction.
+
+        >>> average = ExponentialAverage(0.9, bias_correction=False)
+        >>> round(average.update(10.0), 6), average.value == average.v  # pushed down by v = 0
+        (1.0, True)
+        """
         if not self.bias_correction:
             return self.v
         return self.v / (1.0 - self.beta**self.t) if self.t else math.nan

@@ -134,7 +134,14 @@ class KNNClassifier(Recorded):
         return np.concatenate([np.zeros((0, len(self.classes))), *parts])
 
     def score(self, x: Any, y: Any = None) -> float:
-        """The share of examples whose label is predicted; x may be a Dataset, in place of both."""
+        """The share of examples whose label is predicted; x may be a Dataset, in place of both.
+
+        >>> classifier = KNNClassifier(k=1, device="cpu").fit([[0.0], [9.0]], [0, 1])
+        >>> classifier.score([[1.0], [8.0], [7.0], [2.0]], [0, 1, 1, 1])
+        0.75
+        >>> classifier.nbytes
+        16
+        """
         x, y = _pair(x, y)
         y = _labels(y, x.shape[0])
         return float(np.mean(self.predict(x) == y))

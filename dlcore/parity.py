@@ -132,6 +132,13 @@ class Parity:
     first : the first layer that is out of tolerance, empty where none is
     verdict : the result in a sentence
     moves : how often inputs and weights were moved, because gradients disagreed near kinks
+
+    >>> import numpy as np
+    >>> outcome = parity(nn.Dense(2).build((3,)), np.ones((4, 3), np.float32), ["cpu", "cpu-reference"])
+    >>> bool(outcome), outcome.devices, outcome.first
+    (True, ('cpu', 'cpu-reference'), '')
+    >>> print(outcome.verdict)
+    parity: cpu-reference within tolerance of cpu in every layer
     """
 
     ok: bool

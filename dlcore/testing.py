@@ -44,6 +44,12 @@ class GradientCheck:
     relative_error : ‖g_num - g‖₂ / (‖g_num‖₂ + ‖g‖₂) over all parameters
     worst : path of the parameter with the largest relative error of its own
     errors : the relative error of each parameter, the worst first
+
+    >>> from dlcore import optim
+    >>> model = nn.Sequential(nn.Dense(4), nn.Tanh(), nn.Dense(3)).build((2,), seed=0)
+    >>> check = gradient_check(model, [[1.0, 2.0], [3.0, 4.0]], [0, 2], "cross_entropy", optim.L2(0.1))
+    >>> bool(check), check.worst in check.errors, check.relative_error < 1e-8
+    (True, True, True)
     """
 
     ok: bool

@@ -110,6 +110,12 @@ class Inputs:
         Raises DataError, naming the file with the line and the column, for what :func:`decode` or
         :func:`~dlcore.data.read_csv` refuse, a column that is not there, text for a number, a missing cell that nothing
         fills, and a category that was not there in training.
+
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "new.csv"
+        >>> _ = file.write_text("width,height\\n1,2\\n3,4\\n")
+        >>> Inputs.table(["height", "width"]).read(file).tolist()
+        [[2.0, 1.0], [4.0, 3.0]]
         """
         if self.size is not None and self.channels is not None:
             if os.fspath(path).lower().endswith((".csv", ".tsv", ".npz")):

@@ -26,7 +26,14 @@ __all__ = [
 
 
 class Schedule(Recorded):
-    """Base of the schedules: ``schedule(lr, epoch=0, step=1)`` gives the learning rate of that step."""
+    """Base of the schedules: ``schedule(lr, epoch=0, step=1)`` gives the learning rate of that step.
+
+    >>> class Halving(Schedule):
+    ...     def __call__(self, lr, epoch=0, step=1):
+    ...         return lr * 0.5**epoch
+    >>> Halving()(0.1, epoch=2)
+    0.025
+    """
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__")

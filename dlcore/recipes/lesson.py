@@ -27,6 +27,10 @@ class Setup:
     device : where the models are
     seed : names everything that is random
     quick : do a smaller experiment
+
+    >>> from backends.device import CPU
+    >>> Setup(CPU, seed=3, quick=True).pick(full=60, quick=5)  # such as epochs
+    5
     """
 
     device: Device
@@ -49,8 +53,11 @@ class Check:
 
     >>> at_least("accuracy with over accuracy without", 1.3, 1.1)
     Check(what='accuracy with over accuracy without', value=1.3, bound=1.1, greatest=False)
-    >>> print(at_least("accuracy with over accuracy without", 1.3, 1.1))
+    >>> check = at_least("accuracy with over accuracy without", 1.3, 1.1)
+    >>> print(check)
     accuracy with over accuracy without: 1.3, at least 1.1 is expected
+    >>> check.holds
+    True
     """
 
     what: str
@@ -69,12 +76,20 @@ class Check:
 
 
 def at_least(what: str, value: float, bound: float) -> Check:
-    """A figure that must be ``bound`` or more."""
+    """A figure that must be ``bound`` or more.
+
+    >>> at_least("accuracy", 0.91, 0.9).holds, at_least("accuracy", math.nan, 0.9).holds
+    (True, False)
+    """
     return Check(what, float(value), float(bound))
 
 
 def at_most(what: str, value: float, bound: float) -> Check:
-    """A figure that must be ``bound`` or less."""
+    """A figure that must be ``bound`` or less.
+
+    >>> print(at_most("loss, in nats", 0.31, 0.2))
+    loss, in nats: 0.31, at most 0.2 is expected
+    """
     return Check(what, float(value), float(bound), greatest=True)
 
 
@@ -86,6 +101,15 @@ class Result:
     checks : the figures on which the claim hangs
     draw : draws the picture into a Matplotlib figure
     remarks : what else is to be said, such as where the notes have a slip
+
+    >>> def draw(figure):
+    ...     figure.subplots().plot([0, 1, 2], [0.9, 0.5, 0.4])
+    >>> found = Result(["", "loss"], [["before", 0.9], ["after", 0.41234]], [at_most("loss after", 0.41234, 0.5)], draw)
+    >>> found.holds, found.figures(), found.cells()[-1]
+    (True, {'loss after': 0.41234}, ('after', '0.412'))
+    >>> import tempfile
+    >>> found.save(f"{tempfile.mkdtemp()}/loss.png").name
+    'loss.png'
     """
 
     columns: Sequence[str]
@@ -134,6 +158,11 @@ class Recipe:
 
     chapter : of the notes, such as "2.3"
     claim : what they say, in a sentence
+
+    >>> from dlcore import recipes
+    >>> found = recipes.find("early-stopping")
+    >>> found.name, found.chapter, found.claim[:43]
+    ('early-stopping', '2.3', 'The training error falls on and on, the dev')
     """
 
     name: str
@@ -148,7 +177,18 @@ class Recipe:
 
 
 def recipe(chapter: str, claim: str) -> Callable[[Callable[[Setup], Result]], Recipe]:
-    """Make a recipe of a function, whose name it takes, with hyphens."""
+    """Make a recipe of a function, whose name it takes, with hyphens.
+
+    chapter, claim : as in :class:`Recipe`
+
+    >>> from backends.device import CPU
+    >>> @recipe("1.4", "A step against the gradient makes the loss smaller.")
+    ... def one_step(setup):
+    ...     before, after = 1.0, (1.0 - 0.1 * 2.0) ** 2  # of θ² at θ = 1, lr 0.1
+    ...     return Result(["", "loss"], [["after", after]], [at_most("loss after it", after, before)], print)
+    >>> one_step.name, one_step(Setup(CPU)).holds
+    ('one-step', True)
+    """
 
     def make(experiment: Callable[[Setup], Result]) -> Recipe:
         return Recipe(experiment.__name__.replace("_", "-"), chapter, claim, experiment)

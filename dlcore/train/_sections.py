@@ -94,7 +94,12 @@ BATCH_SIZE = (32, 16)
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
-    """What is learnt from."""
+    """What is learnt from.
+
+    >>> data = DataConfig(data="penguins", target="sex").load()
+    >>> data.task, len(data.train)
+    ('binary', 200)
+    """
 
     data: str = setting(
         "fashion-subset",
@@ -215,7 +220,11 @@ _OWN_DATA = ("missing", "categorical", "ignore", "task", "image_size", "color", 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
-    """What learns."""
+    """What learns.
+
+    >>> ModelConfig(model="mlp", hidden=(32,), activation="tanh").build(outputs=1)
+    Sequential(layers=(Flatten(), Dense(units=32, init='xavier_normal'), Tanh(), Dense(units=1)))
+    """
 
     model: str | None = setting(
         None,
@@ -246,7 +255,16 @@ class ModelConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig(Section):
-    """Which weights the model begins with, and how they go on; patterns as in :meth:`dlcore.nn.Module.freeze`."""
+    """Which weights the model begins with, and how they go on; patterns as in :meth:`dlcore.nn.Module.freeze`.
+
+    >>> settings = TransferConfig(freeze=("0",), lr_scale=("2=0.1",))
+    >>> from dlcore import nn
+    >>> model = nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,))
+    >>> settings.scales(), settings.apply(model, runs="runs")
+    ({'2': 0.1}, None)
+    >>> [(s.path, s.active, s.lr_scale) for s in model.vector.segments][1:3]
+    [('0.b', False, 1.0), ('2.w', True, 0.1)]
+    """
 
     start_from: str | None = setting(
         None,
@@ -303,7 +321,12 @@ def _pair(name: str, word: str) -> tuple[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Section):
-    """How the parameters are updated."""
+    """How the parameters are updated.
+
+    >>> settings = OptimizerConfig(optimizer="rmsprop", lr=0.1, beta=0.9, eps=1e-8, clip_norm=5.0)
+    >>> settings.build(), settings.clip()
+    (RMSprop(lr=0.1), clip_by_norm(limit=5.0))
+    """
 
     optimizer: str = setting("adam", "update rule", choices=CHOICES["optimizer"])
     lr: float | None = setting(
@@ -345,7 +368,11 @@ class OptimizerConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(Section):
-    """How the learning rate changes."""
+    """How the learning rate changes.
+
+    >>> ScheduleConfig(schedule="inverse_time", lr_decay=1.0).build(epochs=10)(0.2, epoch=1)
+    0.1
+    """
 
     schedule: str = setting("cosine", "how the learning rate falls", choices=CHOICES["schedule"])
     lr_decay: float | None = setting(None, "lr / (1 + decay · epoch)", within="[0, inf)")
@@ -374,7 +401,11 @@ class ScheduleConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyConfig(Section):
-    """What large weights cost."""
+    """What large weights cost.
+
+    >>> PenaltyConfig(penalty="l2", lam=0.1).build()
+    L2(lam=0.1)
+    """
 
     penalty: str = setting("none", "penalty on the weights, part of the loss", choices=CHOICES["penalty"])
     lam: float | None = setting(None, "strength λ of the penalty", within="[0, inf)")
@@ -390,7 +421,12 @@ class PenaltyConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Section):
-    """How long, in which precision, and where."""
+    """How long, in which precision, and where.
+
+    >>> settings = TrainConfig(epochs=20, patience=3, augment=("flip", "shift"), loss_weights=("sex=0.5",))
+    >>> settings.callbacks()[0].patience, len(settings.augmentation().transforms), settings.weights()
+    (3, 2, {'sex': 0.5})
+    """
 
     epochs: int | None = setting(
         None,
@@ -471,7 +507,14 @@ class TrainConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Section):
-    """What is written, and what the result is compared with."""
+    """What is written, and what the result is compared with.
+
+    >>> RunConfig(name="first", checkpoint_minutes=5).runs
+    'runs'
+    >>> RunConfig(name="a/b")
+    Traceback (most recent call last):
+    dlcore.errors.ConfigError: name is 'a/b' but a folder's name is expected: letters, digits and _ . + = -
+    """
 
     runs: str = setting("runs", "folder of all runs")
     name: str | None = setting(None, "name of this run's folder [default: data-model-001, counting up]")

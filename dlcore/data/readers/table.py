@@ -35,6 +35,15 @@ class Table:
     columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
     dropped : rows that were left out because a cell was missing
     index : whether a first column without a name that counts the rows from 0 was left out
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "rooms.csv"
+    >>> _ = file.write_text("size,kind,price\\n30,flat,90\\n,flat,110\\n90,house,300\\n")
+    >>> table = read_csv(file, missing="drop")
+    >>> table.task, table.target, table.features, table.dropped
+    ('regression', 'price', ('size', 'kind=flat', 'kind=house'), 1)
+    >>> table.data
+    Dataset(x (2, 3) float32, y (2, 1) float32)
     """
 
     data: Dataset
