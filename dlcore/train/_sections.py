@@ -126,7 +126,9 @@ class DataConfig(Section):
         choices=("classification", "binary", "regression"),
     )
     image_size: tuple[int, ...] | None = setting(
-        None, "height and width of a folder's images, or one number for both [default: of the first]", within="[1, inf)"
+        None,
+        "height and width of a folder's images, or one number for both [default: those of the first]",
+        within="[1, inf)",
     )
     color: str | None = setting(
         None, "how a folder's images are read [default: grey where the first of each class is]", choices=("grey", "rgb")
@@ -272,12 +274,14 @@ class TransferConfig(Section):
         "where it fits [default: random ones]",
         alias="--from",
     )
-    anew: tuple[str, ...] | None = setting(None, "with --from, what begins anew, all else being taken over: patterns")
+    anew: tuple[str, ...] | None = setting(
+        None, "with --from, what begins with new weights, as in --freeze; all else is taken over"
+    )
     freeze: tuple[str, ...] | None = setting(
         None, "what does not learn: paths of parameters or layers as in the report, such as 0.w or 0, or with * and ?"
     )
     lr_scale: tuple[str, ...] | None = setting(
-        None, "learning rates of parts, as PATTERN=FACTOR of the whole one's, such as 0=0.1"
+        None, "factors on the learning rate of parts, as PATTERN=FACTOR, such as 0=0.1"
     )
 
     def __post_init__(self) -> None:
@@ -438,9 +442,13 @@ class TrainConfig(Section):
         f"examples per step [default: {BATCH_SIZE[0]}, below {FEW_EXAMPLES:,} examples {BATCH_SIZE[1]}]",
         within="[1, inf)",
     )
-    seed: int = setting(0, "names the initial weights, the batch order, all masks and augmentations", within="[0, inf)")
+    seed: int = setting(
+        0, "seed of the initial weights, the batch order, all masks and augmentations", within="[0, inf)"
+    )
     device: str | None = setting(None, "cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
-    threads: int = setting(1, "threads of the BLAS on a CPU; with 1 the bits do not depend on it", within="[1, inf)")
+    threads: int = setting(
+        1, "threads of the BLAS on a CPU; 1 gives the same bits on any number of cores", within="[1, inf)"
+    )
     memory_limit: str | None = setting(
         None,
         "the most that training may take of a CUDA device's memory, such as 4GiB, or 0.5 for half of it; no effect "
@@ -461,7 +469,7 @@ class TrainConfig(Section):
     )
     metrics: tuple[str, ...] | None = setting(
         None,
-        "what to measure beside the loss, of heads each those that suit it [default: accuracy; r2 for a regression]",
+        "what to measure beside the loss; of heads, each those that suit it [default: accuracy; r2 for a regression]",
         choices=dict.fromkeys(name for task in TASKS.values() for name in task["metrics"]),
     )
     augment: tuple[str, ...] | None = setting(
@@ -519,10 +527,10 @@ class RunConfig(Section):
     runs: str = setting("runs", "folder of all runs")
     name: str | None = setting(None, "name of this run's folder [default: data-model-001, counting up]")
     checkpoint_steps: int = setting(
-        0, "save the run each so many steps, besides after each epoch; 0: not by steps", within="[0, inf)"
+        0, "save the run every so many steps, besides after each epoch; 0: not by steps", within="[0, inf)"
     )
     checkpoint_minutes: float = setting(
-        10.0, "save the run where so many minutes have passed since the last time; 0: not by time", within="[0, inf)"
+        10.0, "save the run every so many minutes too; 0: not by time", within="[0, inf)"
     )
     baseline: str | None = setting(
         None,
