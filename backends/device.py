@@ -82,6 +82,9 @@ CPU = Device("cpu", NUMPY, why="asked for")
 class DeviceReport:
     """What :func:`survey` says of one device: usable, or why not and what to do; ``facts`` are for people to read.
 
+    name : such as "cuda:0"
+    cause, fix : why it cannot be used, and what to do
+
     >>> [report.name for report in survey() if report.usable][0]
     'cpu'
     """

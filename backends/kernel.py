@@ -68,6 +68,10 @@ class Pair(Protocol):
 class Alternative:
     """A faster pair for one library: taken when ``unless(*arrays, **params)`` returns None.
 
+    name : of the class
+    library : "numpy" or "cupy"
+    pair : with ``forward`` and ``backward``
+
     >>> from backends.reference.linear import linear
     >>> all(isinstance(one, Alternative) for one in linear.alternatives.get("numpy", []))
     True
@@ -82,6 +86,10 @@ class Alternative:
 @dataclass(frozen=True)
 class Choice:
     """What :func:`explain` answers: the implementation taken, and why each alternative before it was not.
+
+    kernel, library : whose call it is
+    taken : "reference", or the alternative's name
+    declined : names with their reasons
 
     >>> print(Choice("relu", "numpy", "reference", (("ReluInOnePass", "x has one element"),)))
     relu on numpy: reference
@@ -238,6 +246,8 @@ def kernel(forward: Callable[..., Any]) -> Kernel:
 def update_kernel(forward: Callable[..., Any]) -> UpdateKernel:
     """Make an update kernel: its name ends in ``_`` and it writes into its first arrays.
 
+    forward : the reference function
+
     >>> @update_kernel
     ... def halve_in_the_doctest_(xp, theta):
     ...     theta *= 0.5
@@ -264,6 +274,8 @@ def kernels() -> dict[str, _Dispatch]:
 
 def explain(kernel: _Dispatch, /, *arrays: Any, **params: Any) -> Choice:
     """Which implementation of ``kernel`` would take this call, and why the others would not.
+
+    arrays, params : of the call
 
     >>> import numpy as np
     >>> from backends.reference.linear import linear

@@ -108,6 +108,8 @@ def derive(seed: int, stream: str, path: str = "", *counters: int) -> Key:
 def bits(xp: Any, key: Key, rows: int, columns: int, *, first_row: int = 0, device: Any = None) -> Any:
     """Random words, (rows, columns) uint32, made on ``device``.
 
+    xp : namespace
+
     Word (r, c) depends on ``key``, on ``first_row + r`` and on c alone, not on how many are drawn: two parts of a batch
     drawn apart are the parts of the batch drawn at once.
 
@@ -131,6 +133,8 @@ def _words(key: Key, n: int) -> np.ndarray:
 def uniform(key: Key, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Uniform float32 numbers in [low, high), drawn on the host with 32 random bits each.
 
+    key, shape : as for :func:`normal`
+
     >>> numbers = uniform(derive(0, "init", "0.w"), (1000, 2), -0.5, 0.5)
     >>> numbers.dtype, bool((abs(numbers) <= 0.5).all()), bool(abs(numbers.mean()) < 0.05)
     (dtype('float32'), True, True)
@@ -143,6 +147,9 @@ def uniform(key: Key, shape: tuple[int, ...], low: float = 0.0, high: float = 1.
 def normal(key: Key, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:
     """Normal float32 numbers of mean 0 and standard deviation ``scale``, drawn on the host (Box and Muller, 1958).
 
+    key : of :func:`derive`
+    shape : of the array
+
     >>> normal((1, 2), (3,)).dtype
     dtype('float32')
     """
@@ -154,6 +161,8 @@ def normal(key: Key, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:
 
 def permutation(key: Key, n: int) -> np.ndarray:
     """A random order of ``range(n)``, int64, on the host: a stable sort of 64 random bits each.
+
+    key : of :func:`derive`
 
     >>> sorted(permutation(derive(0, "shuffle", "", 3), 5).tolist())  # epoch 3
     [0, 1, 2, 3, 4]

@@ -183,6 +183,8 @@ def register_download(library: str, download: Callable[[Any], np.ndarray]) -> No
 def guard_with(name: str, context: Callable[[], AbstractContextManager[Any]]) -> None:
     """Have ``guard("forbid")`` enter ``context()`` too: how a library's own hidden copies are made to raise.
 
+    name : under which it is kept; a second one of that name takes its place
+
     >>> from contextlib import contextmanager
     >>> @contextmanager
     ... def watched():
@@ -200,6 +202,8 @@ def guard_with(name: str, context: Callable[[], AbstractContextManager[Any]]) ->
 @contextmanager
 def guard(mode: str) -> Iterator[None]:
     """``guard("forbid")``: inside, a copy between host and device or a wait for the device raises.
+
+    mode : "forbid"; ValueError for anything else
 
     What is seen depends on the library. Everywhere: :func:`to_device` and :func:`to_host`. Elsewhere what a
     :func:`guard_with` adds. On plain NumPy a hidden conversion such as ``float(x)`` costs nothing and is not seen.

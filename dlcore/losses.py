@@ -61,6 +61,8 @@ def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
 def known(y: Any) -> tuple[Any, Any]:
     """Targets with the missing ones (NaN, or -1 among integers) set to 0, and weights: 1 where known, 0 where missing.
 
+    y : (N, ...) array
+
     >>> import numpy as np
     >>> known(np.array([1, -1, 2]))[1].tolist()
     [1.0, 0.0, 1.0]

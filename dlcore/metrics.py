@@ -231,7 +231,10 @@ class ExponentialAverage:
         self.t = 0
 
     def update(self, x: float) -> float:
-        """Take in one more value; returns the new average."""
+        """Take in one more value; returns the new average.
+
+        x : a number
+        """
         self.v = self.beta * self.v + (1.0 - self.beta) * float(x)
         self.t += 1
         return self.value

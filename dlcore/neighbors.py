@@ -115,6 +115,8 @@ class KNNClassifier(Recorded):
     def predict(self, x: Any) -> np.ndarray:
         """The label of each example: (Q, ...) -> (Q,) int64. Raises as :meth:`neighbors`.
 
+        x : (Q, ...) real numbers, examples of the training set's shape
+
         >>> KNNClassifier(k=1, device="cpu").fit([[0.0], [9.0]], [-5, 70]).predict([[1.0], [8.0], [4.5]]).tolist()
         [-5, 70, -5]
         """
@@ -123,6 +125,8 @@ class KNNClassifier(Recorded):
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """The share of the votes for each label: (Q, ...) -> (Q, K) float64, columns as in ``classes``.
+
+        x : (Q, ...) real numbers, examples of the training set's shape
 
         Raises as :meth:`neighbors`.
 
@@ -135,6 +139,8 @@ class KNNClassifier(Recorded):
 
     def score(self, x: Any, y: Any = None) -> float:
         """The share of examples whose label is predicted; x may be a Dataset, in place of both.
+
+        y : (Q,) labels
 
         >>> classifier = KNNClassifier(k=1, device="cpu").fit([[0.0], [9.0]], [0, 1])
         >>> classifier.score([[1.0], [8.0], [7.0], [2.0]], [0, 1, 1, 1])

@@ -333,6 +333,9 @@ class Tensor:
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The sum of all elements, or along one axis or several.
 
+        axis : one axis or several; None takes all
+        keepdims : keep these axes, with size 1
+
         >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
         >>> x.sum().item(), x.sum(axis=0).numpy().tolist(), x.sum(axis=1, keepdims=True).shape
         (10.0, [4.0, 6.0], (2, 1))
@@ -342,6 +345,8 @@ class Tensor:
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The mean of all elements, or along one axis or several.
 
+        axis, keepdims : as for :meth:`sum`
+
         >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).mean(axis=0).numpy().tolist()
         [2.0, 3.0]
         """
@@ -349,6 +354,8 @@ class Tensor:
 
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The largest elements; equal ones share the gradient.
+
+        axis, keepdims : as for :meth:`sum`
 
         >>> x = Tensor([1.0, 3.0, 3.0], requires_grad=True)
         >>> x.max().backward()
@@ -395,6 +402,8 @@ class Tensor:
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         """The same elements in row-major order; one size may be -1.
+
+        shape : the new sizes, apart or as one tuple
 
         >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(-1).numpy().tolist()
         [1.0, 2.0, 3.0, 4.0]
@@ -454,6 +463,8 @@ def as_tensor(x: Any) -> Tensor:
 
 def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Tensors of equal shape but for ``axis``, joined along it.
+
+    tensors : Tensors, arrays or lists
 
     Raises ShapeError where the shapes do not fit, or no tensor came.
 

@@ -39,7 +39,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "bench": (
         "dlcore bench --quick",
-        "dlcore bench kernels --only conv2d --json before.json",
+        "dlcore bench kernels --only conv2d --quick --json before.json",
         "dlcore bench --compare cpu cuda --picture speed.png",
     ),
     "bench compare": ("dlcore bench compare before.json after.json --fail-below 0.9",),

@@ -98,7 +98,10 @@ class Normalizer:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Normalizer:
-        """The Normalizer that :meth:`to_dict` wrote. Raises DataError where an entry is missing or damaged."""
+        """The Normalizer that :meth:`to_dict` wrote. Raises DataError where an entry is missing or damaged.
+
+        saved : a dict
+        """
         try:
             return cls(np.asarray(saved["mean"], np.float64), np.asarray(saved["std"], np.float64))
         except (KeyError, TypeError, ValueError) as error:

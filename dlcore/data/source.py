@@ -85,6 +85,7 @@ class Indexed:
 class Stream:
     """Examples in the order in which an iterable gives them: for data beyond memory, or without an end in sight.
 
+    name : what errors call it
     examples : an object whose ``__iter__`` starts a new pass, a function that returns an iterator, or an iterator,
         which serves for one pass only; the items are ``(x, y)``
 

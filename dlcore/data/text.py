@@ -97,6 +97,7 @@ with unknown replace
 class Text:
     """A stretch of text to learn from: at each step the next character is to be told.
 
+    name : what errors call it
     ids : (n,) integers, the labels of the characters
     vocabulary : what they mean
     window : T, characters of a window
@@ -131,6 +132,8 @@ class Text:
 
     def rows(self, index: Any) -> tuple[Any, ...]:
         """``(x, y)`` of windows of the text as one stream.
+
+        index : positions of windows, or a slice of them
 
         >>> text = Text(np.arange(9) % 4, Vocabulary.of("abcd"), window=2)
         >>> [part.tolist() for part in text.rows([0, 3])], text.y.shape
@@ -230,6 +233,8 @@ def open_text(
 ) -> Splits:
     """A text file, UTF-8, in three parts by position: 90 % for training, then 5 % each for dev and test.
 
+    path : of the file
+    name, source, licence : what is known about it, for :class:`~dlcore.data.Splits`; by default the file's own name
     window : characters through which gradients flow; 64 by default
     unknown : what to do about a character that the training part lacks: "replace" by ``<unk>``, the default, or
         "refuse"

@@ -53,6 +53,8 @@ class Lengths:
     def of(cls, operation: str, lengths: Any, n: int, steps: int) -> Lengths:
         """``lengths`` for n sequences of ``steps`` steps, checked; what is one of these already stays the same.
 
+        operation : what an error says first
+
         >>> lengths = Lengths.of("lstm", [1, 3], n=2, steps=4)
         >>> Lengths.of("cross_entropy", lengths, n=2, steps=4) is lengths
         True
@@ -93,12 +95,17 @@ class Lengths:
         return [packed_rows(self.values, self.steps, reverse) for reverse in (False, True)]
 
     def placed(self, forwards: Any, backwards: Any) -> Self:
-        """Take what :meth:`packed` gave, once it is on the device: for those who upload a whole batch at once."""
+        """Take what :meth:`packed` gave, once it is on the device: for those who upload a whole batch at once.
+
+        forwards, backwards : (M,) integers, the positions in each order of reading
+        """
         self._rows = {False: forwards, True: backwards}
         return self
 
     def rows(self, x: Any, reverse: bool = False) -> Any:
         """``backends.packing.packed_rows`` of these, beside the array ``x``.
+
+        reverse : in the order of reading from the end
 
         >>> Lengths([1, 3], steps=4).rows(np.zeros((2, 4, 1))).tolist()  # positions n · T + t
         [4, 0, 5, 6]

@@ -93,6 +93,8 @@ class Residual(Module):
 class Heads(Module):
     """Several outputs from one input, for several tasks: a dict of modules gives a dict of outputs.
 
+    heads : modules by the name of their task
+
     >>> from dlcore import nn
     >>> heads = Heads({"species": nn.Dense(3), "sex": nn.Dense(1)})
     >>> {name: y.shape for name, y in heads([[1.0, 2.0]]).items()}

@@ -152,6 +152,8 @@ class Module(Recorded):
     def takes_over(self, following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
         """How many of the layers that follow this one can compute in the same go, and with which arguments.
 
+        following : the layers after this one, in their order
+
         A :class:`~dlcore.nn.Sequential` then calls this module with these arguments, and does not call those: the
         result is the same, and what would lie between is never stored.
 
@@ -428,7 +430,10 @@ class Module(Recorded):
         return self
 
     def train(self, training: bool = True) -> Self:
-        """Training mode: dropout drops, batch norm uses the batch."""
+        """Training mode: dropout drops, batch norm uses the batch.
+
+        training : False for evaluation mode
+        """
         for _, module in self.named_modules():
             module.training = training
         return self
@@ -453,6 +458,8 @@ class Module(Recorded):
 
     def unfreeze(self, pattern: str) -> Self:
         """Undo :meth:`freeze`.
+
+        pattern : as for :meth:`freeze`
 
         >>> from dlcore import nn
         >>> model = nn.Dense(2).build((3,)).freeze("*").unfreeze("w")
@@ -510,6 +517,8 @@ class Module(Recorded):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set every parameter and buffer; checks all names and shapes before it writes any.
+
+        state : arrays or Tensors by path, as :meth:`state_dict` gives them
 
         Raises CheckpointError.
 

@@ -199,6 +199,9 @@ class Run(NamedTuple):
 class ParameterVector:
     """All parameters of a model in one array ``theta``, their gradients in another, ``grad``.
 
+    parameters : in the order in which they are laid out
+    device, dtype : of the arrays; float32 or float64
+
     Each parameter starts at a multiple of 64 elements; the gaps hold zeros and stay zero under every rule. ``version``
     counts updates: a backward pass through values that are gone raises.
 
@@ -234,6 +237,9 @@ class ParameterVector:
 
     def view(self, flat: Any, s: Segment) -> Any:
         """The part of an array like theta that belongs to one parameter, in its shape.
+
+        flat : (size of theta,) array
+        s : the parameter's segment
 
         >>> vector = ParameterVector([Parameter([[1.0, 2.0]])])
         >>> vector.view(vector.theta, vector.segments[0])
@@ -297,6 +303,9 @@ class ParameterVector:
 
     def set_active(self, path: str, active: bool) -> None:
         """Freeze or unfreeze one parameter; nothing moves.
+
+        path : of the parameter
+        active : False freezes it
 
         >>> a, b = Parameter([1.0]), Parameter([2.0])
         >>> a.path, b.path = "a", "b"

@@ -88,6 +88,8 @@ class Optimizer(Recorded):
     def runs(self, vector: ParameterVector) -> list[Run]:
         """The stretches to update: one for a plain model.
 
+        vector : of the model
+
         >>> from dlcore import nn
         >>> model = nn.Dense(1).build((2,))
         >>> len(SGD(0.1).runs(model.vector)), len(SGD(0.1).runs(model.freeze("w").vector))
@@ -97,6 +99,10 @@ class Optimizer(Recorded):
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         """One update kernel on one stretch.
+
+        vector : of the model
+        run : the stretch
+        lr : learning rate of this step on this stretch
 
         A rule of one's own defines it, with what it remembers in ``slots``:
 
@@ -114,6 +120,8 @@ class Optimizer(Recorded):
 
     def arrays(self, vector: ParameterVector, run: Run) -> list[Any]:
         """theta, the state, and the gradient on one stretch, and the counts: what an update kernel takes.
+
+        vector, run : as for :meth:`update`
 
         See :meth:`update` for an example.
         """
@@ -143,6 +151,8 @@ class Optimizer(Recorded):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave. Raises CheckpointError where it is another rule's or model's.
+
+        state : of the same rule on a model with the same parameters
 
         >>> from dlcore import nn
         >>> model = nn.Dense(1, bias=False).build((1,))

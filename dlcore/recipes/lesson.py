@@ -38,7 +38,10 @@ class Setup:
     quick: bool = False
 
     def pick(self, full: Any, quick: Any) -> Any:
-        """The first value, or the second where the experiment is to be quick."""
+        """The first value, or the second where the experiment is to be quick.
+
+        full, quick : two values
+        """
         return quick if self.quick else full
 
 
@@ -78,6 +81,9 @@ class Check:
 def at_least(what: str, value: float, bound: float) -> Check:
     """A figure that must be ``bound`` or more.
 
+    what : the figure in words, with its unit
+    value : as measured
+
     >>> at_least("accuracy", 0.91, 0.9).holds, at_least("accuracy", math.nan, 0.9).holds
     (True, False)
     """
@@ -86,6 +92,8 @@ def at_least(what: str, value: float, bound: float) -> Check:
 
 def at_most(what: str, value: float, bound: float) -> Check:
     """A figure that must be ``bound`` or less.
+
+    what, value : as for :func:`at_least`
 
     >>> print(at_most("loss, in nats", 0.31, 0.2))
     loss, in nats: 0.31, at most 0.2 is expected
@@ -132,7 +140,10 @@ class Result:
         return [tuple(self.columns), *(tuple(map(shown, row)) for row in self.rows)]
 
     def save(self, path: str | Path) -> Path:
-        """Draw the picture to a PNG file, which appears whole or not at all; its folder is made where it is missing."""
+        """Draw the picture to a PNG file, which appears whole or not at all; its folder is made where it is missing.
+
+        path : of the file
+        """
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -156,6 +167,8 @@ class Result:
 class Recipe:
     """An experiment on a claim of the notes; ``recipe(setup)`` does it.
 
+    name : as ``dlcore recipe run`` takes it
+    experiment : what the recipe does
     chapter : of the notes, such as "2.3"
     claim : what they say, in a sentence
 

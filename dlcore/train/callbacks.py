@@ -282,6 +282,9 @@ class Checkpoint(Callback):
     def save(self, trainer: Trainer, epoch_done: bool = False) -> Path:
         """Write the state now, and remove what is not kept any more.
 
+        trainer : whose run it is
+        epoch_done : whether the epoch is at its end, and its record written
+
         Raises TrainingError where something is not finite, CheckpointError where the file cannot be written: what was
         saved before stays.
 

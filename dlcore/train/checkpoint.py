@@ -65,6 +65,8 @@ def save_weights(model: Module, path: str | Path, metadata: dict[str, str] | Non
 def load_weights(model: Module, path: str | Path) -> None:
     """Set every parameter and buffer of a built ``model`` from a file that :func:`save_weights` wrote.
 
+    path : of the safetensors file
+
     A checkpoint of a run serves too: its weights are taken. Raises CheckpointError where the file is missing or
     damaged, or does not fit; the model is then unchanged.
 

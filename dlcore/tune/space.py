@@ -142,7 +142,11 @@ class Choice:
         return list(self.values)
 
     def narrowed(self, best: Sequence[Any], margin: float) -> Choice:
-        """The values that occur in ``best``."""
+        """The values that occur in ``best``.
+
+        best : values of this choice
+        margin : ignored, for values of a choice have no distance
+        """
         return Choice(tuple(value for value in self.values if value in best))
 
     def value(self, label_: Any) -> Any:
@@ -174,6 +178,8 @@ def log(low: float, high: float, points: int = POINTS) -> Range:
 def uniform(low: float, high: float, points: int = POINTS) -> Range:
     """Numbers from ``low`` to ``high``, each equally likely.
 
+    points : how many values a grid has
+
     >>> uniform(0.0, 0.5, points=3).grid()
     [0.0, 0.25, 0.5]
     """
@@ -182,6 +188,9 @@ def uniform(low: float, high: float, points: int = POINTS) -> Range:
 
 def integers(low: int, high: int, points: int = POINTS, log: bool = False) -> Range:
     """Whole numbers from ``low`` to ``high``, both included.
+
+    points : how many values a grid has
+    log : on a logarithmic scale
 
     >>> integers(8, 128, log=True).grid()
     [8, 16, 32, 64, 128]

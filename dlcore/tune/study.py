@@ -112,7 +112,10 @@ class Study:
         return found
 
     def means(self, name: str) -> dict[Any, tuple[float, int]]:
-        """By value of a choice, the mean figure of the coarse round's finished trials, and their number."""
+        """By value of a choice, the mean figure of the coarse round's finished trials, and their number.
+
+        name : of the choice
+        """
         groups: dict[Any, list[float]] = {}
         for trial in self.trials:
             if trial.round == "coarse" and trial.state == "done" and trial.value is not None:

@@ -96,7 +96,6 @@ def test_the_examples_of_help_run(tmp_path: Path) -> None:
     before = (
         "dlcore train --data digits",
         "dlcore train --data hamlet --epochs 1",
-        "dlcore bench kernels --only conv2d --quick --json before.json",
         "dlcore bench kernels --only conv2d --quick --json after.json",
     )
     examples = [one for group in EXAMPLES.values() for one in group if "cuda" not in one and "fetch" not in one]

@@ -35,6 +35,7 @@ def read_folder(
 ) -> ImageFolder:
     """The pictures of a folder with one folder per class, whose names in sorted order are the classes.
 
+    path : of the folder
     size : H and W in pixels, or one number for both; None takes those of the first picture
     color : "grey" or "rgb"; None takes grey where the first picture of each class is
     corrupt : "stop" raises an error for a file that cannot be read; "skip" leaves it out with a warning
@@ -88,6 +89,7 @@ def read_folder(
 class ImageFolder:
     """Pictures on disk as a :class:`~dlcore.data.source.Source`; made by :func:`read_folder`.
 
+    pixels, places, normalizer : as :func:`read_folder` gives them
     shape, dtype : of one example, (H, W, C) float32
     y : (N,) int64, the labels
     classes : their names

@@ -68,6 +68,7 @@ def read_csv(
 ) -> Table:
     """Read a table with a header line from a CSV file in UTF-8, or in UTF-16 with a byte order mark.
 
+    path : of the file
     target : the name of the column to predict; None takes the last one that is not ignored
     categorical : names of columns that stand for categories whatever they look like, such as numbers
     ignore : names of columns to leave out
