@@ -167,6 +167,8 @@ def box(image: Any, size: int | tuple[int, int], *, mode: str = "same", border: 
 
     >>> box([[1.0, 3.0, 5.0]], (1, 2), mode="valid")
     array([[2., 4.]], dtype=float32)
+
+    Source: notes, 6.1.
     """
     with settings():
         height, width = pair("box", "size", size)

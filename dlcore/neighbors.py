@@ -62,6 +62,8 @@ class KNNClassifier(Recorded):
     >>> distances, positions = classifier.neighbors([[2.0]])
     >>> distances.tolist(), positions.tolist()
     ([[1.0, 2.0, 5.0]], [[1, 0, 2]])
+
+    Source: notes, 4.1.
     """
 
     def __init__(

@@ -147,6 +147,8 @@ def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
 
     >>> bool((uniform(0.0, 1.0)((0, 0), (100,)) < 1).all())
     True
+
+    Source: notes, 2.4.
     """
     return Initializer("uniform", functools.partial(random.uniform, low=low, high=high), (("low", low), ("high", high)))
 

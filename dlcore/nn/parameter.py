@@ -210,6 +210,8 @@ class ParameterVector:
     ((128,), [0, 64])
     >>> vector.dtype, vector.parameters[1].owner is vector  # which has placed it
     (dtype('float32'), True)
+
+    Source: notes, 2.4.
     """
 
     def __init__(self, parameters: Sequence[Parameter], device: Device = CPU, dtype: str = "float32") -> None:

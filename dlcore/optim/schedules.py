@@ -44,6 +44,8 @@ class Constant(Schedule):
 
     >>> Constant()(0.1, epoch=7)
     0.1
+
+    Source: notes, 1.4.
     """
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
@@ -175,6 +177,8 @@ class Warmup(Schedule):
 
     >>> Warmup(10)(0.2, step=5), Warmup(10)(0.2, step=20)
     (0.1, 0.2)
+
+    Source: Goyal and others (2017).
     """
 
     def __init__(self, steps: int, then: Schedule | None = None) -> None:
