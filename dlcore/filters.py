@@ -121,8 +121,8 @@ def convolve2d(
 def explain(image_shape: Sequence[int], kernel: Any, mode: str = "same", stride: int | tuple[int, int] = 1) -> Way:
     """Which way :func:`correlate2d` takes for a kernel of plain numbers on an image of this shape, and why.
 
-    mode, stride : as for :func:`correlate2d`
     image_shape : (H, W), (H, W, C) or (N, H, W, C)
+    mode, stride : as for :func:`correlate2d`
 
     Returns a Way: ``taken`` is "separable" (two passes) or "direct". Raises ConfigError and ShapeError.
 

@@ -127,8 +127,8 @@ class Parity:
     """The outcome of :func:`parity`; true where every layer is within the tolerance. ``print`` shows it as a table.
 
     ok : whether every layer is within the tolerance
-    dtype, tolerance : as for :func:`parity`
     devices : the first is the one that the others are compared with
+    dtype, tolerance : as for :func:`parity`
     losses : by device
     layers : of each further device, in the order of the forward pass
     first : the first layer that is out of tolerance, empty where none is

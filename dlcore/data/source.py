@@ -85,9 +85,9 @@ class Indexed:
 class Stream:
     """Examples in the order in which an iterable gives them: for data beyond memory, or without an end in sight.
 
-    name : what errors call it
     examples : an object whose ``__iter__`` starts a new pass, a function that returns an iterator, or an iterator,
         which serves for one pass only; the items are ``(x, y)``
+    name : what errors call it
 
     A run resumes in the middle of a pass by skipping what it has seen: the order must be the same every time.
 

@@ -97,10 +97,10 @@ with unknown replace
 class Text:
     """A stretch of text to learn from: at each step the next character is to be told.
 
-    name : what errors call it
     ids : (n,) integers, the labels of the characters
     vocabulary : what they mean
     window : T, characters of a window
+    name : what errors call it
 
     As a :class:`~dlcore.data.Source` it has the windows of one stream as its rows: x (T,) int64, and y (T,), x one
     step on. :func:`~dlcore.data.batches` makes streams of it instead, as many as its ``size``. What fills no window
@@ -234,10 +234,10 @@ def open_text(
     """A text file, UTF-8, in three parts by position: 90 % for training, then 5 % each for dev and test.
 
     path : of the file
-    name, source, licence : what is known about it, for :class:`~dlcore.data.Splits`; by default the file's own name
     window : characters through which gradients flow; 64 by default
     unknown : what to do about a character that the training part lacks: "replace" by ``<unk>``, the default, or
         "refuse"
+    name, source, licence : what is known about it, for :class:`~dlcore.data.Splits`; by default the file's own name
 
     The vocabulary is that of the training part. With "replace", characters that occur there only once become ``<unk>``
     too, so that a model has seen it. Raises DataError for a file that is missing, empty, too short or no text, and

@@ -168,9 +168,9 @@ class Recipe:
     """An experiment on a claim of the notes; ``recipe(setup)`` does it.
 
     name : as ``dlcore recipe run`` takes it
-    experiment : what the recipe does
     chapter : of the notes, such as "2.3"
     claim : what they say, in a sentence
+    experiment : what the recipe does
 
     >>> from dlcore import recipes
     >>> found = recipes.find("early-stopping")

@@ -241,8 +241,8 @@ class Trainer:
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The loss (without penalty) and the metrics on ``data``, in evaluation mode.
 
-        batch_size : examples at a time; it changes the result by rounding alone
         data : as ``train`` in :meth:`fit`
+        batch_size : examples at a time; it changes the result by rounding alone
 
         The loss is the mean over the examples, each head's over its known labels, times ``loss_weights``.
 
@@ -283,9 +283,9 @@ class Trainer:
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier.
 
-        batch_size : examples at a time
         x : (N, ...) inputs, or a Dataset or other source, of which the inputs, and lengths where there are any, are
             taken
+        batch_size : examples at a time
 
         Gives a dict of arrays, by head, for a model with Heads. Raises DataError where x is empty or no array.
 
@@ -500,9 +500,9 @@ class Trainer:
     def forward(self, x: Any, lengths: Any = None, carried: Carried | None = None) -> Any:
         """Outputs in evaluation mode; the mode of each layer is put back.
 
-        carried : the state that goes on from batch to batch, of a text
         x : (N, ...) Tensor or array on the model's device, which is built
         lengths : (N,) valid steps of sequences, None where all are valid
+        carried : the state that goes on from batch to batch, of a text
 
         >>> import dlcore as dl
         >>> trainer = dl.Trainer(dl.nn.Sequential(dl.nn.Dropout(0.5), dl.nn.Flatten()).build((2,)), device="cpu")
