@@ -177,6 +177,12 @@ class Segment:
     active : False freezes it: nothing is written there
     decay : whether weight decay applies
     lr_scale : factor on the learning rate
+
+    >>> p = Parameter([[1.0, 2.0]], decay=False)
+    >>> p.path = "gamma"
+    >>> segment = ParameterVector([p]).segments[0]
+    >>> segment.path, segment.shape, segment.start, segment.size, segment.decay
+    ('gamma', (1, 2), 0, 2, False)
     """
 
     path: str
@@ -189,7 +195,12 @@ class Segment:
 
 
 class Run(NamedTuple):
-    """A stretch of the vector in which every segment has equal settings."""
+    """A stretch of the vector in which every segment has equal settings.
+
+    >>> model = ParameterVector([Parameter([1.0]), Parameter([2.0])])
+    >>> model.theta[model.runs()[0].place].shape
+    (128,)
+    """
 
     place: slice
     decay: bool
