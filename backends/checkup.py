@@ -20,7 +20,12 @@ __all__ = ["Finding", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a report; ``fix`` says what to do, and is empty where nothing is wrong."""
+    """One line of a report; ``fix`` says what to do, and is empty where nothing is wrong.
+
+    >>> finding = Finding("numba", "not used", fix="pip install --upgrade numba")
+    >>> f"{finding.label}: {finding.text}; fix: {finding.fix}"
+    'numba: not used; fix: pip install --upgrade numba'
+    """
 
     label: str
     text: str
@@ -88,6 +93,9 @@ def cuda() -> Iterator[Finding]:
     """What CuPy would use: its package, NVRTC, CUB, the folder of compiled kernels. Nothing where it does not import.
 
     No device is needed: these are questions to the libraries, and one that fails is answered by a fix.
+
+    >>> all(isinstance(finding, Finding) for finding in cuda())
+    True
     """
     packages = _packages()
     if len(packages) > 1:

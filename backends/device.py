@@ -36,6 +36,13 @@ class Device:
     """A place that holds arrays: its name, the namespace that computes there and why it was chosen.
 
     ``native`` is what creation functions of ``xp`` take as ``device=``; None stands for the library's default.
+
+    >>> device = Device.of(np.ones(2))
+    >>> device.holds(np.zeros(3))
+    True
+    >>> with device.active():
+    ...     device.xp.zeros(2, device=device.native)
+    array([0., 0.])
     """
 
     name: str
@@ -73,7 +80,14 @@ CPU = Device("cpu", NUMPY, why="asked for")
 
 @dataclass(frozen=True)
 class DeviceReport:
-    """What :func:`survey` says of one device: usable, or why not and what to do; ``facts`` are for people to read."""
+    """What :func:`survey` says of one device: usable, or why not and what to do; ``facts`` are for people to read.
+
+    name : such as "cuda:0"
+    cause, fix : why it cannot be used, and what to do
+
+    >>> [report.name for report in survey() if report.usable][0]
+    'cpu'
+    """
 
     name: str
     usable: bool

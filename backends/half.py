@@ -18,12 +18,23 @@ _KINDS: dict[Any, dict[Any, str]] = {}
 
 
 def is_half(xp: Any, x: Any) -> bool:
-    """Whether ``x`` is an array of float16 of the library ``xp``."""
+    """Whether ``x`` is an array of float16 of the library ``xp``.
+
+    >>> import numpy as np
+    >>> is_half(np, np.ones(2, np.float16)), is_half(np, np.ones(2))
+    (True, False)
+    """
     return _kind(_KINDS.setdefault(xp, {None: _OTHER}), x) is _HALF
 
 
 def all_half(xp: Any, arrays: Sequence[Any]) -> bool:
-    """Whether there are arrays of float16 among these, and no wider floats: those say how to compute, as everywhere."""
+    """Whether there are arrays of float16 among these, and no wider floats: those say how to compute, as everywhere.
+
+    >>> import numpy as np
+    >>> half, single = np.ones(2, np.float16), np.ones(2, np.float32)
+    >>> all_half(np, [half, None]), all_half(np, [half, single])
+    (True, False)
+    """
     try:
         kinds = _KINDS[xp]
     except KeyError:
@@ -52,6 +63,14 @@ class InFloat32:
 
     Of several outputs the first is rounded to float16; the others, such as the statistics of a batch, stay float32,
     unless the kernel ``rounds_all``. A gradient has the dtype of its array.
+
+    >>> import numpy as np
+    >>> from backends.reference.linear import linear
+    >>> x = np.ones((1, 4096), np.float16)
+    >>> InFloat32(linear).widened(np, [x, None])[0].dtype
+    dtype('float32')
+    >>> linear(x, x.T, None)  # 2048 + 1 is 2048 in float16
+    array([[4.096e+03]], dtype=float16)
     """
 
     def __init__(self, kernel: Any) -> None:
@@ -62,6 +81,7 @@ class InFloat32:
         return [xp.astype(x, xp.float32) if is_half(xp, x) else x for x in arrays]
 
     def forward(self, xp: Any, *arrays: Any, needed: Sequence[bool], **params: Any) -> tuple[Any, Any]:
+        """The kernel's forward pass in float32; of its output, what is float16 again."""
         wide = self.widened(xp, arrays)
         pair = self.kernel.choose(xp, wide, params)
         output, saved = pair.forward(xp, *wide, needed=needed, **params)
@@ -71,6 +91,7 @@ class InFloat32:
         return _rounded(xp, output), (pair, saved)
 
     def backward(self, xp: Any, dy: Any, saved: Any, *, needed: Sequence[bool], **params: Any) -> tuple[Any, ...]:
+        """The kernel's backward pass in float32; each gradient has the dtype of its array."""
         pair, saved = saved
         dy = self.widened(xp, dy) if isinstance(dy, tuple | list) else self.widened(xp, [dy])[0]
         return tuple(_rounded(xp, dx) for dx in pair.backward(xp, dy, saved, needed=needed, **params))

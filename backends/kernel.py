@@ -66,7 +66,16 @@ class Pair(Protocol):
 
 @dataclass(frozen=True)
 class Alternative:
-    """A faster pair for one library: taken when ``unless(*arrays, **params)`` returns None."""
+    """A faster pair for one library: taken when ``unless(*arrays, **params)`` returns None.
+
+    name : of the class
+    library : "numpy" or "cupy"
+    pair : with ``forward`` and ``backward``
+
+    >>> from backends.reference.linear import linear
+    >>> all(isinstance(one, Alternative) for one in linear.alternatives.get("numpy", []))
+    True
+    """
 
     name: str
     library: str
@@ -76,7 +85,16 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Choice:
-    """What :func:`explain` answers: the implementation taken, and why each alternative before it was not."""
+    """What :func:`explain` answers: the implementation taken, and why each alternative before it was not.
+
+    kernel, library : whose call it is
+    taken : "reference", or the alternative's name
+    declined : names with their reasons
+
+    >>> print(Choice("relu", "numpy", "reference", (("ReluInOnePass", "x has one element"),)))
+    relu on numpy: reference
+      not ReluInOnePass: x has one element
+    """
 
     kernel: str
     library: str
@@ -151,7 +169,13 @@ class _Dispatch:
 
 
 class Kernel(_Dispatch):
-    """A differentiable kernel; calling it runs the forward pass alone and returns the output."""
+    """A differentiable kernel; calling it runs the forward pass alone and returns the output.
+
+    >>> import numpy as np
+    >>> from backends.reference.elementwise import relu
+    >>> relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         super().__init__(forward)
@@ -160,7 +184,15 @@ class Kernel(_Dispatch):
         """Whether all outputs for arrays of float16 are of float16, and not the first alone."""
 
     def backward(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """Define the backward half; the rule takes this method's place."""
+        """Define the backward half; the rule takes this method's place.
+
+        >>> import numpy as np
+        >>> from backends.reference.elementwise import exp
+        >>> x = np.array([0.0, 1.0])
+        >>> y, saved = exp.forward(np, x, needed=(True,))
+        >>> exp.backward(np, np.ones(2), saved, needed=(True,))[0] == y
+        array([ True,  True])
+        """
         self.backward = rule
         return rule
 
@@ -171,7 +203,15 @@ class Kernel(_Dispatch):
 
 
 class UpdateKernel(_Dispatch):
-    """A kernel that writes into its first arrays; calling it runs it."""
+    """A kernel that writes into its first arrays; calling it runs it.
+
+    >>> import numpy as np
+    >>> from backends.reference.optim import sgd_
+    >>> theta = np.array([1.0, 2.0])
+    >>> sgd_(theta, np.array([10.0, 0.0]), lr=0.01)
+    >>> theta
+    array([0.9, 2. ])
+    """
 
     def __call__(self, *arrays: Any, **params: Any) -> None:
         xp = namespace(self.name, arrays)
@@ -204,25 +244,60 @@ def kernel(forward: Callable[..., Any]) -> Kernel:
 
 
 def update_kernel(forward: Callable[..., Any]) -> UpdateKernel:
-    """Make an update kernel: its name ends in ``_`` and it writes into its first arrays."""
+    """Make an update kernel: its name ends in ``_`` and it writes into its first arrays.
+
+    forward : the reference function
+
+    >>> @update_kernel
+    ... def halve_in_the_doctest_(xp, theta):
+    ...     theta *= 0.5
+    >>> import numpy as np
+    >>> theta = np.array([1.0, 2.0])
+    >>> halve_in_the_doctest_(theta)
+    >>> theta
+    array([0.5, 1. ])
+    """
     if not forward.__name__.endswith("_"):
         raise ValueError(f"update kernel {forward.__name__}: the name of a kernel that writes must end in _")
     return UpdateKernel(forward)
 
 
 def kernels() -> dict[str, _Dispatch]:
-    """Every kernel defined so far, by name."""
+    """Every kernel defined so far, by name.
+
+    >>> import backends.reference  # which defines them
+    >>> {"linear", "conv2d", "adam_"} <= kernels().keys()
+    True
+    """
     return dict(_REGISTRY)
 
 
 def explain(kernel: _Dispatch, /, *arrays: Any, **params: Any) -> Choice:
-    """Which implementation of ``kernel`` would take this call, and why the others would not."""
+    """Which implementation of ``kernel`` would take this call, and why the others would not.
+
+    arrays, params : of the call
+
+    >>> import numpy as np
+    >>> from backends.reference.linear import linear
+    >>> with reference_only():
+    ...     explain(linear, np.ones((2, 3)), np.ones((3, 4)), None).taken
+    'reference'
+    """
     return kernel.explain(*arrays, **params)
 
 
 @contextmanager
 def reference_only() -> Iterator[None]:
-    """Inside, every kernel runs its reference: the oracle, and ``--device cpu-reference`` of the benchmarks."""
+    """Inside, every kernel runs its reference: the oracle, and ``--device cpu-reference`` of the benchmarks.
+
+    >>> import numpy as np
+    >>> from backends.reference.linear import linear
+    >>> x, w = np.ones((2, 3), np.float32), np.full((3, 4), 0.1, np.float32)
+    >>> with reference_only():
+    ...     oracle = linear(x, w, None)
+    >>> bool(np.allclose(linear(x, w, None), oracle))
+    True
+    """
     token = _reference_only.set(True)
     try:
         yield

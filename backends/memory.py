@@ -33,7 +33,11 @@ _OUT_OF_MEMORY = 2
 
 @dataclass(frozen=True)
 class Limit:
-    """The most that the pool may take of a device: ``size`` bytes, or a ``share`` of its memory; the other is None."""
+    """The most that the pool may take of a device: ``size`` bytes, or a ``share`` of its memory; the other is None.
+
+    >>> Limit.of("4GiB").size == 4 * 2**30, Limit(share=0.5).size is None
+    (True, True)
+    """
 
     size: int | None = None
     share: float | None = None
@@ -65,6 +69,10 @@ class Usage:
     pooled : taken from the device by its pool, for these arrays and for later ones
     free, total : of the device, whoever uses the rest
     limit : of the pool; 0 where there is none
+
+    >>> now = Usage(used=2**30, pooled=2**31, free=2**32, total=2**34, limit=0)
+    >>> f"{in_words(now.used)} in arrays, {in_words(now.pooled)} in the pool"
+    '1.0 GiB in arrays, 2.0 GiB in the pool'
     """
 
     used: int
@@ -75,12 +83,22 @@ class Usage:
 
 
 def is_cuda(device: Device) -> bool:
-    """Whether CuPy allocates there."""
+    """Whether CuPy allocates there.
+
+    >>> from backends.device import CPU
+    >>> is_cuda(CPU)
+    False
+    """
     return device.name.startswith("cuda:")
 
 
 def pool_of(device: Device) -> Any:
-    """CuPy's pool; its figures are those of the current device. None where another library allocates."""
+    """CuPy's pool; its figures are those of the current device. None where another library allocates.
+
+    >>> from backends.device import CPU
+    >>> pool_of(CPU) is None
+    True
+    """
     return importlib.import_module("cupy").get_default_memory_pool() if is_cuda(device) else None
 
 
@@ -97,6 +115,10 @@ def limited(device: Device, limit: Limit | None) -> Iterator[None]:
     """Inside, the pool takes no more of a CUDA device than ``limit``; then its former limit holds again.
 
     No effect without a limit and on other devices.
+
+    >>> from backends.device import CPU
+    >>> with limited(CPU, Limit.of("4GiB")):  # where it changes nothing
+    ...     pass
     """
     pool = None if limit is None else pool_of(device)
     if limit is None or pool is None:
@@ -120,6 +142,10 @@ def told(device: Device, advice: Sequence[str] = ()) -> Iterator[None]:
     """Inside, an error of CuPy or CUDA that says that memory is out becomes one :class:`DeviceError` that says more.
 
     advice : what else to do about it
+
+    >>> from backends.device import CPU
+    >>> with told(CPU, ["lower batch_size"]):  # where nothing is caught
+    ...     pass
     """
     if not is_cuda(device):
         yield

@@ -21,7 +21,14 @@ __all__ = ["NUMPY", "Array", "isdtype", "name_of", "namespace", "namespace_of"]
 
 @runtime_checkable
 class Array(Protocol):
-    """What every array of the standard has; CuPy ships no types, so signatures name this protocol."""
+    """What every array of the standard has; CuPy ships no types, so signatures name this protocol.
+
+    >>> isinstance(np.ones((2, 3)), Array), isinstance(3.0, Array)
+    (True, False)
+    >>> x: Array = np.ones((2, 3))
+    >>> x.shape, x.dtype, x.ndim, x.size
+    ((2, 3), dtype('float64'), 2, 6)
+    """
 
     @property
     def shape(self) -> tuple[int, ...]: ...

@@ -59,12 +59,20 @@ def active(lengths: tuple[int, ...] | None, n: int, steps: int) -> list[int]:
 
 
 def sequence_order(rows: Any, n: int, steps: int) -> Any:
-    """The sequences, the longest first: (N,) integers, from the packed rows."""
+    """The sequences, the longest first: (N,) integers, from the packed rows.
+
+    >>> sequence_order(packed_rows((1, 3, 2), 4), 3, 4)
+    array([1, 2, 0])
+    """
     return rows[:n] // steps
 
 
 def inverse(xp: Any, rows: Any, size: int) -> Any:
-    """Where each of ``size`` flat positions lies among the M packed rows: (size,) integers, M for those that do not."""
+    """Where each of ``size`` flat positions lies among the M packed rows: (size,) integers, M for those that do not.
+
+    >>> inverse(np, packed_rows((1, 3), 4), 8)
+    array([1, 4, 4, 4, 0, 2, 3, 4])
+    """
     count = rows.shape[0]
     order = xp.astype(xp.argsort(rows), rows.dtype, copy=False)
     ascending = xp.take(rows, order, axis=0)
@@ -78,6 +86,10 @@ def pack(xp: Any, x: Any, rows: Any, reverse: bool = False) -> Any:
     """The valid steps of (N, T, ...) as rows: (M, ...). Without ``rows`` all steps are valid.
 
     ``reverse`` counts only without ``rows``, which have their order already.
+
+    >>> x = np.array([[1, 0, 0], [2, 3, 4]])
+    >>> pack(np, x, packed_rows((1, 3), 3))
+    array([2, 1, 3, 4])
     """
     n, steps, *features = x.shape
     if rows is None:
@@ -90,6 +102,11 @@ def unpack(xp: Any, packed: Any, places: Any, n: int, steps: int, reverse: bool 
     """Rows back to their steps, zeros elsewhere: the adjoint of :func:`pack`, (M, ...) -> (N, T, ...).
 
     places : of :func:`inverse`; None where all steps are valid, and then ``reverse`` counts
+
+    >>> rows = packed_rows((1, 3), 3)
+    >>> unpack(np, np.array([2, 1, 3, 4]), inverse(np, rows, 6), 2, 3)
+    array([[1, 0, 0],
+           [2, 3, 4]])
     """
     features = packed.shape[1:]
     if places is None:

@@ -108,8 +108,15 @@ def derive(seed: int, stream: str, path: str = "", *counters: int) -> Key:
 def bits(xp: Any, key: Key, rows: int, columns: int, *, first_row: int = 0, device: Any = None) -> Any:
     """Random words, (rows, columns) uint32, made on ``device``.
 
+    xp : namespace
+
     Word (r, c) depends on ``key``, on ``first_row + r`` and on c alone, not on how many are drawn: two parts of a batch
     drawn apart are the parts of the batch drawn at once.
+
+    >>> key = derive(0, "dropout", "5", 0)
+    >>> whole = bits(np, key, 4, 3)
+    >>> whole.dtype, bool((bits(np, key, 2, 3, first_row=2) == whole[2:]).all())
+    (dtype('uint32'), True)
     """
     half = (columns + 1) // 2
     row = xp.arange(rows, dtype=xp.uint32, device=device) + first_row
@@ -124,7 +131,14 @@ def _words(key: Key, n: int) -> np.ndarray:
 
 
 def uniform(key: Key, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """Uniform float32 numbers in [low, high), drawn on the host with 32 random bits each."""
+    """Uniform float32 numbers in [low, high), drawn on the host with 32 random bits each.
+
+    key, shape : as for :func:`normal`
+
+    >>> numbers = uniform(derive(0, "init", "0.w"), (1000, 2), -0.5, 0.5)
+    >>> numbers.dtype, bool((abs(numbers) <= 0.5).all()), bool(abs(numbers.mean()) < 0.05)
+    (dtype('float32'), True, True)
+    """
     unit = _words(key, math.prod(shape)) * 2.0**-32
     numbers = (low + (high - low) * unit).astype(np.float32).reshape(shape)
     return np.minimum(numbers, np.nextafter(np.float32(high), np.float32(low)))  # the rounding may have reached high
@@ -132,6 +146,9 @@ def uniform(key: Key, shape: tuple[int, ...], low: float = 0.0, high: float = 1.
 
 def normal(key: Key, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:
     """Normal float32 numbers of mean 0 and standard deviation ``scale``, drawn on the host (Box and Muller, 1958).
+
+    key : of :func:`derive`
+    shape : of the array
 
     >>> normal((1, 2), (3,)).dtype
     dtype('float32')
@@ -143,6 +160,12 @@ def normal(key: Key, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:
 
 
 def permutation(key: Key, n: int) -> np.ndarray:
-    """A random order of ``range(n)``, int64, on the host: a stable sort of 64 random bits each."""
+    """A random order of ``range(n)``, int64, on the host: a stable sort of 64 random bits each.
+
+    key : of :func:`derive`
+
+    >>> sorted(permutation(derive(0, "shuffle", "", 3), 5).tolist())  # epoch 3
+    [0, 1, 2, 3, 4]
+    """
     words = _words(key, 2 * n).astype(np.uint64)
     return np.argsort((words[:n] << np.uint64(32)) | words[n:], kind="stable")

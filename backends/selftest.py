@@ -43,6 +43,10 @@ class Call:
     arrays : host arrays of float32, integers or bool, Python numbers, or None
     units : allowed of the outputs; of the gradients there are ``slope_units``
     of_each : whether they are units of each element, not of the largest
+
+    >>> call = next(call for call in calls() if call.kernel == "linear")
+    >>> [x.shape for x in call.arrays], call.units, call.differentiable()
+    ([(256, 300), (300, 90), (90,)], 64.0, [True, True, True])
     """
 
     kernel: str
@@ -79,6 +83,9 @@ class Measured:
     share : the largest error as a part of what is allowed; above 1 it is too large
     ran : whether it took any of the calls; ``declined`` is its reason for the first that it did not take
     trouble : what it raised, or gave besides
+
+    >>> Measured("linear", "reference", forward=3.0, allowed=64.0, share=3 / 64, ran=True).ok
+    True
     """
 
     kernel: str
@@ -249,7 +256,11 @@ def _distinct(*shape: int) -> Recipe:
 
 
 def calls() -> Iterator[Call]:
-    """Every call, those of one kernel one after the other."""
+    """Every call, those of one kernel one after the other.
+
+    >>> next(calls()).kernel
+    'add'
+    """
     yield from _elementwise()
     yield from _moving()
     yield from _sums()

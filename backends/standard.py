@@ -29,12 +29,22 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def device_of(x: Any) -> Any:
-    """The device for creation functions; None (the default device) for what has none, such as a NumPy scalar."""
+    """The device for creation functions; None (the default device) for what has none, such as a NumPy scalar.
+
+    >>> import numpy as np
+    >>> device_of(np.ones(2)), device_of(3.0)
+    ('cpu', None)
+    """
     return getattr(x, "device", None)
 
 
 def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
-    """Sum ``dy`` over the axes along which an array of ``shape`` was broadcast: the adjoint of broadcasting."""
+    """Sum ``dy`` over the axes along which an array of ``shape`` was broadcast: the adjoint of broadcasting.
+
+    >>> import numpy as np
+    >>> unbroadcast(np, np.ones((4, 3)), (1, 3))
+    array([[4., 4., 4.]])
+    """
     if dy.shape == shape:
         return dy
     extra = dy.ndim - len(shape)
@@ -45,12 +55,22 @@ def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
 
 
 def sign(xp: Any, x: Any) -> Any:
-    """-1, 0 or 1 like ``x``; ``array_api_compat`` mends NaN in CuPy's sign by a mask, for which CuPy waits."""
+    """-1, 0 or 1 like ``x``; ``array_api_compat`` mends NaN in CuPy's sign by a mask, for which CuPy waits.
+
+    >>> import numpy as np
+    >>> sign(np, np.array([-2.0, 0.0, 3.0]))
+    array([-1.,  0.,  1.])
+    """
     return xp.astype(x > 0, x.dtype) - xp.astype(x < 0, x.dtype)
 
 
 def clip(xp: Any, x: Any, low: float, high: float) -> Any:
-    """``x`` brought into [low, high]; ``array_api_compat``'s clip assigns by a mask, for which CuPy waits."""
+    """``x`` brought into [low, high]; ``array_api_compat``'s clip assigns by a mask, for which CuPy waits.
+
+    >>> import numpy as np
+    >>> clip(np, np.array([-2.0, 0.5, 3.0]), 0.0, 1.0)
+    array([0. , 0.5, 1. ])
+    """
     return xp.minimum(xp.maximum(x, low), high)
 
 
@@ -60,6 +80,10 @@ def smallest(xp: Any, x: Any, k: int) -> tuple[Any, Any]:
     Of equal elements the one on the left comes first. The standard has no partition, and sorting whole rows is slow:
     a row is cut into groups of 16, and only the k groups with the smallest minima are sorted. An element of another
     group has k elements before it: the minima of these groups, smaller than it, or equal to it and on its left.
+
+    >>> import numpy as np
+    >>> smallest(np, np.array([[5, 1, 4, 1]]), 2)
+    (array([[1, 1]]), array([[1, 3]]))
     """
     rows, n = x.shape
     size = 16
@@ -84,6 +108,10 @@ def sum_rows(xp: Any, x: Any) -> Any:
     """Sum over all axes but the last, (..., C) -> (C,), as a product with a row of ones.
 
     For few channels NumPy's own reduction over leading axes takes ten times as long as the product.
+
+    >>> import numpy as np
+    >>> sum_rows(np, np.arange(6.0).reshape(3, 1, 2))
+    array([6., 9.])
     """
     rows = xp.reshape(x, (-1, x.shape[-1]))
     ones = xp.ones((1, rows.shape[0]), dtype=x.dtype, device=device_of(x))
@@ -91,7 +119,14 @@ def sum_rows(xp: Any, x: Any) -> Any:
 
 
 def one_hot(xp: Any, labels: Any, classes: int) -> Any:
-    """(...,) integers -> (..., classes) bool; a label outside [0, classes) gives a row of False."""
+    """(...,) integers -> (..., classes) bool; a label outside [0, classes) gives a row of False.
+
+    >>> import numpy as np
+    >>> one_hot(np, np.array([2, 0, -1]), 3)
+    array([[False, False,  True],
+           [ True, False, False],
+           [False, False, False]])
+    """
     # Counted in int64: in the labels' own dtype, uint8 say, the numbers of more classes would wrap.
     return xp.astype(labels, xp.int64, copy=False)[..., None] == xp.arange(
         classes, dtype=xp.int64, device=device_of(labels)
@@ -99,12 +134,22 @@ def one_hot(xp: Any, labels: Any, classes: int) -> Any:
 
 
 def output_size(n: int, kernel: int, stride: int, dilation: int = 1) -> int:
-    """Places a window fits along an axis of ``n`` (padded) pixels: floor((n - f) / s) + 1 (the notes' 4.2)."""
+    """Places a window fits along an axis of ``n`` (padded) pixels: floor((n - f) / s) + 1 (the notes' 4.2).
+
+    >>> output_size(28 + 2, kernel=3, stride=2)  # 28 pixels, one of padding on each side
+    14
+    """
     return (n - (dilation * (kernel - 1) + 1)) // stride + 1
 
 
 def pad(xp: Any, x: Any, padding: Padding, value: float = 0.0) -> Any:
-    """Surround the two space axes of (N, H, W, C) by ``value``."""
+    """Surround the two space axes of (N, H, W, C) by ``value``.
+
+    >>> import numpy as np
+    >>> pad(np, np.ones((1, 1, 1, 1)), ((0, 1), (1, 0)))[0, :, :, 0]
+    array([[0., 1.],
+           [0., 0.]])
+    """
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right):
         return x
@@ -115,13 +160,26 @@ def pad(xp: Any, x: Any, padding: Padding, value: float = 0.0) -> Any:
 
 
 def strip(x: Any, padding: Padding) -> Any:
-    """The part of (N, H, W, C) inside ``padding``: the adjoint of :func:`pad`."""
+    """The part of (N, H, W, C) inside ``padding``: the adjoint of :func:`pad`.
+
+    >>> import numpy as np
+    >>> padding = ((1, 0), (2, 1))
+    >>> strip(pad(np, np.ones((1, 4, 5, 2)), padding), padding).shape
+    (1, 4, 5, 2)
+    """
     (top, bottom), (left, right) = padding
     return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right, :]
 
 
 def tap(i: int, j: int, size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[slice, ...]:
-    """The index that picks, from (N, H, W, C), the pixel (i, j) of every window: an (N, OH, OW, C) view."""
+    """The index that picks, from (N, H, W, C), the pixel (i, j) of every window: an (N, OH, OW, C) view.
+
+    >>> import numpy as np
+    >>> x = np.arange(9).reshape(1, 3, 3, 1)
+    >>> x[tap(0, 1, size=(2, 2), stride=(1, 1), dilation=(1, 1))][0, :, :, 0]  # the right upper pixels
+    array([[1, 2],
+           [4, 5]])
+    """
     top, left = i * dilation[0], j * dilation[1]
     return (
         slice(None),
@@ -139,7 +197,14 @@ def windows(
     stride: tuple[int, int],
     dilation: tuple[int, int],
 ) -> Any:
-    """Every window of (N, H, W, C), copied out: (N, OH, OW, kh * kw * C), the taps in row-major order."""
+    """Every window of (N, H, W, C), copied out: (N, OH, OW, kh * kw * C), the taps in row-major order.
+
+    >>> import numpy as np
+    >>> x = np.arange(9).reshape(1, 3, 3, 1)
+    >>> windows(np, x, (2, 2), (2, 2), (1, 1), (1, 1))[0, 0]
+    array([[0, 1, 3, 4],
+           [1, 2, 4, 5]])
+    """
     taps = [x[tap(i, j, size, stride, dilation)] for i in range(kernel[0]) for j in range(kernel[1])]
     return taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1)
 
@@ -155,6 +220,13 @@ def fold_windows(
     """Add windows back to where they came from: the adjoint of :func:`windows`, one (N, OH, OW, C) array per tap.
 
     Each tap adds to distinct pixels, one tap after the other, so the sum has one fixed order on every device.
+
+    >>> import numpy as np
+    >>> ones = np.ones((1, 2, 2, 1))  # for each of the four taps of a 2 × 2 kernel
+    >>> fold_windows(np, [ones] * 4, (1, 3, 3, 1), (2, 2), (1, 1), (1, 1))[0, :, :, 0]
+    array([[1., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 1.]])
     """
     x = xp.zeros(shape, dtype=columns[0].dtype, device=device_of(columns[0]))
     size = columns[0].shape[1:3]

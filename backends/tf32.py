@@ -52,6 +52,9 @@ def products_in_tf32(wanted: bool) -> Iterator[None]:
 
     Where it is not, nothing changes: the environment's CUPY_TF32 decides as ever. The device, which :func:`check` has
     passed, is current.
+
+    >>> with products_in_tf32(False):  # wanted or not, the block is the same
+    ...     pass
     """
     if not wanted:
         yield

@@ -60,7 +60,11 @@ def _cores() -> int:
 
 
 def kernel_threads() -> int:
-    """How many threads a compiled kernel may use, the calling one included."""
+    """How many threads a compiled kernel may use, the calling one included.
+
+    >>> 1 <= kernel_threads() <= 8
+    True
+    """
     return _cores() if _limit is None else _limit
 
 

@@ -43,6 +43,12 @@ class Counts:
     """Copies made so far by this module: calls and bytes each way; ``waits`` are those that no copy asked for.
 
     Every download also waits for the device.
+
+    >>> from backends.device import CPU
+    >>> before = counts()
+    >>> x = to_device(np.ones(4, np.float32), CPU)
+    >>> counts().since(before)
+    Counts(uploads=1, downloads=0, uploaded_bytes=16, downloaded_bytes=0, waits=0)
     """
 
     uploads: int = 0
@@ -76,7 +82,13 @@ _guards: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
 
 
 def counts() -> Counts:
-    """A reading of the counters; subtract two with :meth:`Counts.since`."""
+    """A reading of the counters; subtract two with :meth:`Counts.since`.
+
+    >>> before = counts()
+    >>> _ = to_host(np.ones(2))
+    >>> counts().since(before).downloads
+    1
+    """
     return replace(_counts)
 
 
@@ -90,6 +102,11 @@ def to_device(x: Any, device: Device) -> Any:
 
     A NumPy array is uploaded (on the CPU: used as it is, which counts as an upload all the same, so that the count of a
     run does not depend on its device). An array of another device passes through the host.
+
+    >>> from backends.device import CPU
+    >>> x = np.ones(2)
+    >>> to_device(x, CPU) is x
+    True
     """
     if isinstance(x, np.ndarray | np.generic):
         count_upload(x.nbytes, device)
@@ -101,14 +118,25 @@ def to_device(x: Any, device: Device) -> Any:
 
 
 def count_upload(nbytes: int, device: Device) -> None:
-    """Count one copy to ``device`` that is about to be made, of ``nbytes``; refused inside ``guard("forbid")``."""
+    """Count one copy to ``device`` that is about to be made, of ``nbytes``; refused inside ``guard("forbid")``.
+
+    >>> from backends.device import CPU
+    >>> before = counts()
+    >>> count_upload(16, CPU)
+    >>> counts().since(before).uploaded_bytes
+    16
+    """
     _refuse(f"an upload of {nbytes} bytes to {device}")
     _counts.uploads += 1
     _counts.uploaded_bytes += nbytes
 
 
 def to_host(x: Any) -> np.ndarray:
-    """``x`` as a NumPy array, waiting for its device; a NumPy array itself where there is nothing to copy."""
+    """``x`` as a NumPy array, waiting for its device; a NumPy array itself where there is nothing to copy.
+
+    >>> to_host(np.float32(3.0))
+    array(3., dtype=float32)
+    """
     _refuse(f"a download of an array of shape {tuple(x.shape)}")
     _counts.downloads += 1
     if isinstance(x, np.ndarray | np.generic):
@@ -141,12 +169,33 @@ def synchronize(device: Device) -> None:
 
 
 def register_download(library: str, download: Callable[[Any], np.ndarray]) -> None:
-    """Teach :func:`to_host` another Array API library."""
+    """Teach :func:`to_host` another Array API library.
+
+    library : its short name, as :func:`backends.namespace.name_of` gives it
+    download : array -> NumPy array
+
+    >>> register_download("array_api_strict", lambda x: x._array.copy())
+    >>> _ = _downloads.pop("array_api_strict")
+    """
     _downloads[library] = download
 
 
 def guard_with(name: str, context: Callable[[], AbstractContextManager[Any]]) -> None:
-    """Have ``guard("forbid")`` enter ``context()`` too: how a library's own hidden copies are made to raise."""
+    """Have ``guard("forbid")`` enter ``context()`` too: how a library's own hidden copies are made to raise.
+
+    name : under which it is kept; a second one of that name takes its place
+
+    >>> from contextlib import contextmanager
+    >>> @contextmanager
+    ... def watched():
+    ...     print("from here on")
+    ...     yield
+    >>> guard_with("doctest", watched)
+    >>> with guard("forbid"):
+    ...     pass
+    from here on
+    >>> _ = _guards.pop("doctest")
+    """
     _guards[name] = context
 
 
@@ -154,8 +203,16 @@ def guard_with(name: str, context: Callable[[], AbstractContextManager[Any]]) ->
 def guard(mode: str) -> Iterator[None]:
     """``guard("forbid")``: inside, a copy between host and device or a wait for the device raises.
 
+    mode : "forbid"; ValueError for anything else
+
     What is seen depends on the library. Everywhere: :func:`to_device` and :func:`to_host`. Elsewhere what a
     :func:`guard_with` adds. On plain NumPy a hidden conversion such as ``float(x)`` costs nothing and is not seen.
+
+    >>> with guard("forbid"):
+    ...     to_host(np.ones(2))
+    Traceback (most recent call last):
+    backends.transfer.TransferError: a download of an array of shape (2,) \
+inside guard('forbid'): move it out of the step
     """
     if mode != "forbid":
         raise ValueError(f"guard: mode {mode!r} is not known; 'forbid' is the only one")

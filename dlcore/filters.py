@@ -122,6 +122,7 @@ def explain(image_shape: Sequence[int], kernel: Any, mode: str = "same", stride:
     """Which way :func:`correlate2d` takes for a kernel of plain numbers on an image of this shape, and why.
 
     image_shape : (H, W), (H, W, C) or (N, H, W, C)
+    mode, stride : as for :func:`correlate2d`
 
     Returns a Way: ``taken`` is "separable" (two passes) or "direct". Raises ConfigError and ShapeError.
 
@@ -166,6 +167,8 @@ def box(image: Any, size: int | tuple[int, int], *, mode: str = "same", border: 
 
     >>> box([[1.0, 3.0, 5.0]], (1, 2), mode="valid")
     array([[2., 4.]], dtype=float32)
+
+    Source: notes, 6.1.
     """
     with settings():
         height, width = pair("box", "size", size)

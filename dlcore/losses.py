@@ -103,6 +103,12 @@ def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
     binary_cross_entropy : logits -> 1 where positive (probability over one half), else 0
     StandardizedMSE : a σ + μ
     others : the outputs themselves
+
+    >>> import numpy as np
+    >>> decode(cross_entropy, np.array([[0.1, 2.0, -1.0], [3.0, 0.0, 0.0]])).tolist()
+    [1, 0]
+    >>> decode(binary_cross_entropy, np.array([[-0.5], [2.0]])).tolist()
+    [[0.0], [1.0]]
     """
     xp = namespace_of(outputs)
     if loss is cross_entropy:
@@ -113,12 +119,18 @@ def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
 
 
 def squared(loss: Callable[..., Tensor]) -> bool:
-    """Whether a loss is a mean squared error, of targets as they are or standardised."""
+    """Whether a loss is a mean squared error, of targets as they are or standardised.
+
+    >>> squared(mse), squared(StandardizedMSE(3.0, 2.0)), squared(cross_entropy)
+    (True, True, False)
+    """
     return loss is mse or isinstance(loss, StandardizedMSE)
 
 
 def known(y: Any) -> tuple[Any, Any]:
     """Targets with the missing ones (NaN, or -1 among integers) set to 0, and weights: 1 where known, 0 where missing.
+
+    y : (N, ...) array
 
     >>> import numpy as np
     >>> known(np.array([1, -1, 2]))[1].tolist()

@@ -139,6 +139,8 @@ def f1(y_true: Any, y_pred: Any, average: str | None = "macro") -> Any:
 
     >>> round(f1([0, 0, 1, 1], [0, 1, 1, 1]), 4)
     0.7333
+
+    Source: notes, 3.2, as the single number; van Rijsbergen (1979).
     """
     right, predicted, actual = _count("f1", y_true, y_pred)
     return _averaged("f1", 2 * right, predicted + actual, actual, average)
@@ -156,6 +158,8 @@ def mse(y_true: Any, y_pred: Any) -> float:
 
     >>> mse([1.0, 2.0], [1.0, 4.0])
     2.0
+
+    Source: notes, 1.3.
     """
     y_true, y_pred = _number_pair("mse", y_true, y_pred)
     return float(np.mean((y_true - y_pred) ** 2))
@@ -224,6 +228,8 @@ def perplexity(y_true: Any, scores: Any, lengths: Any = None) -> float:
 
     >>> perplexity([[0, 1], [1, 0]], [[[0.0, 0.0]] * 2] * 2, lengths=[2, 1])
     2.0
+
+    Source: notes, 5, whose loss it is the exponential of; Jelinek, Mercer, Bahl and Baker (1977).
     """
     labels, table = _labels_and_scores("perplexity", y_true, scores, lengths)
     with np.errstate(invalid="ignore", over="ignore"):  # an infinite logit gives NaN or an infinite perplexity
@@ -257,14 +263,22 @@ class ExponentialAverage:
         self.t = 0
 
     def update(self, x: float) -> float:
-        """Take in one more value; returns the new average."""
+        """Take in one more value; returns the new average.
+
+        x : a number
+        """
         self.v = self.beta * self.v + (1.0 - self.beta) * float(x)
         self.t += 1
         return self.value
 
     @property
     def value(self) -> float:
-        """The average of the values so far; before the first it is NaN, or 0 without bias correction."""
+        """The average of the values so far; before the first it is NaN, or 0 without bias correction.
+
+        >>> average = ExponentialAverage(0.9, bias_correction=False)
+        >>> round(average.update(10.0), 6), average.value == average.v  # pushed down by v = 0
+        (1.0, True)
+        """
         if not self.bias_correction:
             return self.v
         return self.v / (1.0 - self.beta**self.t) if self.t else math.nan

@@ -62,6 +62,8 @@ class KNNClassifier(Recorded):
     >>> distances, positions = classifier.neighbors([[2.0]])
     >>> distances.tolist(), positions.tolist()
     ([[1.0, 2.0, 5.0]], [[1, 0, 2]])
+
+    Source: notes, 4.1.
     """
 
     def __init__(
@@ -115,6 +117,8 @@ class KNNClassifier(Recorded):
     def predict(self, x: Any) -> np.ndarray:
         """The label of each example: (Q, ...) -> (Q,) int64. Raises as :meth:`neighbors`.
 
+        x : (Q, ...) real numbers, examples of the training set's shape
+
         >>> KNNClassifier(k=1, device="cpu").fit([[0.0], [9.0]], [-5, 70]).predict([[1.0], [8.0], [4.5]]).tolist()
         [-5, 70, -5]
         """
@@ -123,6 +127,8 @@ class KNNClassifier(Recorded):
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """The share of the votes for each label: (Q, ...) -> (Q, K) float64, columns as in ``classes``.
+
+        x : (Q, ...) real numbers, examples of the training set's shape
 
         Raises as :meth:`neighbors`.
 
@@ -134,7 +140,16 @@ class KNNClassifier(Recorded):
         return np.concatenate([np.zeros((0, len(self.classes))), *parts])
 
     def score(self, x: Any, y: Any = None) -> float:
-        """The share of examples whose label is predicted; x may be a Dataset, in place of both."""
+        """The share of examples whose label is predicted; x may be a Dataset, in place of both.
+
+        y : (Q,) labels
+
+        >>> classifier = KNNClassifier(k=1, device="cpu").fit([[0.0], [9.0]], [0, 1])
+        >>> classifier.score([[1.0], [8.0], [7.0], [2.0]], [0, 1, 1, 1])
+        0.75
+        >>> classifier.nbytes
+        16
+        """
         x, y = _pair(x, y)
         y = _labels(y, x.shape[0])
         return float(np.mean(self.predict(x) == y))

@@ -127,12 +127,21 @@ class LayerParity:
 class Parity:
     """The outcome of :func:`parity`; true where every layer is within the tolerance. ``print`` shows it as a table.
 
+    ok : whether every layer is within the tolerance
     devices : the first is the one that the others are compared with
+    dtype, tolerance : as for :func:`parity`
     losses : by device
     layers : of each further device, in the order of the forward pass
     first : the first layer that is out of tolerance, empty where none is
     verdict : the result in a sentence
     moves : how often inputs and weights were moved, because gradients disagreed near kinks
+
+    >>> import numpy as np
+    >>> outcome = parity(nn.Dense(2).build((3,)), np.ones((4, 3), np.float32), ["cpu", "cpu-reference"])
+    >>> bool(outcome), outcome.devices, outcome.first
+    (True, ('cpu', 'cpu-reference'), '')
+    >>> print(outcome.verdict)
+    parity: cpu-reference within tolerance of cpu in every layer
     """
 
     ok: bool

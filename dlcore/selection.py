@@ -64,7 +64,10 @@ class SelectionPolicy:
         return best(fit, key=lambda one: one[0][self.optimize])[1] if fit else None
 
     def reasons(self, runs: Mapping[str, Any] | Iterable[Any]) -> dict[str, str]:
-        """By name, why a run is not to be taken at all."""
+        """By name, why a run is not to be taken at all.
+
+        runs : figures by name, by the run's name
+        """
         named = self._named(runs)
         return {named[place][0]: why for place, why in self._refused(named).items()}
 

@@ -31,7 +31,15 @@ _USED = object()  # in place of ``saved`` once backward has used it
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Inside, nothing is recorded: for evaluation, and for changing parameters by hand."""
+    """Inside, nothing is recorded: for evaluation, and for changing parameters by hand.
+
+    >>> import dlcore as dl
+    >>> w = dl.Tensor([1.0], requires_grad=True)
+    >>> with dl.no_grad():
+    ...     y = w * 2
+    >>> y.requires_grad, (w * 2).requires_grad
+    (False, True)
+    """
     token = _grad_enabled.set(False)
     try:
         yield
@@ -40,7 +48,12 @@ def no_grad() -> Iterator[None]:
 
 
 def grad_enabled() -> bool:
-    """Whether computations are being recorded."""
+    """Whether computations are being recorded.
+
+    >>> with no_grad():
+    ...     grad_enabled()
+    False
+    """
     return _grad_enabled.get()
 
 

@@ -95,6 +95,8 @@ class Tensor:
     >>> (x * x).sum().backward()
     >>> x.grad
     array([2., 4.], dtype=float32)
+    >>> x.shape, x.ndim, x.size, x.dtype, x.device
+    ((2,), 1, 2, dtype('float32'), 'cpu')
     """
 
     __slots__ = ("__weakref__", "_grad", "data", "node", "requires_grad", "slot")
@@ -118,18 +120,22 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
         return self.data.shape
 
     @property
     def ndim(self) -> int:
+        """How many axes there are."""
         return self.data.ndim
 
     @property
     def size(self) -> int:
+        """How many elements there are."""
         return self.data.size
 
     @property
     def dtype(self) -> Any:
+        """The array's type of number; a list of fractions became float32, one of integers stays whole."""
         return self.data.dtype
 
     @property
@@ -164,24 +170,46 @@ class Tensor:
         return bool(self.item())
 
     def numpy(self) -> np.ndarray:
-        """The values on the host; waits for the device."""
+        """The values on the host; waits for the device.
+
+        >>> (Tensor([1.0, 2.0]) + 1).numpy()
+        array([2., 3.], dtype=float32)
+        """
         return transfer.to_host(self.data)
 
     def item(self) -> float:
-        """The one value of a tensor of one element, as a Python number; waits for the device."""
+        """The one value of a tensor of one element, as a Python number; waits for the device.
+
+        >>> Tensor([1.0, 2.0]).sum().item()
+        3.0
+        """
         return self.numpy().item()
 
     def __float__(self) -> float:
         return float(self.item())
 
     def to(self, device: Device | str) -> Tensor:
-        """The same values on another device, such as "cuda"; outside the graph."""
+        """The same values on another device, such as "cuda"; outside the graph.
+
+        Raises DeviceError, with its cause and its fix, where the device cannot be used.
+
+        >>> Tensor([1.0]).to("cpu").numpy()
+        array([1.], dtype=float32)
+        """
         moved = Tensor(transfer.to_device(self.data, resolve(device)))
         moved.requires_grad = self.requires_grad and self.node is None
         return moved
 
     def detach(self) -> Tensor:
-        """The same array outside the graph."""
+        """The same array outside the graph.
+
+        No gradient goes back through it:
+
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x.detach()).sum().backward()
+        >>> x.grad  # x, and not 2 x
+        array([1., 2.], dtype=float32)
+        """
         return Tensor(self.data)
 
     # --- the backward pass
@@ -218,7 +246,14 @@ class Tensor:
             walk(self.node, self.slot, dy)
 
     def accumulate(self, dy: Any) -> None:
-        """Add ``dy`` to the gradient of this leaf; the backward pass calls it."""
+        """Add ``dy`` to the gradient of this leaf; the backward pass calls it.
+
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> x.accumulate(np.ones(2, np.float32))
+        >>> x.accumulate(np.ones(2, np.float32))
+        >>> x.grad
+        array([2., 2.], dtype=float32)
+        """
         # The first gradient is copied: the same array may have gone to another tensor too.
         self._grad = namespace_of(dy).asarray(dy, copy=True) if self._grad is None else self._grad + dy
 
@@ -296,36 +331,94 @@ class Tensor:
     # --- reductions, functions, rearrangements
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The sum of all elements, or along one axis or several.
+
+        axis : one axis or several; None takes all
+        keepdims : keep these axes, with size 1
+
+        >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> x.sum().item(), x.sum(axis=0).numpy().tolist(), x.sum(axis=1, keepdims=True).shape
+        (10.0, [4.0, 6.0], (2, 1))
+        """
         return apply(elementwise.sum_, self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The mean of all elements, or along one axis or several.
+
+        axis, keepdims : as for :meth:`sum`
+
+        >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).mean(axis=0).numpy().tolist()
+        [2.0, 3.0]
+        """
         return apply(elementwise.mean, self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """The largest elements; equal ones share the gradient."""
+        """The largest elements; equal ones share the gradient.
+
+        axis, keepdims : as for :meth:`sum`
+
+        >>> x = Tensor([1.0, 3.0, 3.0], requires_grad=True)
+        >>> x.max().backward()
+        >>> x.grad
+        array([0. , 0.5, 0.5], dtype=float32)
+        """
         return apply(elementwise.max_, self, axis=axis, keepdims=keepdims)
 
     def exp(self) -> Tensor:
+        """e to the power of each element.
+
+        >>> Tensor([0.0, 1.0]).exp().numpy().round(4).tolist()
+        [1.0, 2.7183001041412354]
+        """
         return apply(elementwise.exp, self)
 
     def log(self) -> Tensor:
+        """The natural logarithm of each element.
+
+        >>> Tensor([1.0, 4.0]).log().sum().exp().item()
+        4.0
+        """
         return apply(elementwise.log, self)
 
     def sqrt(self) -> Tensor:
+        """The square root of each element.
+
+        >>> Tensor([1.0, 4.0]).sqrt().numpy().tolist()
+        [1.0, 2.0]
+        """
         return apply(elementwise.sqrt, self)
 
     def abs(self) -> Tensor:
+        """The absolute value of each element; its gradient at 0 is 0.
+
+        >>> x = Tensor([-2.0, 0.0, 3.0], requires_grad=True)
+        >>> x.abs().sum().backward()
+        >>> x.grad.tolist()
+        [-1.0, 0.0, 1.0]
+        """
         return apply(elementwise.absolute, self)
 
     __abs__ = abs
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        """The same elements in row-major order; one size may be -1."""
+        """The same elements in row-major order; one size may be -1.
+
+        shape : the new sizes, apart or as one tuple
+
+        >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(-1).numpy().tolist()
+        [1.0, 2.0, 3.0, 4.0]
+        """
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         return apply(elementwise.reshape, self, shape=tuple(sizes))  # type: ignore[arg-type]
 
     def transpose(self, *axes: int) -> Tensor:
-        """The axes in another order; reversed without arguments."""
+        """The axes in another order; reversed without arguments.
+
+        Raises ShapeError where ``axes`` does not name each axis once.
+
+        >>> Tensor(np.zeros((2, 3, 4))).transpose(0, 2, 1).shape
+        (2, 4, 3)
+        """
         order = tuple(axis % self.ndim for axis in axes) or tuple(reversed(range(self.ndim)))
         if sorted(order) != list(range(self.ndim)):
             raise ShapeError(f"transpose: axes {axes} are no order of the {self.ndim} axes of {tuple(self.shape)}")
@@ -333,6 +426,11 @@ class Tensor:
 
     @property
     def T(self) -> Tensor:
+        """The axes in reversed order: of a matrix, its transpose.
+
+        >>> Tensor([[1.0, 2.0]]).T.shape
+        (2, 1)
+        """
         return self.transpose()
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -354,19 +452,41 @@ class Tensor:
 
 
 def as_tensor(x: Any) -> Tensor:
-    """``x`` itself if it is a Tensor, else a Tensor of it."""
+    """``x`` itself if it is a Tensor, else a Tensor of it.
+
+    >>> x = Tensor([1.0])
+    >>> as_tensor(x) is x, as_tensor([1.0, 2.0]).shape
+    (True, (2,))
+    """
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
 def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
-    """Tensors of equal shape but for ``axis``, joined along it."""
+    """Tensors of equal shape but for ``axis``, joined along it.
+
+    tensors : Tensors, arrays or lists
+
+    Raises ShapeError where the shapes do not fit, or no tensor came.
+
+    >>> a, b = Tensor([[1.0], [2.0]], requires_grad=True), [[3.0], [4.0]]
+    >>> concat([a, b], axis=1).numpy().tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
+    """
     if not tensors:
         raise ShapeError("concat: no tensors came; pass at least one")
     return apply(elementwise.concat, *[as_tensor(t) for t in tensors], axis=axis)
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:
-    """x where ``condition`` (bool), elsewhere y; the three broadcast."""
+    """x where ``condition`` (bool), elsewhere y; the three broadcast.
+
+    A gradient goes to the one that was taken:
+
+    >>> x = Tensor([1.0, -2.0], requires_grad=True)
+    >>> where(x > 0, x, 0.1 * x).sum().backward()
+    >>> x.grad
+    array([1. , 0.1], dtype=float32)
+    """
     condition = as_tensor(condition)
     x, y = _operand(condition, x), _operand(condition, y)
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):

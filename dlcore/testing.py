@@ -47,6 +47,14 @@ class GradientCheck:
     relative_error : ‖g_num - g‖₂ / (‖g_num‖₂ + ‖g‖₂) over all parameters
     worst : path of the parameter with the largest relative error of its own
     errors : the relative error of each parameter, the worst first
+
+    >>> from dlcore import optim
+    >>> model = nn.Sequential(nn.Dense(4), nn.Tanh(), nn.Dense(3)).build((2,), seed=0)
+    >>> check = gradient_check(model, [[1.0, 2.0], [3.0, 4.0]], [0, 2], "cross_entropy", optim.L2(0.1))
+    >>> bool(check), check.worst in check.errors, check.relative_error < 1e-8
+    (True, True, True)
+
+    Source: notes, 2.4.
     """
 
     ok: bool
@@ -157,6 +165,8 @@ def gradient_check_function(
     True
     >>> gradient_check_function(lambda x: (x - x.detach()) * x.exp(), [1.0, 2.0]).ok  # x.detach() hides a part
     False
+
+    Source: notes, 2.4.
     """
     _check_settings(eps, tolerance, probes)
     arrays = [_as_float64(np.asarray(a)) for a in inputs]

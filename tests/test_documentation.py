@@ -6,6 +6,9 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,11 +34,12 @@ def test_the_examples_in_docstrings_give_what_they_show(name: str) -> None:
 def test_the_python_in_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(block, names)
-    accuracy, loss = capsys.readouterr().out.splitlines()
+    accuracy, iris, loss = capsys.readouterr().out.splitlines()
     assert float(accuracy) > 0.6  # 1,000 images, two epochs: far above one in ten
+    assert float(iris.removeprefix("iris ")) > 0.9
     assert float(loss.removeprefix("loss ")) < 0.5
 
 
@@ -86,8 +90,64 @@ def test_the_commands_in_readme_are_understood(monkeypatch: pytest.MonkeyPatch) 
     from dlcore.cli import app
 
     names = "bench|data|diagnose|doctor|evaluate|filter|generate|gradcheck|parity|predict|recipe|runs|train|tune"
-    commands = re.findall(rf"`dlcore ((?:{names})[^`]*)`", README)
-    assert len(commands) >= 12
+    commands = re.findall(rf"`dlcore ((?:{names})[^`]*)`", README) + [command for command, _ in _session()]
+    assert len(commands) >= 20
     for command in commands:
-        _, bound, _ = app.parse_args(command.replace("file.py:build", "model.py:build").split())
+        _, bound, _ = app.parse_args(shlex.split(command.replace("file.py:build", "model.py:build")))
         assert bound is not None
+
+
+def _session() -> list[tuple[str, list[str]]]:
+    """README's commands with what they print, in the order in which they stand there."""
+    text = "".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
+    parts = [part.splitlines() for part in text.split("$ dlcore ")[1:]]
+    return [(lines[0], lines[1:]) for lines in parts]
+
+
+_NUMBER = r"\d[\d,]*(?:\.\d+)?"
+
+
+def _is_shown(shown: str, line: str) -> bool:
+    """Whether a line is the one that README shows: "..." stands for anything, and figures may differ a little."""
+    parts = re.split(rf"(\.\.\.|{_NUMBER})", shown)
+    numbers = [part for part in parts if re.fullmatch(_NUMBER, part)]
+    pattern = "".join(
+        ".*?" if part == "..." else f"({_NUMBER})" if re.fullmatch(_NUMBER, part) else re.escape(part) for part in parts
+    )
+    found = re.fullmatch(pattern, line.rstrip())
+    if found is None:
+        return False
+    pairs = zip(numbers, found.groups(), strict=True)
+    return all(
+        abs(float(a.replace(",", "")) - float(b.replace(",", ""))) <= max(0.02, 0.1 * float(a.replace(",", "")))
+        for a, b in pairs
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "line", "same"),
+    [
+        ("cnn  0.92  0.29", "cnn  0.93  0.28", True),
+        ("cnn  0.92  0.29", "mlp  0.92  0.29", False),
+        ("cnn  0.92  0.29", "cnn  0.82  0.29", False),
+        ("from ..., but 10.w anew", "from /a/b, but 10.w anew", True),
+        ("9,610 parameters", "9,610 parameters, frozen", False),
+    ],
+)
+def test_what_a_command_prints_is_compared_by_words_and_roughly_by_figures(shown: str, line: str, same: bool) -> None:
+    assert _is_shown(shown, line) == same
+
+
+@pytest.mark.full
+def test_the_commands_of_readme_print_what_it_shows(tmp_path: Path) -> None:
+    def run(command: str) -> list[str]:
+        words = [sys.executable, "-m", "dlcore", *shlex.split(command)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout.splitlines()
+
+    run("train")
+    for command, shown in _session():
+        lines = iter(run(command))
+        for expected in (line for line in shown if line != "..."):
+            assert any(_is_shown(expected, line) for line in lines), f"dlcore {command}: {expected}"

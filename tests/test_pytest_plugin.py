@@ -175,11 +175,11 @@ def test_pytest_is_content_where_the_package_was_imported_before_it(package: str
     assert "PYTEST_DONT_REWRITE" in (__import__(package).__doc__ or "")
 
 
-def test_the_workflow_in_readme_runs_commands_that_there_are() -> None:
+def test_the_workflow_in_the_guide_runs_commands_that_there_are() -> None:
     from dlcore.cli import app
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    workflow = readme.split("```yaml\n")[1].split("```")[0]
+    guide = (ROOT / "dlcore" / "guides" / "devices.md").read_text(encoding="utf-8")
+    workflow = guide.split("```yaml\n")[1].split("```")[0]
     commands = [
         line.partition("dlcore ")[2] for line in workflow.splitlines() if "/dlcore " in line or ": dlcore " in line
     ]

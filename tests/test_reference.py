@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
 
+import backends
 import dlcore as dl
 from dlcore.guides.reference import build, markdown, modules
 
@@ -60,29 +64,83 @@ def test_every_public_name_says_what_it_is() -> None:
     assert not bad
 
 
-def test_the_layers_and_functions_of_the_reference_name_each_of_their_arguments() -> None:
+def test_the_classes_and_functions_of_the_reference_name_each_of_their_arguments() -> None:
     lacking = {}
     for name, found in _public():
-        if name.split(".")[1] not in ("nn", "functional", "optim") or found.__module__.endswith("parameter"):
+        if inspect.isclass(found) and (issubclass(found, BaseException) or getattr(found, "_is_protocol", False)):
             continue
         call = found.__dict__.get("__init__") if inspect.isclass(found) else found
         parameters = [p for p in inspect.signature(call).parameters if p != "self"] if call else []
         text = f"{found.__doc__} {call.__doc__ if call else ''}"
         bare = [p for p in parameters if not re.search(rf"(?<!\w){p}(?!\w)", text)]
-        if bare and not re.search(r"(as in|as for|see) :(func|class):", text):
+        if bare and not re.search(r"([Aa]s|[Aa]s in|[Aa]s for|see) :(func|class):", text):
             lacking[name] = bare
     assert not lacking
 
 
-def test_the_layers_and_functions_of_the_reference_show_an_example() -> None:
-    """Not the bases of one's own, nor what a parameter is made of."""
-    bases = ("Schedule", "Buffer")
-    without = [
-        name for name, found in _public()
-        if name.split(".")[1] in ("nn", "functional", "optim", "filters", "metrics", "neighbors")
-        and ">>>" not in (found.__doc__ or "") and found.__name__ not in bases
+def _documented() -> Iterator[tuple[str, Any]]:
+    """Every public class and function by its path: of the reference's pages, of the modules below them, and of those
+    that stand directly in ``backends``."""
+    beside = [info.name for info in pkgutil.iter_modules(backends.__path__, "backends.") if not info.ispkg]
+    beside.remove("backends.numpy_namespace")  # NumPy's own names
+    pages = [importlib.import_module(name) for name in dict.fromkeys([*modules(), *beside])]
+    seen: set[int] = set()
+    for page in pages:  # it grows
+        for name in page.__all__:
+            found = getattr(page, name)
+            if inspect.ismodule(found):
+                pages += [found] if found.__name__.startswith("dlcore.") and found not in pages else []
+            elif (inspect.isclass(found) or inspect.isroutine(found)) and id(found) not in seen:
+                seen.add(id(found))
+                yield f"{page.__name__}.{name}", found
+
+
+def _members(cls: type) -> dict[str, Any]:
+    """A class's own public methods and properties, which are not documented where a base of it has them."""
+    bases = [base for base in cls.__mro__[1:] if base.__module__.startswith(("dlcore", "backends"))]
+    return {
+        name: value
+        for name, value in vars(cls).items()
+        if name[0] != "_" and isinstance(value, _MEMBERS) and not any(name in vars(base) for base in bases)
+    }
+
+
+_MEMBERS = (FunctionType, classmethod, staticmethod, property, functools.cached_property)
+
+_BETWEEN_OURSELVES = {
+    "dlcore.nn.Parameter.leave",  # a vector calls it
+    "dlcore.nn.Parameter.place",
+    "dlcore.train.Callback.on_interrupt",  # needs a signal
+    "backends.half.InFloat32.forward",  # as of every kernel, see backends.kernel
+    "backends.half.InFloat32.backward",
+    "backends.memory.usage",  # needs a GPU
+}
+
+
+def _example(docstring: str | None) -> str:
+    return "\n".join(line for line in (docstring or "").splitlines() if line.lstrip().startswith((">>>", "...")))
+
+
+def test_every_public_name_shows_an_example() -> None:
+    """A class or function in its own docstring; a method in that, or where an example of its class calls it."""
+    without = []
+    for path, found in _documented():
+        if not _example(found.__doc__) and not (inspect.isclass(found) and issubclass(found, BaseException)):
+            without.append(path)
+        if inspect.isclass(found):
+            own = _members(found)
+            shown = "\n".join(_example(one.__doc__) for one in (found, *own.values()))
+            without += [f"{path}.{name}" for name in own if not re.search(rf"(\.|def ){name}\b", shown)]
+    assert set(without) == _BETWEEN_OURSELVES
+
+
+def test_every_public_method_says_what_it_is() -> None:
+    bad = [
+        f"{path}.{name}"
+        for path, found in _documented() if inspect.isclass(found) and not getattr(found, "_is_protocol", False)
+        for name, value in _members(found).items() if not (value.__doc__ or "").strip()
     ]  # fmt: skip
-    assert without == ["dlcore.filters.Way"]
+    assert not bad
 
 
 def test_arguments_become_a_list_and_formulas_stay_as_they_are() -> None:

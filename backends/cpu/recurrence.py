@@ -188,6 +188,7 @@ class Plan(NamedTuple):
 
 
 def plan_for(n: int, t: int, lengths: Any) -> Plan:
+    """How a batch of n sequences, padded to t steps, is shared out, the longest first; without lengths all are of t."""
     every = np.full(n, t) if lengths is None else np.asarray(lengths, np.int64)
     order = np.argsort(-every, kind="stable")
     starts = np.concatenate([[0], np.cumsum(every)[:-1]])
@@ -202,6 +203,7 @@ def whole(x: Any, *shape: int) -> np.ndarray:
 
 
 def empty(*shape: int) -> np.ndarray:
+    """Room for float32 numbers, which nothing has been written to."""
     return np.empty(shape, np.float32)
 
 
@@ -233,6 +235,7 @@ def weight_gradients(
 
 
 def unsuited(x, *others, lengths, reverse) -> str | None:
+    """Why the compiled cells do not take these arrays; None where they do."""
     floats = dict(enumerate(others[:-1]))  # all but the rows of the steps that are there, which are not used
     return (
         "there is no step"

@@ -18,6 +18,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
+from dlcore.cli.help import tell_all
 from dlcore.errors import ConfigError, DlcoreError
 from dlcore.version import __version__
 
@@ -26,6 +27,8 @@ __all__ = ["app", "main"]
 app = App(
     name="dlcore",
     help="Train, evaluate and study neural networks; the same run on the CPU and on a CUDA GPU.",
+    help_epilogue="Begin with dlcore train, then dlcore diagnose RUN; dlcore COMMAND --help says more of a command.\n"
+    "Exit codes: 0 done, 1 a run-time failure, 2 wrong usage. An error is one line; --debug shows its traceback.",
     version=__version__,
     help_format="plaintext",
     print_error=False,
@@ -112,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from dlcore.train.interrupt import raised
 
+        if {"--help", "-h"} & set(words):
+            tell_all(app, words)
         with _one_line_warnings(), raised():
             code = app(words)
             sys.stdout.flush()  # a closed pipe shows here, not when Python exits

@@ -51,20 +51,26 @@ bench = App(name="bench")
 
 @bench.default
 def run(
-    *suites: Annotated[str, Parameter(help="kernels, training; both by default")],
+    *suites: Annotated[str, Parameter(help="kernels, training [default: both]")],
     device: Annotated[
-        str | None, Parameter(help="cpu, cuda, cuda:N, auto, or cpu-reference for the reference kernels alone")
+        str | None,
+        Parameter(
+            help="cpu, cuda, cuda:N, auto, or cpu-reference for the reference kernels alone "
+            "[default: $DLCORE_DEVICE, else auto]"
+        ),
     ] = None,
     compare: Annotated[
         tuple[str, str] | None,
         Parameter(negative=(), help="two devices that take turns, such as cpu cuda, instead of --device"),
     ] = None,
     only: Annotated[str | None, Parameter(help="the workloads whose name contains this")] = None,
-    quick: Annotated[bool, Parameter(negative=(), help="small workloads and few rounds, for CI: seconds")] = False,
-    rounds: Annotated[int | None, Parameter(converter=_whole, help="figures a workload; 15, quickly 7")] = None,
-    threads: Annotated[
-        int, Parameter(converter=_whole, help="of the BLAS on the CPU, as in dlcore train, which takes 1 as well")
-    ] = 1,
+    quick: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="small workloads and few rounds, for CI: seconds")
+    ] = False,
+    rounds: Annotated[
+        int | None, Parameter(converter=_whole, help="figures a workload [default: 15, with --quick 7]")
+    ] = None,
+    threads: Annotated[int, Parameter(converter=_whole, help="threads of the BLAS on a CPU, as in dlcore train")] = 1,
     json_: Annotated[
         str | None, Parameter(name="--json", help="write the figures to this file, in pytest-benchmark's format")
     ] = None,

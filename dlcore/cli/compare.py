@@ -31,11 +31,17 @@ def compare(
     ] = None,
     satisfice: Annotated[
         tuple[str, ...],
-        Parameter(negative=(), help="condition to be met, such as 'ms_per_image<=5'; may be given several times"),
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="condition to be met, such as 'ms_per_image<=5'; may be given several times",
+        ),
     ] = (),
-    picture: Annotated[str | None, Parameter(help="PNG file for the curves of all")] = None,
+    picture: Annotated[str | None, Parameter(help="draw the curves of all: a .png file")] = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
-    json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, with every digit")] = False,
+    json_: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON, with every digit")
+    ] = False,
     debug: DEBUG = False,
 ) -> int:
     """Set runs side by side, and choose one: the best by one figure among those that meet all conditions.

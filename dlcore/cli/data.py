@@ -80,7 +80,8 @@ def fetch(
     /,
     *,
     to: Annotated[
-        Path | None, Parameter(group=COMMAND, show_default=False, help="folder; by default the user's cache folder")
+        Path | None,
+        Parameter(group=COMMAND, show_default=False, help="folder to put it into [default: the user's cache folder]"),
     ] = None,
     debug: DEBUG = False,
 ) -> int:

@@ -28,7 +28,9 @@ def diagnose_run(
     permissible: Annotated[float, Parameter(help="a gap up to this needs nothing done about it")] = 0.02,
     confidence: Annotated[float, Parameter(help="of the intervals")] = 0.95,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
-    json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, with every digit")] = False,
+    json_: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON, with every digit")
+    ] = False,
     debug: DEBUG = False,
 ) -> int:
     """Say whether a run's model underfits or overfits, with intervals, and what to do next.

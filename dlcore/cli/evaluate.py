@@ -25,7 +25,9 @@ def evaluate(
     part: Annotated[Literal["test", "dev", "train"], Parameter(help="which part of the data")] = "test",
     device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto [default: as the run]")] = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
-    json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, with every digit")] = False,
+    json_: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON, with every digit")
+    ] = False,
     debug: DEBUG = False,
 ) -> int:
     """Measure the model of a run: its loss and its metrics on the test set, as at the end of its training.

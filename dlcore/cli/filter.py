@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, DEVICE
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,28 +58,31 @@ def filter_picture(
     *,
     kernel: Annotated[
         str | None,
-        Parameter(help="moving_average, box, gaussian, sobel, scharr, prewitt or laplacian"),
+        Parameter(help="moving_average, box, gaussian, sobel, scharr, prewitt or laplacian; needed without --montage"),
     ] = None,
-    sigma: Annotated[float | None, Parameter(help="gaussian: standard deviation, in pixels; 1 by default")] = None,
+    sigma: Annotated[float | None, Parameter(help="gaussian: standard deviation, in pixels [default: 1]")] = None,
     order: Annotated[
-        int | None, Parameter(converter=_whole, help="gaussian: 0, or 1 or 2 for a derivative; 0 by default")
+        int | None, Parameter(converter=_whole, help="gaussian: 0, or 1 or 2 for a derivative [default: 0]")
     ] = None,
-    truncate: Annotated[float | None, Parameter(help="gaussian: how many sigma it reaches; 4 by default")] = None,
-    size: Annotated[int | None, Parameter(converter=_whole, help="box: pixels a side; 3 by default")] = None,
+    truncate: Annotated[float | None, Parameter(help="gaussian: how many sigma it reaches [default: 4]")] = None,
+    size: Annotated[int | None, Parameter(converter=_whole, help="box: pixels a side [default: 3]")] = None,
     k: Annotated[
         int | None,
-        Parameter(converter=_whole, help="moving_average: the window has 2k + 1 pixels a side; k is 1 by default"),
+        Parameter(converter=_whole, help="moving_average: the window has 2k + 1 pixels a side [default: 1]"),
     ] = None,
     axis: Annotated[
-        str | None, Parameter(help="sobel, scharr, prewitt: x, y, or both, which is the default, for the magnitude")
+        str | None, Parameter(help="sobel, scharr, prewitt: x, y, or both for the magnitude [default: both]")
     ] = None,
     border: Annotated[
-        str | None, Parameter(help="beyond the picture: zero, reflect, symmetric (the default), nearest or wrap")
+        str | None, Parameter(help="beyond the picture: zero, reflect, symmetric, nearest or wrap [default: symmetric]")
     ] = None,
     montage: Annotated[
-        bool, Parameter(negative=(), help="show the picture and seven filters side by side, with their names")
+        bool,
+        Parameter(
+            negative=(), show_default=False, help="show the picture and seven filters side by side, with their names"
+        ),
     ] = False,
-    device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto")] = None,
+    device: DEVICE = None,
     debug: DEBUG = False,
 ) -> int:
     """Filter a picture, grey or in colour, each colour by itself.

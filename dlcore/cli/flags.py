@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 
 from dlcore.train import config
 
-__all__ = ["COMMAND", "DEBUG", "settings_as_flags"]
+__all__ = ["COMMAND", "DEBUG", "DEVICE", "settings_as_flags"]
 
 COMMAND = Group("Command", sort_key=9)
 """Where a command's own flags are listed, below the settings."""
@@ -18,6 +18,8 @@ COMMAND = Group("Command", sort_key=9)
 DEBUG = Annotated[
     bool, Parameter(negative=(), group=COMMAND, show_default=False, help="show the traceback of an error")
 ]
+
+DEVICE = Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")]
 
 _TITLES = {
     "data": "Data",
@@ -52,10 +54,15 @@ def _flag(setting: config.Setting) -> inspect.Parameter:
         converter=None if setting.kind is bool else _converter(setting),
         consume_multiple=setting.many,
         negative=None if setting.kind is bool else (),
+        show_default=_yes_or_no if isinstance(setting.default, bool) else None,
     )
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=Annotated[kind, parameter]
     )
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _converter(setting: config.Setting) -> Callable[[Any, Sequence[Any]], Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, DEVICE
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ def generate(
     prompt: Annotated[str, Parameter(help="what the text begins with", allow_leading_hyphen=True)] = "",
     length: Annotated[int, Parameter(help="characters that follow the prompt")] = 300,
     temperature: Annotated[float, Parameter(help="below 1 likely characters come more often; 0: the likeliest")] = 0.8,
-    seed: Annotated[int, Parameter(help="of the draws")] = 0,
-    device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto")] = None,
+    seed: Annotated[int, Parameter(help="seed of the draws")] = 0,
+    device: DEVICE = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     debug: DEBUG = False,
 ) -> int:
-    """Write text with the model of a run of ``dlcore train --data hamlet`` or of a text of your own.
+    """Write text with the model of a run of dlcore train --data hamlet, or of a text of your own.
 
     A character that was not in the training text is an error, or stands for <unk> where the run was trained with
     --unknown replace, which is the default. The same seed gives the same text.

@@ -23,9 +23,9 @@ def gradcheck(
     data: Annotated[str | None, Parameter(help="where the batch is from [default: as the run, or fashion-subset]")] = (
         None
     ),
-    batch_size: Annotated[int, Parameter(help="examples")] = 4,
+    batch_size: Annotated[int, Parameter(help="examples in the batch")] = 4,
     tolerance: Annotated[float, Parameter(help="largest relative error that passes, of every parameter")] = 1e-6,
-    seed: Annotated[int, Parameter(help="of the weights, where no run gives them, and of the directions")] = 0,
+    seed: Annotated[int, Parameter(help="seed of the weights, where no run gives them, and of the directions")] = 0,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     debug: DEBUG = False,
 ) -> int:

@@ -33,13 +33,15 @@ def parity(
     data: Annotated[str | None, Parameter(help="where the batch is from [default: as the run, or fashion-subset]")] = (
         None
     ),
-    batch_size: Annotated[int, Parameter(help="examples; few, since among many one is always near a kink")] = 8,
+    batch_size: Annotated[
+        int, Parameter(help="examples in the batch; few, since among many one is always near a kink")
+    ] = 8,
     dtype: Annotated[Literal["float32", "float64"], Parameter(help="precision of the step")] = "float32",
     tolerance: Annotated[
         float | None,
         Parameter(help="allowed difference, relative to the largest element [default: 1e-4, float64 1e-11]"),
     ] = None,
-    seed: Annotated[int, Parameter(help="of the weights, where no run gives them")] = 0,
+    seed: Annotated[int, Parameter(help="seed of the weights, where no run gives them")] = 0,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     debug: DEBUG = False,
 ) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, DEVICE
 from dlcore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -28,12 +28,18 @@ def predict(
     run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
     /,
     *files: Annotated[str, Parameter(help="images, or tables whose columns are those of the training data")],
-    npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs as x, and lengths")] = None,
+    npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs as x and, of sequences, lengths")] = None,
     top: Annotated[int, Parameter(help="how many classes are told for each example")] = 1,
-    device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto")] = None,
+    device: DEVICE = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     json_: Annotated[
-        bool, Parameter(name="--json", negative=(), help="print one JSON object a line, with the model's raw outputs")
+        bool,
+        Parameter(
+            name="--json",
+            negative=(),
+            show_default=False,
+            help="print one JSON object a line, with the model's raw outputs",
+        ),
     ] = False,
     debug: DEBUG = False,
 ) -> int:

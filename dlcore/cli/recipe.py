@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, DEVICE
 from dlcore.errors import ConfigError
 
 __all__ = ["run", "show"]
@@ -44,13 +44,15 @@ def _whole(kind: Any, tokens: Any) -> int:
 
 
 def run(
-    name: Annotated[str, Parameter(help="of the recipe; dlcore recipe list shows all")],
+    name: Annotated[str, Parameter(help="one of those that dlcore recipe list shows")],
     /,
     *,
     quick: Annotated[bool, Parameter(negative=(), show_default=False, help="a smaller experiment, in seconds")] = False,
-    seed: Annotated[int, Parameter(converter=_whole, help="of the data's split, the weights, the batch order")] = 0,
+    seed: Annotated[
+        int, Parameter(converter=_whole, help="seed of the data's split, the weights and the batch order")
+    ] = 0,
     out: Annotated[Path, Parameter(help="folder of the picture; it is made where it is missing")] = Path("recipes"),
-    device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto")] = None,
+    device: DEVICE = None,
     debug: DEBUG = False,
 ) -> int:
     """Try a claim of the notes: what they say, what was measured, and a picture.

@@ -23,11 +23,13 @@ __all__ = ["folder_of_runs", "print_table", "show"]
 
 
 def show(
-    folder: Annotated[str | None, Parameter(help="folder of all runs; as --runs")] = None,
+    folder: Annotated[str | None, Parameter(help="the same as --runs")] = None,
     /,
     *,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
-    json_: Annotated[bool, Parameter(name="--json", negative=(), help="print JSON, a list of objects")] = False,
+    json_: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON, a list of objects")
+    ] = False,
     debug: DEBUG = False,
 ) -> int:
     """List the runs in a folder, the oldest first: how far each has come, and how good it is."""

@@ -62,7 +62,9 @@ def train(
     *,
     config: Annotated[
         Path | None,
-        Parameter(group=COMMAND, help="TOML file of settings, such as a run's config.toml; flags go before it"),
+        Parameter(
+            group=COMMAND, help="TOML file of settings, such as a run's config.toml; flags take precedence over it"
+        ),
     ] = None,
     resume: Annotated[
         str | None,

@@ -60,11 +60,13 @@ def tune(
         str | None,
         Parameter(group=COMMAND, help="what is optimised [default: dev_accuracy, or dev_r2; with heads dev_loss]"),
     ] = None,
-    search_seed: Annotated[int, Parameter(group=COMMAND, help="names what is tried")] = 0,
+    search_seed: Annotated[int, Parameter(group=COMMAND, help="seed of what is tried")] = 0,
     workers: Annotated[int, Parameter(group=COMMAND, help="trials at the same time, each in a process")] = 1,
     config: Annotated[
         Path | None,
-        Parameter(group=COMMAND, help="TOML file of settings, such as a run's config.toml; flags go before it"),
+        Parameter(
+            group=COMMAND, help="TOML file of settings, such as a run's config.toml; flags take precedence over it"
+        ),
     ] = None,
     debug: DEBUG = False,
     **given: Any,

@@ -45,6 +45,14 @@ b c | a b c | a b."""
 class Augmentation(Recorded):
     """Base of the augmentations. One of your own defines ``words``, how many random words an image takes, and
     ``apply(x, words)``.
+
+    >>> class Invert(Augmentation):
+    ...     words = 1
+    ...     def apply(self, x, words):
+    ...         return np.where(words[:, :, None, None] % 2 == 1, 1 - x, x)  # every second image
+    >>> batch = Compose([Invert(), Flip()])(np.zeros((100, 2, 2, 1)), seed=0, step=3)
+    >>> batch.shape, 0.3 < batch.mean() < 0.7
+    ((100, 2, 2, 1), np.True_)
     """
 
     words: int = 0

@@ -24,6 +24,11 @@ class Batches:
     """The batches of one epoch: iterate it, as often as you like, or ask its ``len``. Made by :func:`batches`.
 
     Where fetching takes time (the source says so by ``lazy = True``), a thread fetches the next batches meanwhile.
+
+    >>> from dlcore.data.dataset import Dataset
+    >>> found = batches(Dataset(np.eye(5), np.arange(5)), 2, shuffle=False)
+    >>> len(found), [y.tolist() for x, y in found]
+    (3, [[0, 1], [2, 3], [4]])
     """
 
     data: Source

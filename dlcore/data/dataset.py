@@ -78,7 +78,12 @@ class Dataset:
         return rows if isinstance(index, int | np.integer) else Dataset(*rows)
 
     def rows(self, index: Any) -> tuple[Any, ...]:
-        """``(x, y)`` or ``(x, y, lengths)`` at ``index``, as plain arrays: one indexing per array, nothing checked."""
+        """``(x, y)`` or ``(x, y, lengths)`` at ``index``, as plain arrays: one indexing per array, nothing checked.
+
+        >>> data = Dataset(np.eye(3, dtype=np.float32), np.arange(3))
+        >>> data.shape, data.dtype, [part.tolist() for part in data.rows([2, 0])]
+        ((3,), dtype('float32'), [[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], [2, 0]])
+        """
         y = {task: labels[index] for task, labels in self.y.items()} if isinstance(self.y, dict) else self.y[index]
         return (self.x[index], y) if self.lengths is None else (self.x[index], y, self.lengths[index])
 

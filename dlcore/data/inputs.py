@@ -68,7 +68,11 @@ class Inputs:
 
     @classmethod
     def images(cls, size: Sequence[int], channels: int) -> Inputs:
-        """Pictures, as :func:`~dlcore.data.readers.decode` makes them."""
+        """Pictures, as :func:`~dlcore.data.readers.decode` makes them.
+
+        size : H and W in pixels
+        channels : 1 for grey, 3 for colour
+        """
         return cls("images", size=(size[0], size[1]), channels=channels)
 
     @classmethod
@@ -92,7 +96,10 @@ class Inputs:
 
     @classmethod
     def from_dict(cls, saved: Any) -> Inputs:
-        """The Inputs that :meth:`to_dict` wrote. Raises DataError where an entry is missing or damaged."""
+        """The Inputs that :meth:`to_dict` wrote. Raises DataError where an entry is missing or damaged.
+
+        saved : a dict
+        """
         try:
             parts: dict[str, Any] = {n: tuple(part) if isinstance(part, list) else part for n, part in saved.items()}
             return cls(**parts)
@@ -104,12 +111,20 @@ class Inputs:
     def read(self, path: str | os.PathLike[str]) -> np.ndarray:
         """x (n, ...) float32 from one file: an image, n = 1, in [0, 1]; or every row of a CSV table.
 
+        path : of an image, or of a CSV table
+
         The columns of a table are found by their names, in any order, and others, the target among them, are left
         alone. A missing number becomes the mean of the training set where it did in training.
 
         Raises DataError, naming the file with the line and the column, for what :func:`decode` or
         :func:`~dlcore.data.read_csv` refuse, a column that is not there, text for a number, a missing cell that nothing
         fills, and a category that was not there in training.
+
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "new.csv"
+        >>> _ = file.write_text("width,height\\n1,2\\n3,4\\n")
+        >>> Inputs.table(["height", "width"]).read(file).tolist()
+        [[2.0, 1.0], [4.0, 3.0]]
         """
         if self.size is not None and self.channels is not None:
             if os.fspath(path).lower().endswith((".csv", ".tsv", ".npz")):

@@ -79,16 +79,29 @@ class Normalizer:
         return self._map(x, lambda block: (block - self.mean) / self.std)
 
     def inverse(self, z: np.ndarray) -> np.ndarray:
-        """x = z σ + μ, float32: takes :meth:`transform` back, up to rounding."""
+        """x = z σ + μ, float32: takes :meth:`transform` back, up to rounding.
+
+        >>> normalizer = Normalizer([10.0], [2.0])
+        >>> normalizer.inverse(normalizer.transform(np.array([[13.0]]))).tolist()
+        [[13.0]]
+        """
         return self._map(z, lambda block: block * self.std + self.mean)
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Plain lists for a JSON file; :meth:`from_dict` reads them, to the bit."""
+        """Plain lists for a JSON file; :meth:`from_dict` reads them, to the bit.
+
+        >>> saved = Normalizer([10.0], [2.0]).to_dict()
+        >>> saved, Normalizer.from_dict(saved).std.tolist()
+        ({'mean': [10.0], 'std': [2.0]}, [2.0])
+        """
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Normalizer:
-        """The Normalizer that :meth:`to_dict` wrote. Raises DataError where an entry is missing or damaged."""
+        """The Normalizer that :meth:`to_dict` wrote. Raises DataError where an entry is missing or damaged.
+
+        saved : a dict
+        """
         try:
             return cls(np.asarray(saved["mean"], np.float64), np.asarray(saved["std"], np.float64))
         except (KeyError, TypeError, ValueError) as error:

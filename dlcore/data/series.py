@@ -30,6 +30,7 @@ def open_series(
 ) -> Splits:
     """A CSV table of numbers, a row a time step, as windows: x (N, window, D), and y (N, 1), the target's next value.
 
+    path : of a CSV file
     window : rows of the past that a prediction sees
     target : the column to predict, the last by default; its past is the first feature of x, before the other columns
     ignore : columns to leave out, such as a date

@@ -25,6 +25,23 @@ class Source(Protocol):
 
     shape : of one example of x, without N
     dtype : of x
+
+    A source of one's own, which reads from a file what is asked for, and no more:
+
+    >>> class OnDisk:
+    ...     def __init__(self, path):
+    ...         self.x = np.load(path, mmap_mode="r")
+    ...         self.shape, self.dtype = self.x.shape[1:], self.x.dtype
+    ...     def __len__(self):
+    ...         return len(self.x)
+    ...     def rows(self, index):
+    ...         return self.x[index], self.x[index].sum(axis=1)
+    >>> import tempfile
+    >>> path = f"{tempfile.mkdtemp()}/x.npy"
+    >>> np.save(path, np.ones((100, 3), np.float32))
+    >>> source = OnDisk(path)
+    >>> isinstance(source, Source), source.shape, source.rows([4, 2])[1].tolist()
+    (True, (3,), [3.0, 3.0])
     """
 
     @property
@@ -70,8 +87,16 @@ class Stream:
 
     examples : an object whose ``__iter__`` starts a new pass, a function that returns an iterator, or an iterator,
         which serves for one pass only; the items are ``(x, y)``
+    name : what errors call it
 
     A run resumes in the middle of a pass by skipping what it has seen: the order must be the same every time.
+
+    >>> def examples():
+    ...     for i in range(3):
+    ...         yield [float(i), 1.0], i
+    >>> stream = Stream(examples)  # the function, so that each epoch begins anew
+    >>> stream.shape, [y for _, y in stream], stream.first()[0].shape
+    ((2,), [0, 1, 2], (1, 2))
     """
 
     def __init__(self, examples: Any, name: str = "data") -> None:

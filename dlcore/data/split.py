@@ -59,6 +59,8 @@ def split_rows(n: int, fractions: Sequence[float], seed: int, labels: np.ndarray
 def hold_out(data: Splits, share: float, seed: int = 0) -> Splits:
     """``data`` with a ``share`` of the training examples moved into ``train_dev``, the classes in proportion.
 
+    seed : of what is held out
+
     Where the development set is of another kind than the training set, the held-out part tells what of the difference
     is overfitting. A share of 0 gives ``data`` as it is.
 

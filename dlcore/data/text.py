@@ -69,7 +69,11 @@ with unknown replace
 
     @property
     def unknown(self) -> int | None:
-        """The label of :data:`UNKNOWN`; None where there is none."""
+        """The label of :data:`UNKNOWN`; None where there is none.
+
+        >>> Vocabulary.of("ab", unknown="replace").unknown, Vocabulary.of("ab").unknown
+        (0, None)
+        """
         return self._labels.get(UNKNOWN)
 
     def encode(self, text: str, name: str = "text") -> np.ndarray:
@@ -96,6 +100,7 @@ class Text:
     ids : (n,) integers, the labels of the characters
     vocabulary : what they mean
     window : T, characters of a window
+    name : what errors call it
 
     As a :class:`~dlcore.data.Source` it has the windows of one stream as its rows: x (T,) int64, and y (T,), x one
     step on. :func:`~dlcore.data.batches` makes streams of it instead, as many as its ``size``. What fills no window
@@ -126,7 +131,14 @@ class Text:
         return (len(self.ids) - 1) // self.window
 
     def rows(self, index: Any) -> tuple[Any, ...]:
-        """``(x, y)`` of windows of the text as one stream."""
+        """``(x, y)`` of windows of the text as one stream.
+
+        index : positions of windows, or a slice of them
+
+        >>> text = Text(np.arange(9) % 4, Vocabulary.of("abcd"), window=2)
+        >>> [part.tolist() for part in text.rows([0, 3])], text.y.shape
+        ([[[0, 1], [2, 3]], [[1, 2], [3, 0]]], (4, 2))
+        """
         starts = (np.arange(len(self)) * self.window)[index]
         places = np.asarray(starts)[..., None] + np.arange(self.window)
         return self.ids[places], self.ids[places + 1]
@@ -141,11 +153,19 @@ class Text:
 
     @property
     def most_streams(self) -> int:
-        """Streams of an evaluation, at most: each long enough that its start from a zero state matters little."""
+        """Streams of an evaluation, at most: each long enough that its start from a zero state matters little.
+
+        >>> Text(np.zeros(1001, np.int64), Vocabulary.of("a"), window=10).most_streams
+        6
+        """
         return max(1, len(self) // _WINDOWS)
 
     def steps(self, size: int) -> int:
-        """Batches of ``size`` streams in an epoch. Raises ConfigError where there are too few characters for one."""
+        """Batches of ``size`` streams in an epoch. Raises ConfigError where there are too few characters for one.
+
+        >>> Text(np.zeros(1001, np.int64), Vocabulary.of("a"), window=10).steps(4)
+        25
+        """
         steps = (len(self.ids) - 1) // (size * self.window)
         if not steps:
             raise ConfigError(
@@ -168,7 +188,12 @@ class Text:
         return Streams(self, size, first, start)
 
     def fingerprint(self) -> str:
-        """A digest of the text, the vocabulary and the window."""
+        """A digest of the text, the vocabulary and the window.
+
+        >>> a, b = (Text(np.zeros(9, np.int64), Vocabulary.of("a"), window=window) for window in (2, 3))
+        >>> a.fingerprint() == a.fingerprint(), a.fingerprint() == b.fingerprint()
+        (True, False)
+        """
         digest = hashlib.blake2s(repr((self.window, self.vocabulary.symbols)).encode(), digest_size=16)
         digest.update(np.ascontiguousarray(self.ids).tobytes())
         return digest.hexdigest()
@@ -208,9 +233,11 @@ def open_text(
 ) -> Splits:
     """A text file, UTF-8, in three parts by position: 90 % for training, then 5 % each for dev and test.
 
+    path : of the file
     window : characters through which gradients flow; 64 by default
     unknown : what to do about a character that the training part lacks: "replace" by ``<unk>``, the default, or
         "refuse"
+    name, source, licence : what is known about it, for :class:`~dlcore.data.Splits`; by default the file's own name
 
     The vocabulary is that of the training part. With "replace", characters that occur there only once become ``<unk>``
     too, so that a model has seen it. Raises DataError for a file that is missing, empty, too short or no text, and

@@ -87,5 +87,7 @@ def log_softmax(x: Any) -> Tensor:
 
     >>> log_softmax([[0.0, -1e4]]).numpy()
     array([[     0., -10000.]], dtype=float32)
+
+    Source: notes, 1.2.
     """
     return apply(_softmax.log_softmax, as_tensor(x))

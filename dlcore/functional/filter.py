@@ -46,6 +46,11 @@ class Way:
 
     multiplications : of the way that is taken, for one channel of one image
     why : the reason, with the numbers
+
+    >>> from dlcore.filters import explain
+    >>> found = explain((100, 100), [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+    >>> found.taken, found.multiplications
+    ('separable', 60600)
     """
 
     taken: str

@@ -51,7 +51,14 @@ class Lengths:
 
     @classmethod
     def of(cls, operation: str, lengths: Any, n: int, steps: int) -> Lengths:
-        """``lengths`` for n sequences of ``steps`` steps, checked; what is one of these already stays the same."""
+        """``lengths`` for n sequences of ``steps`` steps, checked; what is one of these already stays the same.
+
+        operation : what an error says first
+
+        >>> lengths = Lengths.of("lstm", [1, 3], n=2, steps=4)
+        >>> Lengths.of("cross_entropy", lengths, n=2, steps=4) is lengths
+        True
+        """
         if not isinstance(lengths, Lengths):
             lengths = cls(lengths, steps, operation)
         if len(lengths.values) != n:
@@ -65,23 +72,44 @@ class Lengths:
         return lengths
 
     def to(self, device: Device) -> Self:
-        """Bring the positions of the valid steps to ``device``, for reading forwards and in reverse."""
+        """Bring the positions of the valid steps to ``device``, for reading forwards and in reverse.
+
+        >>> from backends.device import CPU
+        >>> Lengths([1, 3], steps=4).to(CPU)
+        Lengths(2 sequences of up to 4 steps, 4 valid)
+        """
         self._rows = {}
         for reverse in (False, True):
             self._place(device, reverse)
         return self
 
     def packed(self) -> list[np.ndarray]:
-        """The positions of the valid steps on the host, read forwards and in reverse: what :meth:`placed` takes."""
+        """The positions of the valid steps on the host, read forwards and in reverse: what :meth:`placed` takes.
+
+        >>> lengths = Lengths([1, 3], steps=4)
+        >>> [rows.tolist() for rows in lengths.packed()]
+        [[4, 0, 5, 6], [6, 0, 5, 4]]
+        >>> lengths.placed(*lengths.packed()).valid
+        4
+        """
         return [packed_rows(self.values, self.steps, reverse) for reverse in (False, True)]
 
     def placed(self, forwards: Any, backwards: Any) -> Self:
-        """Take what :meth:`packed` gave, once it is on the device: for those who upload a whole batch at once."""
+        """Take what :meth:`packed` gave, once it is on the device: for those who upload a whole batch at once.
+
+        forwards, backwards : (M,) integers, the positions in each order of reading
+        """
         self._rows = {False: forwards, True: backwards}
         return self
 
     def rows(self, x: Any, reverse: bool = False) -> Any:
-        """``backends.packing.packed_rows`` of these, beside the array ``x``."""
+        """``backends.packing.packed_rows`` of these, beside the array ``x``.
+
+        reverse : in the order of reading from the end
+
+        >>> Lengths([1, 3], steps=4).rows(np.zeros((2, 4, 1))).tolist()  # positions n · T + t
+        [4, 0, 5, 6]
+        """
         rows, xp = self._rows.get(reverse), namespace_of(x)
         if rows is not None and namespace_of(rows) is xp and (xp is NUMPY or rows.device == x.device):
             return rows

@@ -150,6 +150,15 @@ class Classifier(ClassifierMixin, _Network):
     Fitted: ``classes_``, ``n_features_in_``, ``model_`` (the Module), ``loss_curve_``. Weights of examples multiply
     their losses; with one batch an epoch a weight of 2 is the same as the example twice, with several it is so on
     average.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import cross_val_score
+    >>> x, y = load_iris(return_X_y=True)
+    >>> classifier = Classifier(hidden=(16,), epochs=30)
+    >>> bool(cross_val_score(classifier, x, y, cv=3).mean() > 0.9)
+    True
+    >>> classifier.fit(x, y).predict(x[:2]), classifier.predict_proba(x[:2]).shape
+    (array([0, 0]), (2, 3))
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -179,8 +188,9 @@ class Regressor(RegressorMixin, _Network):
     and back in ``predict``.
 
     >>> x = np.linspace(-1, 1, 50)[:, None]
-    >>> Regressor(hidden=(16,)).fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
-    True
+    >>> regressor = Regressor(hidden=(16,)).fit(x, x[:, 0] ** 2)
+    >>> regressor.score(x, x[:, 0] ** 2) > 0.9, regressor.predict(x[:3]).shape
+    (True, (3,))
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

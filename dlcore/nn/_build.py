@@ -37,7 +37,11 @@ def in_progress() -> Build | None:
 
 
 def building() -> bool:
-    """Whether a model is being built: its layers then learn their inputs, one by one."""
+    """Whether a model is being built: its layers then learn their inputs, one by one.
+
+    >>> building()
+    False
+    """
     return _building.get() is not None
 
 

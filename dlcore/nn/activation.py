@@ -17,6 +17,8 @@ class ReLU(Module):
 
     >>> ReLU()([[-1.0, 2.0]]).numpy()
     array([[0., 2.]], dtype=float32)
+
+    Source: notes, 1.2.
     """
 
     def forward(self, x: Any) -> Tensor:
@@ -28,6 +30,8 @@ class LeakyReLU(Module):
 
     >>> LeakyReLU(0.5)([[-1.0, 2.0]]).numpy()
     array([[-0.5,  2. ]], dtype=float32)
+
+    Source: notes, 1.2.
     """
 
     def __init__(self, alpha: float = 0.01) -> None:
@@ -42,6 +46,8 @@ class Sigmoid(Module):
 
     >>> Sigmoid()([[0.0]]).numpy()
     array([[0.5]], dtype=float32)
+
+    Source: notes, 1.2.
     """
 
     def forward(self, x: Any) -> Tensor:
@@ -53,6 +59,8 @@ class Tanh(Module):
 
     >>> Tanh()([[0.0, 100.0]]).numpy()
     array([[0., 1.]], dtype=float32)
+
+    Source: notes, 1.2.
     """
 
     def forward(self, x: Any) -> Tensor:
@@ -64,6 +72,8 @@ class Softmax(Module):
 
     >>> Softmax()([[5.0, 5.0]]).numpy()
     array([[0.5, 0.5]], dtype=float32)
+
+    Source: notes, 1.2.
     """
 
     def forward(self, x: Any) -> Tensor:

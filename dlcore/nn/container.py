@@ -21,6 +21,8 @@ class Sequential(Module):
     >>> from dlcore import nn
     >>> nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2))([[1.0, 2.0]]).shape
     (1, 2)
+
+    Source: notes, 1.1.
     """
 
     def __init__(self, *layers: Module) -> None:
@@ -93,10 +95,14 @@ class Residual(Module):
 class Heads(Module):
     """Several outputs from one input, for several tasks: a dict of modules gives a dict of outputs.
 
+    heads : modules by the name of their task
+
     >>> from dlcore import nn
     >>> heads = Heads({"species": nn.Dense(3), "sex": nn.Dense(1)})
     >>> {name: y.shape for name, y in heads([[1.0, 2.0]]).items()}
     {'species': (1, 3), 'sex': (1, 1)}
+
+    Source: notes, 2.5 (multi-task learning); Caruana (1997).
     """
 
     def __init__(self, heads: Mapping[str, Module]) -> None:

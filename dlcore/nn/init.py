@@ -2,6 +2,14 @@
 
 An initialiser is called with a random key and a shape whose last two axes are inputs and outputs, such as (D, K) or
 (kh, kw, C, K), and gives float32 numbers on the host. n_in counts the inputs of one output: D, or kh · kw · C.
+
+>>> key = random.derive(0, "init", "0.w")
+>>> rules = he_normal, he_uniform, xavier_normal, xavier_uniform, glorot_normal, glorot_uniform, orthogonal
+>>> {rule.name: round(float(rule(key, (200, 50)).std()), 2) for rule in rules}
+{'he_normal': 0.1, 'he_uniform': 0.1, 'xavier_normal': 0.07, 'xavier_uniform': 0.07, 'glorot_normal': 0.09, \
+'glorot_uniform': 0.09, 'orthogonal': 0.07}
+>>> zeros(key, (2, 2)).sum(), normal(1.0).name
+(np.float32(0.0), 'normal')
 """
 
 from __future__ import annotations
@@ -37,7 +45,22 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Initializer:
-    """A named way to draw weights; ``initializer(key, shape)`` draws them."""
+    """A named way to draw weights; ``initializer(key, shape)`` draws them.
+
+    name : as a layer takes it, ``nn.Dense(10, init="he_normal")``
+    draw : (key, shape) -> float32 array on the host
+
+    >>> he_normal(random.derive(0, "init", "0.w"), (1000, 50)).std().round(3)  # √(2 / 1000) = 0.0447
+    np.float32(0.045)
+    >>> def eye(key, shape):
+    ...     return np.eye(*shape, dtype=np.float32)
+    >>> from dlcore import nn
+    >>> nn.Dense(2, init=Initializer("eye", eye)).build((2,)).w.numpy()
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
+
+    Source: notes, 2.4.
+    """
 
     name: str
     draw: Callable[[Key, tuple[int, ...]], np.ndarray] = field(repr=False, compare=False)
@@ -124,6 +147,8 @@ def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
 
     >>> bool((uniform(0.0, 1.0)((0, 0), (100,)) < 1).all())
     True
+
+    Source: notes, 2.4.
     """
     return Initializer("uniform", functools.partial(random.uniform, low=low, high=high), (("low", low), ("high", high)))
 

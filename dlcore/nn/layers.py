@@ -120,6 +120,8 @@ class Embedding(Module):
 
     >>> Embedding(10, 4)(np.array([[1, 2, 3]])).shape
     (1, 3, 4)
+
+    Source: Bengio, Ducharme, Vincent and Jauvin (2003).
     """
 
     def __init__(self, size: int, dim: int, init: str | Initializer = "xavier_normal") -> None:

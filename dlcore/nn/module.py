@@ -28,7 +28,17 @@ _default_seed = 0
 
 
 def seed(value: int) -> None:
-    """Set the seed that ``Trainer`` and ``Module.build`` use when they are given none; nothing else changes."""
+    """Set the seed that ``Trainer`` and ``Module.build`` use when they are given none; nothing else changes.
+
+    value : whole number
+
+    >>> import dlcore as dl
+    >>> dl.seed(7)
+    >>> a = dl.nn.Dense(2).build((3,)).w.numpy()
+    >>> bool((a == dl.nn.Dense(2).build((3,), seed=7).w.numpy()).all())
+    True
+    >>> dl.seed(0)  # as it was
+    """
     global _default_seed
     _default_seed = int(value)
 
@@ -43,7 +53,11 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def default_seed() -> int:
-    """The seed used where none is given: 0, or what :func:`seed` set."""
+    """The seed used where none is given: 0, or what :func:`seed` set.
+
+    >>> default_seed()
+    0
+    """
     return _default_seed
 
 
@@ -77,6 +91,10 @@ class Module(Recorded):
     >>> model = Twice().build((4,), seed=0)
     >>> [path for path, _ in model.named_parameters()]
     ['dense.w', 'dense.b']
+    >>> len(model.parameters()), model.count(), model.output_shape, str(model.device)
+    (2, 15, (3,), 'cpu')
+    >>> model.eval().training, model.train().training, model.to("cpu") is model
+    (False, True, True)
     """
 
     training: bool = True
@@ -88,27 +106,60 @@ class Module(Recorded):
     # --- to be defined by subclasses
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes."""
+        """What the module computes.
+
+        x : Tensor; further arguments are those of the call
+
+        See the class for an example. Raises NotImplementedError where a subclass defines none.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
 
     def setup(self, x: Tensor) -> None:
-        """Make the parameters for inputs like ``x``; called once, before the first ``forward``."""
+        """Make the parameters for inputs like ``x``; called once, before the first ``forward``.
+
+        >>> from dlcore import nn
+        >>> class Scale(nn.Module):
+        ...     def setup(self, x):
+        ...         self.factor = self.parameter("factor", x.shape[1:], "zeros")
+        ...     def forward(self, x):
+        ...         return x * self.factor
+        >>> Scale().build((3,)).factor.shape
+        (3,)
+        """
 
     def takes_over(self, following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
         """How many of the layers that follow this one can compute in the same go, and with which arguments.
 
+        following : the layers after this one, in their order
+
         A :class:`~dlcore.nn.Sequential` then calls this module with these arguments, and does not call those: the
         result is the same, and what would lie between is never stored.
+
+        >>> from dlcore import nn
+        >>> nn.Conv2D(4, 3).takes_over([nn.ReLU(), nn.Flatten()])[0]  # the ReLU
+        1
         """
         return 0, {}
 
     @property
     def takes_lengths(self) -> bool:
-        """Whether ``forward`` has an argument ``lengths``: :class:`~dlcore.nn.Sequential` passes them on to these."""
+        """Whether ``forward`` has an argument ``lengths``: :class:`~dlcore.nn.Sequential` passes them on to these.
+
+        >>> from dlcore import nn
+        >>> nn.GRU(4).takes_lengths, nn.Flatten().takes_lengths
+        (True, False)
+        """
         return _takes_lengths(type(self).forward)
 
     def parameter(self, name: str, shape: tuple[int, ...], init: Any, decay: bool = True) -> Parameter:
-        """In ``setup``: a new parameter whose values depend on the seed and on its path alone."""
+        """In ``setup``: a new parameter whose values depend on the seed and on its path alone.
+
+        name : of the field that it is put into
+        init : of ``dl.nn.init``, or its name
+        decay : whether penalties and weight decay apply
+
+        See :meth:`setup` for an example.
+        """
         build = in_progress()
         key = random.derive(build.seed if build else _default_seed, "init", self._path_of(name))
         return Parameter(initializers.named(init)(key, shape), decay=decay)
@@ -215,7 +266,12 @@ class Module(Recorded):
                 yield from _nested(name, value)
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once, with their paths."""
+        """This module and all below it, each once, with their paths.
+
+        >>> from dlcore import nn
+        >>> [(path, type(m).__name__) for path, m in nn.Sequential(nn.Dense(2), nn.ReLU()).named_modules()]
+        [('', 'Sequential'), ('0', 'Dense'), ('1', 'ReLU')]
+        """
         yield from self._walk("", set())
 
     def _walk(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
@@ -240,7 +296,12 @@ class Module(Recorded):
         return self._leaves(Parameter)
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """Every buffer once, with its path."""
+        """Every buffer once, with its path.
+
+        >>> from dlcore import nn
+        >>> [path for path, _ in nn.Sequential(nn.Dense(2), nn.BatchNorm()).build((3,)).named_buffers()]
+        ['1.running_mean', '1.running_variance']
+        """
         return self._leaves(Buffer)
 
     def parameters(self) -> list[Parameter]:
@@ -250,7 +311,15 @@ class Module(Recorded):
     # --- state
 
     def built(self) -> ParameterVector:
-        """The flat vector; an error that says what to do where the model is not built."""
+        """The flat vector; an error that says what to do where the model is not built.
+
+        >>> from dlcore import nn
+        >>> len(nn.Dense(2).build((3,)).built())  # 6 weights and 2 biases, each from a multiple of 64 on
+        128
+        >>> nn.Dense(2).built()
+        Traceback (most recent call last):
+        dlcore.errors.ConfigError: Dense is not built: call model.build(input_shape) or pass it data first
+        """
         if self.vector is None:
             raise ConfigError(
                 f"{type(self).__name__} is not built: call model.build(input_shape) or pass it data first"
@@ -262,7 +331,12 @@ class Module(Recorded):
             self.built()  # says that it is not; a part of a built model is ready without a vector of its own
 
     def check_vector(self) -> None:
-        """Raise a ConfigError where the model has parameters that its vector lacks: they would never be learnt."""
+        """Raise a ConfigError where the model has parameters that its vector lacks: they would never be learnt.
+
+        >>> from dlcore import nn
+        >>> model = nn.Sequential(nn.Dense(2)).build((3,))
+        >>> model.check_vector()
+        """
         held = {id(p) for p in self.built().parameters}
         lost = [path for path, p in self.named_parameters() if id(p) not in held]
         lost += [path for path, module in self.named_modules() if not module._ready]
@@ -285,7 +359,11 @@ class Module(Recorded):
         return self.built().device
 
     def to(self, device: Device | str) -> Self:
-        """Move parameters and buffers to ``device``, such as "cuda"."""
+        """Move parameters and buffers to ``device``, such as "cuda".
+
+        Raises DeviceError where the device cannot be used. An optimiser's state is moved after it, by
+        ``optimizer.to(model.device)``.
+        """
         device = resolve(device)
         self.built().to(device)
         for _, buffer in self.named_buffers():
@@ -293,7 +371,10 @@ class Module(Recorded):
         return self
 
     def train(self, training: bool = True) -> Self:
-        """Training mode: dropout drops, batch norm uses the batch."""
+        """Training mode: dropout drops, batch norm uses the batch.
+
+        training : False for evaluation mode
+        """
         for _, module in self.named_modules():
             module.training = training
         return self
@@ -303,11 +384,29 @@ class Module(Recorded):
         return self.train(False)
 
     def freeze(self, pattern: str) -> Self:
-        """Stop learning the parameters whose path matches ``pattern``: a path, a module's path, or with * and ?."""
+        """Stop learning the parameters whose path matches ``pattern``: a path, a module's path, or with * and ?.
+
+        Raises ConfigError where it matches nothing.
+
+        >>> from dlcore import nn
+        >>> model = nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,)).freeze("0")
+        >>> [(s.path, s.active) for s in model.vector.segments]
+        [('0.w', False), ('0.b', False), ('2.w', True), ('2.b', True)]
+
+        Source: notes, 2.5 (transfer learning).
+        """
         return self._set_active(pattern, False)
 
     def unfreeze(self, pattern: str) -> Self:
-        """Undo :meth:`freeze`."""
+        """Undo :meth:`freeze`.
+
+        pattern : as for :meth:`freeze`
+
+        >>> from dlcore import nn
+        >>> model = nn.Dense(2).build((3,)).freeze("*").unfreeze("w")
+        >>> [(s.path, s.active) for s in model.vector.segments]
+        [('w', True), ('b', False)]
+        """
         return self._set_active(pattern, True)
 
     def scale_lr(self, pattern: str, factor: float) -> Self:
@@ -349,7 +448,12 @@ class Module(Recorded):
         return matching
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Every parameter and buffer of a built model by path, copied to the host."""
+        """Every parameter and buffer of a built model by path, copied to the host.
+
+        >>> from dlcore import nn
+        >>> {path: array.shape for path, array in nn.Dense(2).build((3,)).state_dict().items()}
+        {'w': (3, 2), 'b': (2,)}
+        """
         self._check_ready()
         leaves = [*self.named_parameters(), *self.named_buffers()]
         return {path: np.array(transfer.to_host(leaf.data)) for path, leaf in leaves}
@@ -357,7 +461,19 @@ class Module(Recorded):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set every parameter and buffer; checks all names and shapes before it writes any.
 
+        state : arrays or Tensors by path, as :meth:`state_dict` gives them
+
         Raises CheckpointError.
+
+        >>> from dlcore import nn
+        >>> a, b = nn.Dense(2).build((3,), seed=0), nn.Dense(2).build((3,), seed=1)
+        >>> b.load_state_dict(a.state_dict())
+        >>> bool((a.w.numpy() == b.w.numpy()).all())
+        True
+        >>> nn.Dense(5).build((3,)).load_state_dict(a.state_dict())
+        Traceback (most recent call last):
+        dlcore.errors.CheckpointError: weights do not fit the model: w has shape (3, 2) but (3, 5) is expected; \
+build the model that wrote them
         """
         self._check_ready()
         leaves = dict([*self.named_parameters(), *self.named_buffers()])
@@ -382,7 +498,16 @@ class Module(Recorded):
                 leaf.data = host[path]
 
     def summary(self) -> str:
-        """A table of the layers: path, type, output shape, parameters."""
+        """A table of the layers: path, type, output shape, parameters.
+
+        >>> from dlcore import nn
+        >>> print(nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,)).summary())
+        layer  type   output  parameters
+        0      Dense  (N, 4)          16
+        1      ReLU   (N, 4)           0
+        2      Dense  (N, 2)          10
+        total: 26 parameters
+        """
         rows = [("layer", "type", "output", "parameters")]
         for path, module in self.named_modules():
             own = [value for _, value in module._fields() if isinstance(value, Parameter)]
@@ -404,7 +529,15 @@ class Module(Recorded):
     # --- random draws and copies
 
     def draw(self, stream: str) -> Key:
-        """A key for a random draw of this layer in this step; each call in a step gets another."""
+        """A key for a random draw of this layer in this step; each call in a step gets another.
+
+        stream : "dropout" or another of :data:`backends.random.STREAMS`
+
+        >>> from dlcore import nn
+        >>> layer = nn.Dropout(0.5)
+        >>> layer.draw("dropout") == layer.draw("dropout")
+        False
+        """
         step, calls = getattr(self, "_calls", (-1, 0))
         calls = calls + 1 if step == self.clock.step else 0
         self._calls = (self.clock.step, calls)

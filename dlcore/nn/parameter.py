@@ -82,6 +82,13 @@ class Parameter(Tensor):
     grad = property(attrgetter("_grad"), _set_grad)  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def accumulate(self, dy: Any) -> None:
+        """Add ``dy`` to the gradient; the backward pass calls it.
+
+        >>> p = Parameter([1.0])
+        >>> p.accumulate(np.ones(1, np.float32))
+        >>> p.grad
+        array([1.], dtype=float32)
+        """
         if isinstance(self.owner, ParameterVector):
             self._grad += dy
         else:
@@ -96,7 +103,14 @@ class Parameter(Tensor):
         self.owner, self._data, self._grad = owner, data, grad
 
     def numpy(self) -> np.ndarray:
-        """The values on the host, copied: on every device, later updates leave them as they are."""
+        """The values on the host, copied: on every device, later updates leave them as they are.
+
+        >>> p = Parameter([1.0])
+        >>> before = p.numpy()
+        >>> p.data = [2.0]
+        >>> before, p.numpy()
+        (array([1.], dtype=float32), array([2.], dtype=float32))
+        """
         return np.array(super().numpy())
 
     def __getstate__(self) -> tuple[Any, ...]:
@@ -115,7 +129,21 @@ class Parameter(Tensor):
 
 
 class Buffer:
-    """State of a layer that is saved with the model but not learnt, such as running statistics."""
+    """State of a layer that is saved with the model but not learnt, such as running statistics.
+
+    data : float array
+
+    >>> from dlcore import nn
+    >>> class Counter(nn.Module):
+    ...     def __init__(self):
+    ...         self.calls = nn.Buffer(np.zeros(1, np.float32))
+    ...     def forward(self, x):
+    ...         self.calls.data = self.calls.data + 1
+    ...         return x
+    >>> model = Counter().build((2,))
+    >>> list(model.state_dict()), model.calls.shape
+    (['calls'], (1,))
+    """
 
     __slots__ = ("data", "path")
 
@@ -136,6 +164,7 @@ class Buffer:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
         return self.data.shape
 
 
@@ -148,6 +177,12 @@ class Segment:
     active : False freezes it: nothing is written there
     decay : whether weight decay applies
     lr_scale : factor on the learning rate
+
+    >>> p = Parameter([[1.0, 2.0]], decay=False)
+    >>> p.path = "gamma"
+    >>> segment = ParameterVector([p]).segments[0]
+    >>> segment.path, segment.shape, segment.start, segment.size, segment.decay
+    ('gamma', (1, 2), 0, 2, False)
     """
 
     path: str
@@ -160,7 +195,12 @@ class Segment:
 
 
 class Run(NamedTuple):
-    """A stretch of the vector in which every segment has equal settings."""
+    """A stretch of the vector in which every segment has equal settings.
+
+    >>> model = ParameterVector([Parameter([1.0]), Parameter([2.0])])
+    >>> model.theta[model.runs()[0].place].shape
+    (128,)
+    """
 
     place: slice
     decay: bool
@@ -170,12 +210,19 @@ class Run(NamedTuple):
 class ParameterVector:
     """All parameters of a model in one array ``theta``, their gradients in another, ``grad``.
 
+    parameters : in the order in which they are laid out
+    device, dtype : of the arrays; float32 or float64
+
     Each parameter starts at a multiple of 64 elements; the gaps hold zeros and stay zero under every rule. ``version``
     counts updates: a backward pass through values that are gone raises.
 
     >>> vector = ParameterVector([Parameter([1.0, 2.0]), Parameter([3.0])])
     >>> vector.theta.shape, [s.start for s in vector.segments]
     ((128,), [0, 64])
+    >>> vector.dtype, vector.parameters[1].owner is vector  # which has placed it
+    (dtype('float32'), True)
+
+    Source: notes, 2.4.
     """
 
     def __init__(self, parameters: Sequence[Parameter], device: Device = CPU, dtype: str = "float32") -> None:
@@ -202,11 +249,20 @@ class ParameterVector:
             p.place(self, self.view(self.theta, s), self.view(self.grad, s))
 
     def view(self, flat: Any, s: Segment) -> Any:
-        """The part of an array like theta that belongs to one parameter, in its shape."""
+        """The part of an array like theta that belongs to one parameter, in its shape.
+
+        flat : (size of theta,) array
+        s : the parameter's segment
+
+        >>> vector = ParameterVector([Parameter([[1.0, 2.0]])])
+        >>> vector.view(vector.theta, vector.segments[0])
+        array([[1., 2.]], dtype=float32)
+        """
         return self.xp.reshape(flat[s.start : s.start + s.size], s.shape)
 
     @property
     def dtype(self) -> Any:
+        """float32, or float64 in a model that was built so."""
         return self.theta.dtype
 
     def __len__(self) -> int:
@@ -236,22 +292,58 @@ class ParameterVector:
         self.grad[...] = transfer.to_device(state["grad"], device)
 
     def to(self, device: Device) -> None:
-        """Move every parameter to ``device``; gradients start at zero there."""
+        """Move every parameter to ``device``; gradients start at zero there.
+
+        >>> vector = ParameterVector([Parameter([1.0])])
+        >>> vector.to(CPU)
+        >>> str(vector.device)
+        'cpu'
+        """
         self._lay_out(transfer.to_device(transfer.to_host(self.theta), device), device)
         self.version += 1
 
     def zero_grad(self) -> None:
+        """Set all gradients to zero, in place.
+
+        >>> p = Parameter([1.0])
+        >>> vector = ParameterVector([p])
+        >>> p.grad = [3.0]
+        >>> vector.zero_grad()
+        >>> p.grad
+        array([0.], dtype=float32)
+        """
         self.grad[...] = 0.0
 
     def set_active(self, path: str, active: bool) -> None:
-        """Freeze or unfreeze one parameter; nothing moves."""
+        """Freeze or unfreeze one parameter; nothing moves.
+
+        path : of the parameter
+        active : False freezes it
+
+        >>> a, b = Parameter([1.0]), Parameter([2.0])
+        >>> a.path, b.path = "a", "b"
+        >>> vector = ParameterVector([a, b])
+        >>> vector.set_active("a", False)
+        >>> [run.place for run in vector.runs()]
+        [slice(64, 128, None)]
+        """
         for p, s in zip(self.parameters, self.segments, strict=True):
             if s.path == path:
                 s.active = p.requires_grad = active
         self._runs = None
 
     def scale_lr(self, path: str, factor: float) -> None:
-        """Give one parameter its own factor on the learning rate."""
+        """Give one parameter its own factor on the learning rate.
+
+        factor : at least 0; raises ConfigError where it is not, or ``path`` is no parameter
+
+        >>> p = Parameter([1.0])
+        >>> p.path = "w"
+        >>> vector = ParameterVector([p])
+        >>> vector.scale_lr("w", 0.1)
+        >>> vector.runs()[0].lr_scale
+        0.1
+        """
         matching = [s for s in self.segments if s.path == path]
         if not matching:
             paths = [s.path for s in self.segments]
@@ -263,14 +355,23 @@ class ParameterVector:
         self._runs = None
 
     def runs(self) -> list[Run]:
-        """The active stretches of equal settings; one for a plain model, over the whole vector."""
+        """The active stretches of equal settings; one for a plain model, over the whole vector.
+
+        >>> ParameterVector([Parameter([1.0]), Parameter([2.0])]).runs()
+        [Run(place=slice(0, 128, None), decay=False, lr_scale=1.0)]
+        """
         if self._runs is None:
             self._runs = list(self._join(by_decay=False))
             self._decay_runs = list(self._join(by_decay=True))
         return self._runs
 
     def decay_runs(self) -> list[Run]:
-        """As :meth:`runs`, broken also where ``decay`` changes: for rules with weight decay."""
+        """As :meth:`runs`, broken also where ``decay`` changes: for rules with weight decay.
+
+        >>> vector = ParameterVector([Parameter([1.0]), Parameter([2.0], decay=False)])
+        >>> [(run.place.start, run.decay) for run in vector.decay_runs()]
+        [(0, True), (64, False)]
+        """
         self.runs()
         return self._decay_runs
 

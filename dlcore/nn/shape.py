@@ -65,6 +65,8 @@ class GlobalAvgPool2D(Module):
 
     >>> GlobalAvgPool2D()([[[[1.0], [2.0]], [[3.0], [4.0]]]]).numpy()
     array([[2.5]], dtype=float32)
+
+    Source: Lin, Chen and Yan (2014).
     """
 
     def forward(self, x: Any) -> Tensor:

@@ -16,6 +16,16 @@ class Clip(Recorded):
     """Base of the clips: ``clip(model)`` changes the gradients in place.
 
     limit : the largest norm or value
+
+    >>> from dlcore import nn
+    >>> class clip_each(Clip):  # the norm of each parameter by itself
+    ...     def __call__(self, model):
+    ...         for p in model.parameters():
+    ...             norm = float((p.grad**2).sum() ** 0.5)
+    ...             p.grad = p.grad * min(1.0, self.limit / norm) if norm else p.grad
+    >>> model = nn.Dense(1, bias=False).build((2,)); model.w.grad = [[3.0], [4.0]]
+    >>> clip_each(2.5)(model); model.w.grad.ravel()
+    array([1.5, 2. ], dtype=float32)
     """
 
     def __init__(self, limit: float) -> None:

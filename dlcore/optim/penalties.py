@@ -18,6 +18,15 @@ class Penalty(Recorded):
     """Base of the penalties: ``penalty(model, examples)`` is a scalar Tensor to add to the loss.
 
     lam : lambda, the strength
+
+    >>> from dlcore import nn
+    >>> class Far(Penalty):  # lambda / 2m · sum (w - 1)²
+    ...     def __call__(self, model, examples):
+    ...         parts = [((p - 1.0) ** 2).sum() for p in model.parameters() if p.decay]
+    ...         return sum(parts[1:], parts[0]) * (self.lam / (2 * examples))
+    >>> model = nn.Dense(1).build((2,)); model.w.data = [[1.0], [3.0]]
+    >>> float(Far(0.5)(model, examples=1))
+    1.0
     """
 
     kernel: Kernel

@@ -58,7 +58,13 @@ class Optimizer(Recorded):
         return self
 
     def to(self, device: Device) -> None:
-        """Move the rule's state to ``device``, after the model."""
+        """Move the rule's state to ``device``, after the model.
+
+        >>> from dlcore import nn
+        >>> model = nn.Dense(1).build((2,))
+        >>> opt = Adam().attach(model)
+        >>> opt.to(model.to("cpu").device)
+        """
         self.state = {
             name: array if device.holds(array) else transfer.to_device(transfer.to_host(array), device)
             for name, array in self.state.items()
@@ -80,22 +86,60 @@ class Optimizer(Recorded):
         self._attached().zero_grad()
 
     def runs(self, vector: ParameterVector) -> list[Run]:
-        """The stretches to update: one for a plain model."""
+        """The stretches to update: one for a plain model.
+
+        vector : of the model
+
+        >>> from dlcore import nn
+        >>> model = nn.Dense(1).build((2,))
+        >>> len(SGD(0.1).runs(model.vector)), len(SGD(0.1).runs(model.freeze("w").vector))
+        (1, 1)
+        """
         return vector.runs()
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
-        """One update kernel on one stretch."""
+        """One update kernel on one stretch.
+
+        vector : of the model
+        run : the stretch
+        lr : learning rate of this step on this stretch
+
+        A rule of one's own defines it, with what it remembers in ``slots``:
+
+        >>> from dlcore import nn
+        >>> class SignSGD(Optimizer):
+        ...     def update(self, vector, run, lr):
+        ...         theta, grad = self.arrays(vector, run)
+        ...         theta -= lr * vector.xp.sign(grad)
+        >>> model = nn.Dense(1, bias=False).build((1,)); model.w.data = [[1.0]]; model.w.grad = [[-7.0]]
+        >>> SignSGD(0.1).attach(model).step()
+        >>> float(round(model.w.numpy().item(), 4))
+        1.1
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     def arrays(self, vector: ParameterVector, run: Run) -> list[Any]:
-        """theta, the state, and the gradient on one stretch, and the counts: what an update kernel takes."""
+        """theta, the state, and the gradient on one stretch, and the counts: what an update kernel takes.
+
+        vector, run : as for :meth:`update`
+
+        See :meth:`update` for an example.
+        """
         whole = [vector.theta, *self.state.values(), vector.grad]
         if run.place.start or run.place.stop != len(vector):
             whole = [array[run.place] for array in whole]
         return whole if self.counts is None else [*whole, self.counts]
 
     def state_dict(self) -> dict[str, Any]:
-        """The rule's state, copied to the host: ``steps``, and each slot's part by ``slot/path of the parameter``."""
+        """The rule's state, copied to the host: ``steps``, and each slot's part by ``slot/path of the parameter``.
+
+        >>> from dlcore import nn
+        >>> model = nn.Dense(1, bias=False).build((1,)); model.w.grad = [[2.0]]
+        >>> opt = Momentum(0.1).attach(model)
+        >>> opt.step()
+        >>> opt.state_dict()
+        {'steps': 1, 'velocity/w': array([[0.2]], dtype=float32)}
+        """
         segments = self._attached().segments
         taken = self.steps if self.counts is None else int(transfer.to_host(self.counts)[1])
         state: dict[str, Any] = {"steps": taken}
@@ -106,7 +150,17 @@ class Optimizer(Recorded):
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave. Raises CheckpointError where it is another rule's or model's."""
+        """Go on from what :meth:`state_dict` gave. Raises CheckpointError where it is another rule's or model's.
+
+        state : of the same rule on a model with the same parameters
+
+        >>> from dlcore import nn
+        >>> model = nn.Dense(1, bias=False).build((1,))
+        >>> opt = Momentum(0.1).attach(model)
+        >>> opt.load_state_dict({"steps": 5, "velocity/w": [[0.2]]})
+        >>> opt.steps
+        5
+        """
         vector = self._attached()
         expected = {f"{slot}/{s.path}": s.shape for slot in self.slots for s in vector.segments}
         found = {name: np.shape(value) for name, value in state.items() if name != "steps"}

@@ -26,7 +26,14 @@ __all__ = [
 
 
 class Schedule(Recorded):
-    """Base of the schedules: ``schedule(lr, epoch=0, step=1)`` gives the learning rate of that step."""
+    """Base of the schedules: ``schedule(lr, epoch=0, step=1)`` gives the learning rate of that step.
+
+    >>> class Halving(Schedule):
+    ...     def __call__(self, lr, epoch=0, step=1):
+    ...         return lr * 0.5**epoch
+    >>> Halving()(0.1, epoch=2)
+    0.025
+    """
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__")
@@ -37,6 +44,8 @@ class Constant(Schedule):
 
     >>> Constant()(0.1, epoch=7)
     0.1
+
+    Source: notes, 1.4.
     """
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
@@ -168,6 +177,8 @@ class Warmup(Schedule):
 
     >>> Warmup(10)(0.2, step=5), Warmup(10)(0.2, step=20)
     (0.1, 0.2)
+
+    Source: Goyal and others (2017).
     """
 
     def __init__(self, steps: int, then: Schedule | None = None) -> None:

@@ -80,6 +80,10 @@ def run(name: str, *, seed: int = 0, quick: bool = False, device: str | Device |
     device : as for :class:`dlcore.Trainer`
 
     Raises ConfigError for an unknown name and DeviceError for a device that cannot be used.
+
+    >>> found = run("edges", quick=True, device="cpu")
+    >>> found.holds, found.checks[0].what
+    (True, "difference from the notes' result")
     """
     from backends.device import resolve
 

@@ -28,6 +28,10 @@ class Setup:
     device : where the models are
     seed : names everything that is random
     quick : do a smaller experiment
+
+    >>> from backends.device import CPU
+    >>> Setup(CPU, seed=3, quick=True).pick(full=60, quick=5)  # such as epochs
+    5
     """
 
     device: Device
@@ -35,7 +39,10 @@ class Setup:
     quick: bool = False
 
     def pick(self, full: Any, quick: Any) -> Any:
-        """The first value, or the second where the experiment is to be quick."""
+        """The first value, or the second where the experiment is to be quick.
+
+        full, quick : two values
+        """
         return quick if self.quick else full
 
 
@@ -50,8 +57,11 @@ class Check:
 
     >>> at_least("accuracy with over accuracy without", 1.3, 1.1)
     Check(what='accuracy with over accuracy without', value=1.3, bound=1.1, greatest=False)
-    >>> print(at_least("accuracy with over accuracy without", 1.3, 1.1))
+    >>> check = at_least("accuracy with over accuracy without", 1.3, 1.1)
+    >>> print(check)
     accuracy with over accuracy without: 1.3, at least 1.1 is expected
+    >>> check.holds
+    True
     """
 
     what: str
@@ -70,12 +80,25 @@ class Check:
 
 
 def at_least(what: str, value: float, bound: float) -> Check:
-    """A figure that must be ``bound`` or more."""
+    """A figure that must be ``bound`` or more.
+
+    what : the figure in words, with its unit
+    value : as measured
+
+    >>> at_least("accuracy", 0.91, 0.9).holds, at_least("accuracy", math.nan, 0.9).holds
+    (True, False)
+    """
     return Check(what, float(value), float(bound))
 
 
 def at_most(what: str, value: float, bound: float) -> Check:
-    """A figure that must be ``bound`` or less."""
+    """A figure that must be ``bound`` or less.
+
+    what, value : as for :func:`at_least`
+
+    >>> print(at_most("loss, in nats", 0.31, 0.2))
+    loss, in nats: 0.31, at most 0.2 is expected
+    """
     return Check(what, float(value), float(bound), greatest=True)
 
 
@@ -87,6 +110,15 @@ class Result:
     checks : the figures on which the claim hangs
     draw : draws the picture into a Matplotlib figure
     remarks : what else is to be said, such as where the notes have a slip
+
+    >>> def draw(figure):
+    ...     figure.subplots().plot([0, 1, 2], [0.9, 0.5, 0.4])
+    >>> found = Result(["", "loss"], [["before", 0.9], ["after", 0.41234]], [at_most("loss after", 0.41234, 0.5)], draw)
+    >>> found.holds, found.figures(), found.cells()[-1]
+    (True, {'loss after': 0.41234}, ('after', '0.412'))
+    >>> import tempfile
+    >>> found.save(f"{tempfile.mkdtemp()}/loss.png").name
+    'loss.png'
     """
 
     columns: Sequence[str]
@@ -109,7 +141,10 @@ class Result:
         return [tuple(self.columns), *(tuple(map(shown, row)) for row in self.rows)]
 
     def save(self, path: str | Path) -> Path:
-        """Draw the picture to a PNG file, which appears whole or not at all; its folder is made where it is missing."""
+        """Draw the picture to a PNG file, which appears whole or not at all; its folder is made where it is missing.
+
+        path : of the file
+        """
         from dlcore.train.checkpoint import write_atomically
 
         buffer = io.BytesIO()
@@ -118,7 +153,12 @@ class Result:
         return write_atomically(Path(path), buffer.getvalue)
 
     def figure(self) -> Figure:
-        """The picture as a Matplotlib figure."""
+        """The picture as a Matplotlib figure.
+
+        >>> from dlcore.recipes import run
+        >>> len(run("edges", quick=True).figure().axes) > 1
+        True
+        """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -136,8 +176,15 @@ class Result:
 class Recipe:
     """An experiment on a claim of the notes; ``recipe(setup)`` does it.
 
+    name : as ``dlcore recipe run`` takes it
     chapter : of the notes, such as "2.3"
     claim : what they say, in a sentence
+    experiment : what the recipe does
+
+    >>> from dlcore import recipes
+    >>> found = recipes.find("early-stopping")
+    >>> found.name, found.chapter, found.claim[:43]
+    ('early-stopping', '2.3', 'The training error falls on and on, the dev')
     """
 
     name: str
@@ -163,7 +210,18 @@ def _style() -> Iterator[None]:
 
 
 def recipe(chapter: str, claim: str) -> Callable[[Callable[[Setup], Result]], Recipe]:
-    """Make a recipe of a function, whose name it takes, with hyphens."""
+    """Make a recipe of a function, whose name it takes, with hyphens.
+
+    chapter, claim : as in :class:`Recipe`
+
+    >>> from backends.device import CPU
+    >>> @recipe("1.4", "A step against the gradient makes the loss smaller.")
+    ... def one_step(setup):
+    ...     before, after = 1.0, (1.0 - 0.1 * 2.0) ** 2  # of θ² at θ = 1, lr 0.1
+    ...     return Result(["", "loss"], [["after", after]], [at_most("loss after it", after, before)], print)
+    >>> one_step.name, one_step(Setup(CPU)).holds
+    ('one-step', True)
+    """
 
     def make(experiment: Callable[[Setup], Result]) -> Recipe:
         return Recipe(experiment.__name__.replace("_", "-"), chapter, claim, experiment)

@@ -33,6 +33,10 @@ class Mistake:
     true, predicted : labels; numbers in a regression
     probability : that the model gave to the predicted class; None in a regression
     picture : (H, W, 1) or (H, W, 3) uint8; None where the input is no image
+
+    >>> found = Mistake(position=17, true=4, predicted=9, probability=0.98)
+    >>> print(f"example {found.position}: {found.true} was taken for {found.predicted}, at {found.probability:.0%}")
+    example 17: 4 was taken for 9, at 98%
     """
 
     position: int
@@ -49,6 +53,10 @@ class Examination:
     examples : how many were examined
     confusion : (K, K) int64, how often class i (row) was taken for class j (column); None for a regression
     mistakes : the worst first
+
+    >>> found = Examination(100, np.array([[48, 2], [5, 45]]))
+    >>> np.diag(found.confusion) / found.confusion.sum(axis=1)  # recall, by class
+    array([0.96, 0.9 ])
     """
 
     examples: int

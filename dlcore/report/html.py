@@ -44,6 +44,15 @@ class Report:
     timing : seconds by what took them; a name that ends in "/s" is a rate
     diagnosis : by :func:`dlcore.diagnosis.diagnose_parts`
     health : one record an epoch, as :class:`dlcore.train.GradientHealth` keeps them
+
+    >>> report = Report(
+    ...     title="first",
+    ...     lines=["device: cpu (no CUDA driver)"],
+    ...     history=[{"epoch": 0, "loss": 0.9, "dev_loss": 1.0}, {"epoch": 1, "loss": 0.5, "dev_loss": 0.7}],
+    ...     results={"mlp": {"accuracy": 0.91}, "logistic": {"accuracy": 0.85}},
+    ... )
+    >>> "no CUDA driver" in page(report)
+    True
     """
 
     title: str

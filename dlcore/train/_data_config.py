@@ -22,7 +22,12 @@ __all__ = ["DataConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
-    """What is learnt from."""
+    """What is learnt from.
+
+    >>> data = DataConfig(data="penguins", target="sex").load()
+    >>> data.task, len(data.train)
+    ('binary', 200)
+    """
 
     data: str = setting(
         "fashion-subset",
@@ -52,7 +57,9 @@ class DataConfig(Section):
         choices=("classification", "binary", "regression"),
     )
     image_size: tuple[int, ...] | None = setting(
-        None, "height and width of a folder's images, or one number for both [default: of the first]", within="[1, inf)"
+        None,
+        "height and width of a folder's images, or one number for both [default: those of the first]",
+        within="[1, inf)",
     )
     color: str | None = setting(
         None, "how a folder's images are read [default: grey where the first of each class is]", choices=("grey", "rgb")

@@ -42,7 +42,11 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
-    """What learns."""
+    """What learns.
+
+    >>> ModelConfig(model="mlp", hidden=(32,), activation="tanh").build(outputs=1)
+    Sequential(layers=(Flatten(), Dense(units=32, init='xavier_normal'), Tanh(), Dense(units=1)))
+    """
 
     model: str | None = setting(
         None,
@@ -73,7 +77,16 @@ class ModelConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig(Section):
-    """Which weights the model begins with, and how they go on; patterns as in :meth:`dlcore.nn.Module.freeze`."""
+    """Which weights the model begins with, and how they go on; patterns as in :meth:`dlcore.nn.Module.freeze`.
+
+    >>> settings = TransferConfig(freeze=("0",), lr_scale=("2=0.1",))
+    >>> from dlcore import nn
+    >>> model = nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,))
+    >>> settings.scales(), settings.apply(model, runs="runs")
+    ({'2': 0.1}, None)
+    >>> [(s.path, s.active, s.lr_scale) for s in model.vector.segments][1:3]
+    [('0.b', False, 1.0), ('2.w', True, 0.1)]
+    """
 
     start_from: str | None = setting(
         None,
@@ -81,12 +94,14 @@ class TransferConfig(Section):
         "where it fits [default: random ones]",
         alias="--from",
     )
-    anew: tuple[str, ...] | None = setting(None, "with --from, what begins anew, all else being taken over: patterns")
+    anew: tuple[str, ...] | None = setting(
+        None, "with --from, what begins with new weights, as in --freeze; all else is taken over"
+    )
     freeze: tuple[str, ...] | None = setting(
         None, "what does not learn: paths of parameters or layers as in the report, such as 0.w or 0, or with * and ?"
     )
     lr_scale: tuple[str, ...] | None = setting(
-        None, "learning rates of parts, as PATTERN=FACTOR of the whole one's, such as 0=0.1"
+        None, "factors on the learning rate of parts, as PATTERN=FACTOR, such as 0=0.1"
     )
 
     def __post_init__(self) -> None:
@@ -139,7 +154,12 @@ def _pair(name: str, word: str) -> tuple[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Section):
-    """How the parameters are updated."""
+    """How the parameters are updated.
+
+    >>> settings = OptimizerConfig(optimizer="rmsprop", lr=0.1, beta=0.9, eps=1e-8, clip_norm=5.0)
+    >>> settings.build(), settings.clip()
+    (RMSprop(lr=0.1), clip_by_norm(limit=5.0))
+    """
 
     optimizer: str = setting("adam", "update rule", choices=CHOICES["optimizer"])
     lr: float | None = setting(
@@ -181,7 +201,11 @@ class OptimizerConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(Section):
-    """How the learning rate changes."""
+    """How the learning rate changes.
+
+    >>> ScheduleConfig(schedule="inverse_time", lr_decay=1.0).build(epochs=10)(0.2, epoch=1)
+    0.1
+    """
 
     schedule: str = setting("cosine", "how the learning rate falls", choices=CHOICES["schedule"])
     lr_decay: float | None = setting(None, "lr / (1 + decay · epoch)", within="[0, inf)")
@@ -210,7 +234,11 @@ class ScheduleConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyConfig(Section):
-    """What large weights cost."""
+    """What large weights cost.
+
+    >>> PenaltyConfig(penalty="l2", lam=0.1).build()
+    L2(lam=0.1)
+    """
 
     penalty: str = setting("none", "penalty on the weights, part of the loss", choices=CHOICES["penalty"])
     lam: float | None = setting(None, "strength λ of the penalty", within="[0, inf)")
@@ -226,7 +254,12 @@ class PenaltyConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Section):
-    """How long, in which precision, and where."""
+    """How long, in which precision, and where.
+
+    >>> settings = TrainConfig(epochs=20, patience=3, augment=("flip", "shift"), loss_weights=("sex=0.5",))
+    >>> settings.callbacks()[0].patience, len(settings.augmentation().transforms), settings.weights()
+    (3, 2, {'sex': 0.5})
+    """
 
     epochs: int | None = setting(
         None,
@@ -238,9 +271,13 @@ class TrainConfig(Section):
         f"examples per step [default: {BATCH_SIZE[0]}, below {FEW_EXAMPLES:,} examples {BATCH_SIZE[1]}]",
         within="[1, inf)",
     )
-    seed: int = setting(0, "names the initial weights, the batch order, all masks and augmentations", within="[0, inf)")
+    seed: int = setting(
+        0, "seed of the initial weights, the batch order, all masks and augmentations", within="[0, inf)"
+    )
     device: str | None = setting(None, "cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
-    threads: int = setting(1, "threads of the BLAS on a CPU; with 1 the bits do not depend on it", within="[1, inf)")
+    threads: int = setting(
+        1, "threads of the BLAS on a CPU; 1 gives the same bits on any number of cores", within="[1, inf)"
+    )
     memory_limit: str | None = setting(
         None,
         "the most that training may take of a CUDA device's memory, such as 4GiB, or 0.5 for half of it; no effect "
@@ -261,7 +298,7 @@ class TrainConfig(Section):
     )
     metrics: tuple[str, ...] | None = setting(
         None,
-        "what to measure beside the loss, of heads each those that suit it [default: accuracy; r2 for a regression]",
+        "what to measure beside the loss; of heads, each those that suit it [default: accuracy; r2 for a regression]",
         choices=dict.fromkeys(name for task in TASKS.values() for name in task["metrics"]),
     )
     augment: tuple[str, ...] | None = setting(
@@ -307,15 +344,22 @@ class TrainConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Section):
-    """What is written, and what the result is compared with."""
+    """What is written, and what the result is compared with.
+
+    >>> RunConfig(name="first", checkpoint_minutes=5).runs
+    'runs'
+    >>> RunConfig(name="a/b")
+    Traceback (most recent call last):
+    dlcore.errors.ConfigError: name is 'a/b' but a folder's name is expected: letters, digits and _ . + = -
+    """
 
     runs: str = setting("runs", "folder of all runs")
     name: str | None = setting(None, "name of this run's folder [default: data-model-001, counting up]")
     checkpoint_steps: int = setting(
-        0, "save the run each so many steps, besides after each epoch; 0: not by steps", within="[0, inf)"
+        0, "save the run every so many steps, besides after each epoch; 0: not by steps", within="[0, inf)"
     )
     checkpoint_minutes: float = setting(
-        10.0, "save the run where so many minutes have passed since the last time; 0: not by time", within="[0, inf)"
+        10.0, "save the run every so many minutes too; 0: not by time", within="[0, inf)"
     )
     baseline: str | None = setting(
         None,

@@ -35,6 +35,14 @@ class Setting:
 
     kind : int, float, bool or str; of each item where ``many``
     nullable : whether None is allowed, for "as the choice has it" or "off"
+
+    >>> from dlcore.train.config import settings
+    >>> dropout = settings()["dropout"]
+    >>> dropout.flag, dropout.expected, dropout.parse(["0.2"])
+    ('--dropout', 'a number in [0, 1)', 0.2)
+    >>> dropout.check(1, "dropout")
+    Traceback (most recent call last):
+    dlcore.errors.ConfigError: dropout is 1 but a number in [0, 1) is expected
     """
 
     name: str
@@ -51,6 +59,7 @@ class Setting:
 
     @property
     def flag(self) -> str:
+        """As it stands on the command line, such as ``--batch-size``."""
         return "--" + self.name.replace("_", "-")
 
     @property

@@ -44,7 +44,12 @@ def tasks_of(data: Splits) -> dict[str, str]:
 
 
 def outputs_of(data: Splits) -> int | dict[str, int]:
-    """How many numbers a model gives for an example: the classes' logits, or one; of several targets by name."""
+    """How many numbers a model gives for an example: the classes' logits, or one; of several targets by name.
+
+    >>> from dlcore.data import load
+    >>> outputs_of(load("digits")), outputs_of(load("penguins"))
+    (10, {'species': 3, 'sex': 1, 'body_mass': 1})
+    """
     classes = data.classes if isinstance(data.classes, dict) else {"": data.classes or ()}
     one = ("binary", "regression")
     found = {name: 1 if task in one else len(classes[name]) for name, task in tasks_of(data).items()}

@@ -28,6 +28,32 @@ class Callback(Recorded):
 
     A callback that remembers something between epochs gives it in ``state_dict`` and takes it back in
     ``load_state_dict``, so that a resumed run is the same run.
+
+    >>> import dlcore as dl
+    >>> class Slowing(Callback):  # halves the learning rate whenever the loss has risen
+    ...     def on_start(self, trainer):
+    ...         self.last = float("inf")
+    ...     def on_epoch(self, trainer, record):
+    ...         if record["loss"] > self.last:
+    ...             trainer.set_lr(trainer.lr / 2)
+    ...         self.last = record["loss"]
+    ...     def state_dict(self):
+    ...         return {"last": self.last}
+    ...     def load_state_dict(self, state):
+    ...         self.last = state["last"]
+    >>> trainer = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Slowing()])
+    >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+    >>> len(trainer.fit(data, epochs=3)["loss"])
+    3
+    >>> class Spoken(Callback):
+    ...     def on_epoch_start(self, trainer):
+    ...         print(f"epoch {trainer.epoch}:", end="")
+    ...     def on_step(self, trainer):
+    ...         print(f" step {trainer.step}", end="")
+    ...     def on_end(self, trainer):
+    ...         print("; done")
+    >>> _ = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Spoken()]).fit(data, batch_size=1)
+    epoch 0: step 1 step 2; done
     """
 
     saves_runs: bool = False
@@ -68,6 +94,17 @@ class EarlyStopping(Callback):
 
     The weights of the best epoch are restored at the end, whether or not the run was stopped early. Losses and errors
     are better when smaller, other metrics when larger.
+
+    >>> import dlcore as dl
+    >>> data = dl.data.load("penguins", target="sex", normalize=True)
+    >>> model = dl.nn.Sequential(dl.nn.Dense(16), dl.nn.ReLU(), dl.nn.Dense(1))
+    >>> stopping = EarlyStopping(patience=3, monitor="dev_loss")
+    >>> trainer = dl.Trainer(model, "binary_cross_entropy", dl.optim.Adam(0.03), device="cpu", callbacks=[stopping])
+    >>> history = trainer.fit(data.train, data.dev, epochs=200)
+    >>> len(history["loss"]) == history.stopped_epoch + 1 == history.best_epoch + 4 < 200
+    True
+    >>> stopping.best == min(history["dev_loss"])
+    True
 
     Source: notes, 2.3.
     """
@@ -129,6 +166,18 @@ class Checkpoint(Callback):
     While training goes on, Ctrl-C, SIGTERM and SIGHUP save the run and end it with Interrupted; a second Ctrl-C ends it
     at once. Another process that trains into the same folder is refused, and so is a folder that holds another run.
     Wherever it stands in the list, it is run after the others: what it saves is the state after all have acted.
+
+    >>> import dlcore as dl, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> def trainer():
+    ...     return dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Checkpoint(folder, every_minutes=10)])
+    >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+    >>> _ = trainer().fit(data, epochs=2)
+    >>> again = trainer()  # in another process, say, after a kill
+    >>> len(again.fit(data, epochs=3, resume="auto")["loss"]), again.resumed.name
+    (3, 'step-00000002.safetensors')
+    >>> again.callbacks[0].path.name  # the weights at the end
+    'model.safetensors'
     """
 
     saves_runs = True
@@ -233,8 +282,23 @@ class Checkpoint(Callback):
     def save(self, trainer: Trainer, epoch_done: bool = False) -> Path:
         """Write the state now, and remove what is not kept any more.
 
+        trainer : whose run it is
+        epoch_done : whether the epoch is at its end, and its record written
+
         Raises TrainingError where something is not finite, CheckpointError where the file cannot be written: what was
         saved before stays.
+
+        A callback that knows a good moment calls it:
+
+        >>> import dlcore as dl, tempfile
+        >>> checkpoint = Checkpoint(tempfile.mkdtemp())
+        >>> class Wary(Callback):
+        ...     def on_step(self, trainer):
+        ...         if trainer.step == 1:
+        ...             print(checkpoint.save(trainer).name)
+        >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+        >>> _ = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Wary(), checkpoint]).fit(data, batch_size=1)
+        step-00000001.safetensors
         """
         self._held.check()
         path = self.folder / snapshot.FOLDER / f"step-{trainer.step:08}.safetensors"

@@ -46,6 +46,18 @@ def save_weights(model: Module, path: str | Path, metadata: dict[str, str] | Non
 
     The file appears complete or not at all: it is written beside its place, flushed to the disk and renamed. Raises
     CheckpointError where the folder cannot be written.
+
+    metadata : words by name, kept in the file; :func:`read_arrays` gives them back
+
+    Returns the path.
+
+    >>> from dlcore import nn
+    >>> model = nn.Dense(2).build((3,), seed=1)
+    >>> file = save_weights(model, f"{tempfile.mkdtemp()}/dense.safetensors")
+    >>> again = nn.Dense(2).build((3,), seed=2)
+    >>> load_weights(again, file)
+    >>> bool((again.w.numpy() == model.w.numpy()).all())
+    True
     """
     return write_arrays(Path(path), model.state_dict(), {"format": WEIGHTS, **(metadata or {})})
 
@@ -53,8 +65,17 @@ def save_weights(model: Module, path: str | Path, metadata: dict[str, str] | Non
 def load_weights(model: Module, path: str | Path) -> None:
     """Set every parameter and buffer of a built ``model`` from a file that :func:`save_weights` wrote.
 
+    path : of the safetensors file
+
     A checkpoint of a run serves too: its weights are taken. Raises CheckpointError where the file is missing or
     damaged, or does not fit; the model is then unchanged.
+
+    >>> from dlcore import nn
+    >>> file = save_weights(nn.Dense(2).build((3,)), f"{tempfile.mkdtemp()}/dense.safetensors")
+    >>> load_weights(nn.Dense(2).build((3,)), file)
+    >>> load_weights(nn.Dense(2).build((4,)), file)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    dlcore.errors.CheckpointError: ...dense.safetensors: weights do not fit the model: w has shape (3, 2) but (4, 2) ...
     """
     set_weights(model, read_weights(path), path)
 

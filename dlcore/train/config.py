@@ -132,7 +132,11 @@ lr_decay out or change schedule
         return cls(**{name: SECTIONS[name](**content) for name, content in sections.items()})
 
     def flat(self) -> dict[str, Any]:
-        """Every setting by name."""
+        """Every setting by name.
+
+        >>> Config.of(epochs=3).flat()["epochs"]
+        3
+        """
         return {name: getattr(getattr(self, setting.section), name) for name, setting in settings().items()}
 
     def override(self, given: Mapping[str, Any]) -> Config:
@@ -154,6 +158,11 @@ lr_decay out or change schedule
         settings that the choices do not take, and those that are off.
 
         Raises ConfigError where the model, the metrics, the baseline or an augmentation do not suit the data.
+
+        >>> from dlcore.data import load
+        >>> resolved = Config.of(data="digits").resolve(load("digits"))
+        >>> resolved.model.model, resolved.train.epochs, resolved.optimizer.lr
+        ('cnn', 40, 0.015)
         """
         task = self._check_task(data)
         few = len(data.train) < FEW_EXAMPLES
@@ -205,7 +214,13 @@ lr_decay out or change schedule
         )
 
     def recorded(self, data: Splits) -> list[str]:
-        """What an epoch's record holds under these settings, resolved: loss and metrics, and those of the dev set."""
+        """What an epoch's record holds under these settings, resolved: loss and metrics, and those of the dev set.
+
+        >>> from dlcore.data import load
+        >>> data = load("digits")
+        >>> Config.of(data="digits").resolve(data).recorded(data)
+        ['dev_loss', 'dev_accuracy', 'loss', 'accuracy']
+        """
         names = recorded(data, self.train.metrics or ())
         return [f"{part}{name}" for part in ("dev_", "") for name in names]
 
@@ -219,7 +234,11 @@ lr_decay out or change schedule
         return [f"{head}_{name}" for head in self.data.heads or () for name in metrics] or list(metrics)
 
     def anchored(self) -> Config:
-        """These settings with every path absolute, so that they mean the same in another folder."""
+        """These settings with every path absolute, so that they mean the same in another folder.
+
+        >>> Config.of(data="digits", model="build.py:model").anchored().model.model == f"{os.getcwd()}/build.py:model"
+        True
+        """
         data, model = self.data.data, self.model.model
         if os.path.exists(os.path.expanduser(data)) and data not in _names_of_data():
             data = os.path.abspath(os.path.expanduser(data))
@@ -233,12 +252,22 @@ lr_decay out or change schedule
         return Config.of(**{**self.flat(), "data": data, "model": model, "start_from": start_from})
 
     def loss(self, data: Splits) -> str | dict[str, str]:
-        """The loss that suits the task: cross_entropy, binary_cross_entropy or mse; by head where there are several."""
+        """The loss that suits the task: cross_entropy, binary_cross_entropy or mse; by head where there are several.
+
+        >>> from dlcore.data import load
+        >>> Config.of(data="cars").loss(load("cars"))
+        'mse'
+        """
         self._check_task(data)
         return losses_of(data)
 
     def objective(self, data: Splits) -> Any:
-        """What is minimised: :meth:`loss`, with the numbers to predict standardised where the inputs are normalised."""
+        """What is minimised: :meth:`loss`, with the numbers to predict standardised where the inputs are normalised.
+
+        >>> from dlcore.data import load
+        >>> Config.of(data="cars").objective(load("cars", normalize=True)).mean > 20  # miles per gallon
+        True
+        """
         names, standard = self.loss(data), standardized(data)
         if isinstance(names, str):
             return standard.get("", names)
@@ -266,6 +295,12 @@ lr_decay out or change schedule
         device : where it is known already; else as the setting says
         callbacks : run before early stopping
         model : built; made as the settings say where none comes
+
+        >>> settings = Config.of(data="digits", model="mlp", hidden=(32,), epochs=2)
+        >>> data = settings.data.load()
+        >>> trainer = settings.trainer(data, "cpu")
+        >>> len(trainer.fit(data.train, data.dev, epochs=settings.train.epochs)["dev_accuracy"])
+        2
         """
         from backends.device import resolve
         from dlcore.train.memory import Memory
@@ -338,6 +373,16 @@ def load(path: str | os.PathLike[str]) -> Config:
 
     Raises ConfigError, naming the file, where it is missing or no TOML, and for an unknown or misplaced key, a value of
     the wrong type and one out of range, each with its section.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "run.toml"
+    >>> _ = file.write_text("[train]\\nepochs = 3\\n")
+    >>> load(file) == Config.of(epochs=3)
+    True
+    >>> _ = file.write_text("[train]\\nepoch = 3\\n")
+    >>> load(file)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    dlcore.errors.ConfigError: ...run.toml: [train] epoch is not a known key (did you mean epochs?); known here are ...
     """
     sections = _toml.read(path)
     try:

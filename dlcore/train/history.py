@@ -29,6 +29,7 @@ class History:
         """The last epoch, where early stopping ended the run."""
 
     def append(self, record: dict[str, Any]) -> None:
+        """Take in the record of one more epoch."""
         self.records.append(record)
 
     def __len__(self) -> int:

@@ -25,6 +25,9 @@ class Interrupted(KeyboardInterrupt):
     """A run was ended by a signal; where it has a Checkpoint, at a place from which it can be resumed.
 
     cause : the signal's name, such as "SIGTERM"
+
+    >>> str(Interrupted("SIGTERM")), Interrupted("SIGTERM").exit_code
+    ('by SIGTERM', 143)
     """
 
     def __init__(self, cause: str, text: str = "") -> None:

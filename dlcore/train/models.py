@@ -28,6 +28,10 @@ def build(outputs: Outputs, config: ModelConfig, text: bool = False) -> nn.Modul
 
     outputs : logits of a classification, 1 for a binary task or one number; a dict of them, by head, for several tasks
     text : whether the outputs are those of each step of a text
+
+    >>> from dlcore.train.config import ModelConfig
+    >>> build(10, ModelConfig(model="mlp", hidden=(32,)))
+    Sequential(layers=(Flatten(), Dense(units=32), ReLU(), Dense(units=10)))
     """
     name = config.model or ""
     if name == "knn":
@@ -45,6 +49,11 @@ def cnn(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     config : channels, activation, dropout
 
     The convolutions have no bias: batch norm would take it away again (notes 3.9).
+
+    >>> from dlcore.train.config import ModelConfig
+    >>> model = cnn(10, ModelConfig(channels=(16, 32), dropout=0.5)).build((28, 28, 1))
+    >>> [type(layer).__name__ for layer in model.layers][:4], model.count()
+    (['Conv2D', 'BatchNorm', 'ReLU', 'MaxPool2D'], 20538)
     """
     blocks = [
         layer
@@ -63,6 +72,10 @@ def mlp(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """Dense layers, each with activation and dropout; then a dense layer for the outputs.
 
     config : hidden, activation, dropout
+
+    >>> from dlcore.train.config import ModelConfig
+    >>> mlp(1, ModelConfig(hidden=(32, 16), activation="tanh")).build((8,)).count()  # 8·32 + 32 + 32·16 + 16 + 16 + 1
+    833
     """
     blocks = [
         layer
@@ -73,12 +86,22 @@ def mlp(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
 
 
 def linear(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
-    """One dense layer: linear regression where the loss is mse."""
+    """One dense layer: linear regression where the loss is mse.
+
+    >>> from dlcore.train.config import ModelConfig
+    >>> linear(1, ModelConfig()).build((8,)).count()
+    9
+    """
     return nn.Sequential(nn.Flatten(), _last(outputs))
 
 
 def logistic(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
-    """One dense layer, whose outputs the cross-entropy losses take as logits: logistic or softmax regression."""
+    """One dense layer, whose outputs the cross-entropy losses take as logits: logistic or softmax regression.
+
+    >>> from dlcore.train.config import ModelConfig
+    >>> logistic(3, ModelConfig()).build((8,)).output_shape
+    (3,)
+    """
     return linear(outputs, config)
 
 
@@ -86,6 +109,10 @@ def recurrent(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """Recurrent layers with dropout after each; then a dense layer on the last state: many to one.
 
     config : model, hidden (one number a layer), bidirectional, dropout
+
+    >>> from dlcore.train.config import ModelConfig
+    >>> recurrent(9, ModelConfig(model="gru", hidden=(32,), bidirectional=True)).build((None, 12)).output_shape
+    (9,)
     """
     layer = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[config.model or "gru"]
     hidden, both = config.hidden or (), bool(config.bidirectional)
@@ -144,6 +171,12 @@ def from_file(reference: str, outputs: Outputs, folder: Path | None = None) -> n
 
     That folder is on the path meanwhile, as it is for a script. Raises ConfigError where the file or the function
     is missing, where it raises, naming file and line, and where it returns something else than a Module.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "own.py"
+    >>> _ = file.write_text("from dlcore import nn\\ndef build(outputs):\\n    return nn.Dense(outputs)\\n")
+    >>> from_file(f"{file}:build", outputs=3)
+    Dense(units=3)
     """
     path, name = _split(reference)
     with _importing(folder or path.parent):

@@ -101,6 +101,17 @@ def load_model(folder: str | Path, *, device: Device | str = "cpu") -> tuple[Mod
     line that names the file, where ``model.json`` is missing, damaged, of another program or of a later format, where
     it says that the model cannot be rebuilt, and where the model that comes out has other parameters than it had;
     DeviceError where the device cannot be used.
+
+    >>> import tempfile
+    >>> from dlcore import nn
+    >>> from dlcore.train import load_weights, save_weights
+    >>> folder = tempfile.mkdtemp()
+    >>> trained = nn.Dense(3).build((2,), seed=1)
+    >>> _ = save_model(f"{folder}/model.json", trained), save_weights(trained, f"{folder}/model.safetensors")
+    >>> model, about = load_model(folder)
+    >>> load_weights(model, f"{folder}/model.safetensors")
+    >>> bool((model.w.numpy() == trained.w.numpy()).all())
+    True
     """
     device = resolve(device)
     path = Path(folder) / _MODEL
@@ -147,6 +158,13 @@ def load_about(folder: str | Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """What the ``model.json`` of a run says about its model, and the shape of an example; the model is not rebuilt.
 
     Raises CheckpointError as :func:`load_model`.
+
+    >>> import tempfile
+    >>> from dlcore import nn
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = save_model(f"{folder}/model.json", nn.Dense(3).build((2,)), about={"task": "classification"})
+    >>> load_about(folder)
+    ({'task': 'classification'}, (2,))
     """
     content = _read(Path(folder) / _MODEL, rebuildable=False)
     return content["about"], tuple(content["input_shape"])

@@ -49,6 +49,19 @@ class Run:
     ==========================  =================================================================
 
     A run of knn has one record and no weights, checkpoints and curves: its model is the training set.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "digits-mlp-001"
+    >>> folder.mkdir()
+    >>> write_settings(folder, config.Config.of(data="digits", model="mlp", epochs=2))
+    >>> _ = (folder / "metrics.jsonl").write_text('{"epoch": 0, "loss": 0.9, "dev_loss": 1.0}\\n')
+    >>> run = Run.find("digits-mlp-001", runs=folder.parent)
+    >>> run.name, run.status, run.settings.train.epochs, run.result
+    ('digits-mlp-001', 'interrupted', 2, None)
+    >>> run.records(), run.figures, run.health()
+    ([{'epoch': 0, 'loss': 0.9, 'dev_loss': 1.0}], {'loss': 1.0, 'epochs': 1}, [])
+    >>> [run.name for run in Run.all(folder.parent)]
+    ['digits-mlp-001']
     """
 
     FILES = (
@@ -80,6 +93,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """That of its folder."""
         return self.folder.resolve().name
 
     @functools.cached_property
@@ -152,7 +166,24 @@ class Run:
         raise CheckpointError(f"{self.folder}: there are no weights yet; train first, or resume the run")
 
     def model(self, device: Any) -> tuple[Module, dict[str, Any], str]:
-        """The model with its weights, what model.json says about it, and which weights they are."""
+        """The model with its weights, what model.json says about it, and which weights they are.
+
+        device : as for :class:`dlcore.Trainer`
+
+        Raises CheckpointError where there are no weights yet, or the model cannot be rebuilt.
+
+        >>> from dlcore import nn
+        >>> from dlcore.train import rebuild, save_weights
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = rebuild.save_model(folder / "model.json", nn.Dense(2).build((3,)), about={"task": "regression"})
+        >>> _ = save_weights(nn.Dense(2).build((3,)), folder / "model.safetensors", {"complete": "yes", "step": "7"})
+        >>> Run(folder).model("cpu")
+        (Dense(units=2), {'task': 'regression'}, 'the weights at the end')
+        >>> arrays, which = Run(folder).weights()
+        >>> sorted(arrays), which
+        (['b', 'w'], 'the weights at the end')
+        """
         from dlcore.train import rebuild
 
         model, known = rebuild.load_model(self.folder, device=device)
@@ -162,7 +193,13 @@ class Run:
 
 
 def about(settings: config.Config, data: Splits) -> dict[str, Any]:
-    """What those who use a model must know besides: how its inputs are made, and what its outputs mean."""
+    """What those who use a model must know besides: how its inputs are made, and what its outputs mean.
+
+    >>> settings = config.Config.of(data="penguins", target="sex")
+    >>> known = about(settings, settings.data.load())
+    >>> known["task"], known["loss"], known["classes"]
+    ('binary', 'binary_cross_entropy', ['female', 'male'])
+    """
     from dlcore.data.source import as_source, fingerprint
 
     scales = {name: asdict(scale) for name, scale in standardized(data).items()}
@@ -254,7 +291,18 @@ def _put_aside(folder: Path) -> None:
 
 
 def bring_back(folder: Path) -> None:
-    """Undo an overwriting that came to nothing."""
+    """Undo an overwriting that came to nothing.
+
+    folder : of the run, as :func:`create` made it with ``overwrite``
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / ".before" / "checkpoints").mkdir(parents=True)
+    >>> _ = (folder / ".before" / "result.json").write_text("{}")
+    >>> bring_back(folder)
+    >>> [path.name for path in folder.iterdir()]
+    ['result.json']
+    """
     aside = folder / _BEFORE
     if aside.is_dir():
         for path in [*aside.iterdir(), *(aside / snapshot.FOLDER).iterdir()]:
@@ -264,7 +312,16 @@ def bring_back(folder: Path) -> None:
 
 
 def empty(folder: Path) -> None:
-    """Remove the files of a run in which nothing was trained, and its folder where it holds nothing else."""
+    """Remove the files of a run in which nothing was trained, and its folder where it holds nothing else.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "run"
+    >>> folder.mkdir()
+    >>> write_settings(folder, config.Config())
+    >>> empty(folder)
+    >>> folder.exists()
+    False
+    """
     for file in Run.FILES:
         (folder / file).unlink(missing_ok=True)
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
@@ -273,7 +330,15 @@ def empty(folder: Path) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Remove what an overwriting put aside."""
+    """Remove what an overwriting put aside.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / ".before").mkdir()
+    >>> forget(folder)
+    >>> list(folder.iterdir())
+    []
+    """
     if (folder / _BEFORE).is_dir():
         shutil.rmtree(folder / _BEFORE)
 
@@ -292,7 +357,14 @@ def _numbered(runs: Path, stem: str) -> Path:
 
 
 def write_settings(folder: Path, settings: config.Config) -> None:
-    """Write config.toml, where it does not say the same already; a former result is void."""
+    """Write config.toml, where it does not say the same already; a former result is void.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_settings(folder, config.Config.of(data="digits", name="first"))
+    >>> config.load(folder / "config.toml").run.name is None  # --config repeats it under another name
+    True
+    """
     file = folder / "config.toml"
     nameless = config.Config.of(**{**settings.flat(), "name": None})  # so that --config repeats it elsewhere
     (folder / "result.json").unlink(missing_ok=True)
@@ -305,6 +377,14 @@ class Begin(Callback):
 
     settings : as the run was asked for
     data : what it learns from
+
+    >>> import tempfile
+    >>> settings = config.Config.of(data="penguins", target="sex", epochs=1)
+    >>> data = settings.data.load()
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = settings.trainer(data, "cpu", [Begin(folder, settings, data)]).fit(data.train)
+    >>> sorted(path.name for path in folder.iterdir())
+    ['config.toml', 'model.json']
     """
 
     def __init__(self, folder: str | Path, settings: config.Config, data: Splits) -> None:
@@ -336,6 +416,13 @@ class MetricsFile(Callback):
     timing : of the rest; beside the first, ``timing.jsonl``
 
     JSON has no NaN and no infinity: such a figure is null.
+
+    >>> import dlcore as dl, numpy as np, tempfile
+    >>> file = MetricsFile(f"{tempfile.mkdtemp()}/metrics.jsonl")
+    >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+    >>> _ = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[file]).fit(data, epochs=2)
+    >>> [sorted(json.loads(line)) for line in file.path.read_text().splitlines()]
+    [['epoch', 'loss', 'lr'], ['epoch', 'loss', 'lr']]
     """
 
     def __init__(self, path: str | Path) -> None:

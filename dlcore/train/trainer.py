@@ -241,11 +241,33 @@ class Trainer:
         self.fits, self.resumed = this, None
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
-        """The loss (without penalty) and the metrics on ``data``, in evaluation mode."""
+        """The loss (without penalty) and the metrics on ``data``, in evaluation mode.
+
+        data : as ``train`` in :meth:`fit`
+        batch_size : examples at a time; it changes the result by rounding alone
+
+        The loss is the mean over the examples, each head's over its known labels, times ``loss_weights``.
+
+        >>> import dlcore as dl
+        >>> data = dl.data.load("penguins", target="sex", normalize=True)
+        >>> trainer = dl.Trainer(dl.nn.Dense(1), loss="binary_cross_entropy", metrics=["accuracy"], device="cpu")
+        >>> _ = trainer.fit(data.train, epochs=20)
+        >>> figures = trainer.evaluate(data.test)
+        >>> sorted(figures), figures["accuracy"] > 0.6
+        (['accuracy', 'loss'], True)
+        """
         return self.measure(data, batch_size)[0]
 
     def measure(self, data: Any, batch_size: int = 256) -> tuple[dict[str, float], Measured]:
-        """What :meth:`evaluate` gives, and the predictions and targets that the metrics are of."""
+        """What :meth:`evaluate` gives, and the predictions and targets that the metrics are of.
+
+        >>> import dlcore as dl
+        >>> data = dl.data.load("cars", normalize=True)
+        >>> trainer = dl.Trainer(dl.nn.Dense(1), loss="mse", metrics=["r2"], device="cpu")
+        >>> figures, measured = trainer.measure(data.dev)
+        >>> sorted(figures), list(measured.chance()["standard_errors"])
+        (['loss', 'r2'], ['r2'])
+        """
         whole("batch_size", batch_size, 1)
         source = as_source(data, "data")
         self._prepare(source)
@@ -258,6 +280,15 @@ class Trainer:
 
         x : (N, ...) inputs, or a Dataset or other source, of which the inputs, and lengths where there are any, are
             taken
+        batch_size : examples at a time
+
+        Gives a dict of arrays, by head, for a model with Heads. Raises DataError where x is empty or no array.
+
+        >>> import dlcore as dl
+        >>> trainer = dl.Trainer(dl.nn.Dense(3), device="cpu")
+        >>> logits = trainer.predict(np.zeros((5, 4), np.float32))
+        >>> logits.shape, logits.argmax(axis=1).shape
+        ((5, 3), (5,))
         """
         whole("batch_size", batch_size, 1)
         x = examples(x)
@@ -265,21 +296,72 @@ class Trainer:
         return predictions(self, x, batch_size)
 
     def set_lr(self, lr: float) -> None:
-        """Change the base learning rate, on which the schedule works, from the next step on."""
+        """Change the base learning rate, on which the schedule works, from the next step on.
+
+        lr : learning rate, per step, at least 0; ConfigError otherwise
+
+        By hand, as the notes allow for large models, or in a callback:
+
+        >>> import dlcore as dl
+        >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+        >>> trainer = dl.Trainer(dl.nn.Dense(2), optimizer=dl.optim.SGD(0.1), device="cpu")
+        >>> _ = trainer.fit(data)
+        >>> trainer.set_lr(0.01)
+        >>> trainer.fit(data)["lr"]
+        [0.1, 0.01]
+
+        Source: notes, 3.7.
+        """
         if not lr >= 0:
             raise ConfigError(f"set_lr: {lr!r} came but a number >= 0 is expected")
         self.lr = float(lr)
 
     def stop(self) -> None:
-        """End training after this epoch."""
+        """End training after this epoch.
+
+        >>> import dlcore as dl
+        >>> class Enough(dl.train.Callback):
+        ...     def on_epoch(self, trainer, record):
+        ...         if record["loss"] < 0.1:
+        ...             trainer.stop()
+        >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+        >>> trainer = dl.Trainer(dl.nn.Dense(2), optimizer=dl.optim.SGD(1.0), device="cpu", callbacks=[Enough()])
+        >>> history = trainer.fit(data, epochs=1000)
+        >>> len(history["loss"]) < 100
+        True
+        """
         self.stopping = True
 
     def interrupt(self, cause: str) -> None:
-        """End training as soon as it can be resumed from there: after this step, or this batch of an evaluation."""
+        """End training as soon as it can be resumed from there: after this step, or this batch of an evaluation.
+
+        cause : what asked for it, such as "SIGTERM"
+
+        ``fit`` then raises :class:`~dlcore.train.Interrupted`; with a Checkpoint the run has been saved before.
+
+        >>> import dlcore as dl
+        >>> class Quota(dl.train.Callback):
+        ...     def on_step(self, trainer):
+        ...         trainer.interrupt("the quota")
+        >>> trainer = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Quota()])
+        >>> try:
+        ...     trainer.fit(dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2)))
+        ... except dl.train.Interrupted as interruption:
+        ...     print(interruption.cause)
+        the quota
+        """
         self.interrupted = cause
 
     def larger_is_better(self, name: str) -> bool:
-        """Whether a larger value of a recorded figure is an improvement."""
+        """Whether a larger value of a recorded figure is an improvement.
+
+        name : such as "dev_accuracy"
+
+        >>> import dlcore as dl
+        >>> trainer = dl.Trainer(dl.nn.Dense(2), metrics=["accuracy"], device="cpu")
+        >>> trainer.larger_is_better("dev_accuracy"), trainer.larger_is_better("dev_loss")
+        (True, False)
+        """
         metric = self.objectives.metric(name.removeprefix("train_").removeprefix("dev_"))
         return metric is not None and metric.larger_is_better
 
@@ -338,7 +420,19 @@ class Trainer:
 
     def healthy(self) -> bool:
         """Whether every loss of this fit, weight and running statistic is finite, and so worth saving; waits for the
-        device."""
+        device.
+
+        Where it is not, a Checkpoint keeps what it has saved before, and writes nothing.
+
+        >>> import dlcore as dl
+        >>> trainer = dl.Trainer(dl.nn.Dense(2), device="cpu")
+        >>> _ = trainer.fit(dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2)))
+        >>> trainer.healthy()
+        True
+        >>> trainer.model.b.data = [np.nan, 0.0]
+        >>> trainer.healthy()
+        False
+        """
         with suppress(TrainingError):
             self.read_losses()
         return not self._diverged and snapshot.first_not_finite(self.model.state_dict()) is None
@@ -347,6 +441,17 @@ class Trainer:
         """Bring the losses since the last read to the host; raise TrainingError where one is not finite.
 
         In mixed precision that is no reason, for such a step is left out, unless it was so at the least loss scale.
+
+        A callback that must know of a loss that is not finite calls it; ``fit`` does so every 50 steps and at the end
+        of an epoch, for each read waits for the device.
+
+        >>> import dlcore as dl
+        >>> class Watchful(dl.train.Callback):
+        ...     def on_step(self, trainer):
+        ...         trainer.read_losses()
+        >>> trainer = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Watchful()])
+        >>> len(trainer.fit(dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2)))["loss"])
+        1
         """
         bad = self.progress.read(leave_out=self.mixed is not None)
         if self.mixed is not None and self.mixed.half is not None:
@@ -361,7 +466,12 @@ class Trainer:
             raise self.divergence(f"the loss is {loss}", self.step - ago)
 
     def divergence(self, what: str, step: int) -> TrainingError:
-        """The error that says what is not finite, where, and from what one can go on; nothing more is saved."""
+        """The error that says what is not finite, where, and from what one can go on; nothing more is saved.
+
+        >>> import dlcore as dl
+        >>> str(dl.Trainer(dl.nn.Dense(2), device="cpu").divergence("the loss is nan", step=7))[:38]
+        'the loss is nan in epoch 1, step 7; no'
+        """
         self._diverged = True
         kept = f"the last good checkpoint is {self.saved}" if self.saved else "no checkpoint was written"
         return TrainingError(
@@ -370,7 +480,17 @@ class Trainer:
         )
 
     def forward(self, x: Any, lengths: Any = None, carried: Carried | None = None) -> Any:
-        """Outputs in evaluation mode; the mode of each layer is put back."""
+        """Outputs in evaluation mode; the mode of each layer is put back.
+
+        x : (N, ...) Tensor or array on the model's device, which is built
+        lengths : (N,) valid steps of sequences, None where all are valid
+        carried : the state that goes on from batch to batch, of a text
+
+        >>> import dlcore as dl
+        >>> trainer = dl.Trainer(dl.nn.Sequential(dl.nn.Dropout(0.5), dl.nn.Flatten()).build((2,)), device="cpu")
+        >>> trainer.forward(np.ones((1, 2), np.float32)).numpy()  # nothing is dropped
+        array([[1., 1.]], dtype=float32)
+        """
         modes = [(module, module.training) for _, module in self.model.named_modules()]
         self.model.eval()
         try:
@@ -383,7 +503,17 @@ class Trainer:
     @contextmanager
     def place(self) -> Iterator[None]:
         """Where and how wide everything runs: the model's device is current and within its limit, and the BLAS has its
-        threads. Raises DeviceError where the device is out of memory."""
+        threads. Raises DeviceError where the device is out of memory.
+
+        A loop of one's own with a trainer's settings stands in it:
+
+        >>> import dlcore as dl
+        >>> trainer = dl.Trainer(dl.nn.Dense(2).build((3,)), device="cpu", threads=1)
+        >>> with trainer.place():
+        ...     y = trainer.model(np.ones((4, 3), np.float32))
+        >>> y.shape
+        (4, 2)
+        """
         with self.memory.bounded(), blas_threads(self.threads), _tf32.products_in_tf32(self.tf32):
             yield
 
@@ -435,7 +565,15 @@ class Trainer:
         return str(self.model.built().dtype).split(".")[-1]
 
     def upload(self, host: np.ndarray) -> Any:
-        """One host array to the device, floats in the model's precision."""
+        """One host array to the device, floats in the model's precision.
+
+        The model must be built.
+
+        >>> import dlcore as dl
+        >>> trainer = dl.Trainer(dl.nn.Dense(2).build((3,)), device="cpu")
+        >>> trainer.upload(np.ones((1, 3), np.float64)).dtype
+        dtype('float32')
+        """
         if host.dtype.kind == "f":
             host = host.astype(self._precision(), copy=False)
         return transfer.to_device(host, self.device)

@@ -36,6 +36,13 @@ class Transfer(NamedTuple):
     taken : of the model, set from the source
     anew : of the model, left as they were
     unused : of the source alone
+
+    >>> from dlcore import nn
+    >>> old = nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(10)).build((3,))
+    >>> new = nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,))
+    >>> found = transfer_weights(new, old)
+    >>> found.taken, found.anew
+    (['0.w', '0.b'], ['2.w', '2.b'])
     """
 
     taken: list[str]

@@ -29,12 +29,31 @@ _PALE, _DEEP = "#d3dfee", "#24466f"
 
 
 def draw_parallel(path: str | Path, study: Study) -> Path:
-    """Draw the parallel coordinates of a search's trials to a PNG file; TrainingError where none came to its end."""
+    """Draw the parallel coordinates of a search's trials to a PNG file; TrainingError where none came to its end.
+
+    path : of the file
+    study : as :func:`~dlcore.tune.search` gives it
+
+    >>> import tempfile
+    >>> from dlcore import tune
+    >>> study = tune.search(lambda settings, report: settings["x"] ** 2, {"x": tune.uniform(-1.0, 1.0)}, trials=5)
+    >>> draw_parallel(f"{tempfile.mkdtemp()}/parallel.png", study).name
+    'parallel.png'
+    """
     return _write(path, parallel, study)
 
 
 def draw_scatter(path: str | Path, study: Study) -> Path:
-    """Draw the figure over each parameter to a PNG file; TrainingError where no trial came to its end."""
+    """Draw the figure over each parameter to a PNG file; TrainingError where no trial came to its end.
+
+    path, study : as for :func:`draw_parallel`
+
+    >>> import tempfile
+    >>> from dlcore import tune
+    >>> study = tune.search(lambda settings, report: settings["x"] ** 2, {"x": tune.uniform(-1.0, 1.0)}, trials=5)
+    >>> draw_scatter(f"{tempfile.mkdtemp()}/scatter.png", study).name
+    'scatter.png'
+    """
     return _write(path, scatter, study)
 
 

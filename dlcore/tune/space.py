@@ -30,6 +30,14 @@ class Range:
     log : equal ratios are equally likely, not equal differences; needs low > 0
     whole : integers
     points : how many values a grid has, both ends included
+
+    >>> rates = Range(1e-4, 1e-2, log=True, points=3)
+    >>> rates.grid(), rates.described(), round(rates.place(1e-3), 6)
+    ([0.0001, 0.001, 0.01], 'log:0.0001:0.01:3', 0.5)
+    >>> rates.narrowed([1e-3, 2e-3], margin=0.1).described()
+    'log:0.000630957:0.00316979:3'
+    >>> rates.value(0.001)  # as a journal holds it
+    0.001
     """
 
     low: float
@@ -101,7 +109,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values: numbers, words, yes or no, or lists, such as the units of hidden layers."""
+    """One of some values: numbers, words, yes or no, or lists, such as the units of hidden layers.
+
+    >>> units = Choice((16, 32, (64, 32)))
+    >>> units.at(0.0), units.grid(), units.described(), units.numeric
+    (16, [16, 32, (64, 32)], '16,32,64+32', False)
+    >>> units.place(32), units.narrowed([32, 32], margin=0.1), units.value("64+32")
+    (0.5, Choice(values=(32,)), (64, 32))
+    """
 
     values: tuple[Any, ...]
 
@@ -132,10 +147,15 @@ class Choice:
         return (self.values.index(value) + 0.5) / len(self.values)
 
     def grid(self) -> list[Any]:
+        """All values."""
         return list(self.values)
 
     def narrowed(self, best: Sequence[Any], margin: float) -> Choice:
-        """The values that occur in ``best``."""
+        """The values that occur in ``best``.
+
+        best : values of this choice
+        margin : ignored, for values of a choice have no distance
+        """
         return Choice(tuple(value for value in self.values if value in best))
 
     def value(self, label_: Any) -> Any:
@@ -167,6 +187,8 @@ def log(low: float, high: float, points: int = POINTS) -> Range:
 def uniform(low: float, high: float, points: int = POINTS) -> Range:
     """Numbers from ``low`` to ``high``, each equally likely.
 
+    points : how many values a grid has
+
     >>> uniform(0.0, 0.5, points=3).grid()
     [0.0, 0.25, 0.5]
     """
@@ -175,6 +197,9 @@ def uniform(low: float, high: float, points: int = POINTS) -> Range:
 
 def integers(low: int, high: int, points: int = POINTS, log: bool = False) -> Range:
     """Whole numbers from ``low`` to ``high``, both included.
+
+    points : how many values a grid has
+    log : on a logarithmic scale
 
     >>> integers(8, 128, log=True).grid()
     [8, 16, 32, 64, 128]

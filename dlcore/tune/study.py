@@ -33,6 +33,10 @@ class Trial:
     value : the figure that is optimised; of a pruned trial the last one that it reported
     reported : the figure after each epoch
     seconds : how long it took
+
+    >>> trial = Trial(number=0, round="coarse", settings={"lr": 0.01}, state="done", value=0.93, reported=(0.9, 0.93))
+    >>> trial.settings["lr"], max(trial.reported)
+    (0.01, 0.93)
     """
 
     number: int
@@ -53,6 +57,22 @@ class Study:
     maximize : whether more of it is better
     space : of the coarse round; ``fine`` of the second round, None without one
     asked : everything that identifies the search, as its journal holds it
+
+    >>> from dlcore import tune
+    >>> space = {"lr": tune.log(1e-3, 1.0), "rule": tune.choice("sgd", "adam")}
+    >>> def loss(settings, report):
+    ...     return abs(math.log10(settings["lr"]) + 2) + (settings["rule"] == "sgd")
+    >>> study = tune.search(loss, space, trials=12)
+    >>> study.best.settings["rule"], study.best is study.ranked[0]
+    ('adam', True)
+    >>> found = study.correlations()
+    >>> -1 <= found["lr"].rho <= 1, found["rule"]
+    (True, None)
+    >>> {rule: n for rule, (mean, n) in study.means("rule").items()}
+    {'sgd': 6, 'adam': 6}
+    >>> import tempfile
+    >>> [path.name for path in study.write(tempfile.mkdtemp())]
+    ['trials.csv', 'tune.json', 'parallel.png', 'scatter.png']
     """
 
     metric: str
@@ -96,7 +116,10 @@ class Study:
         return [trial for trial in self.trials if trial.round == "coarse" and trial.state in states]
 
     def means(self, name: str) -> dict[Any, tuple[float, int]]:
-        """By value of a choice, the mean figure of the coarse round's finished trials, and their number."""
+        """By value of a choice, the mean figure of the coarse round's finished trials, and their number.
+
+        name : of the choice
+        """
         groups: dict[Any, list[float]] = {}
         for trial in self._coarse("done"):
             if trial.value is not None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import dlcore.data
 from dlcore.cli import app, main
+from dlcore.cli.help import EXAMPLES
 from dlcore.errors import ConfigError, DataError
 from dlcore.train import config as c
 
@@ -32,8 +37,8 @@ def test_help_imports_neither_numpy_nor_matplotlib() -> None:
     script = """
 import sys
 from dlcore.cli import main
-names = "train", "filter", "bench", "doctor", "parity"
-for words in ([], ["--help"], ["--version"], *([name, "--help"] for name in names)):
+from dlcore.cli.help import EXAMPLES
+for words in ([], ["--help"], ["--version"], *([*name.split(), "--help"] for name in EXAMPLES)):
     assert main(words) == 0
 print(sorted({"numpy", "matplotlib", "cupy", "array_api_compat"} & set(sys.modules)))
 """
@@ -42,6 +47,62 @@ print(sorted({"numpy", "matplotlib", "cupy", "array_api_compat"} & set(sys.modul
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+def _commands(group: Any = app, names: str = "") -> Iterator[str]:
+    """Every command and group of commands, by its words."""
+    for name in group:
+        if not name.startswith("-"):
+            yield f"{names} {name}".strip()
+            yield from _commands(group[name], f"{names} {name}")
+
+
+def test_every_command_has_examples_that_are_understood() -> None:
+    assert set(EXAMPLES) == set(_commands())
+    for name, examples in EXAMPLES.items():
+        for example in examples:
+            program, *words = shlex.split(example)
+            assert (program, " ".join(words).startswith(name)) == ("dlcore", True)
+            _, bound, _ = app.parse_args(words)
+            assert bound is not None
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_help_of_a_command_tells_all_that_its_docstring_says_and_ends_with_examples(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*name.split(), "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    function = app.parse_commands(name.split())[1][-1].default_command
+    assert " ".join((getattr(function, "__doc__", None) or "").split()) in shown
+    assert not any(f"[default: {word}]" in shown for word in ("True", "False", "()", "None"))
+    assert shown.endswith(" ".join(f"Examples: {' '.join(EXAMPLES[name])}".split()))
+
+
+@pytest.mark.full
+def test_the_examples_of_help_run(tmp_path: Path) -> None:
+    """In one folder, in the order of README's first hour; but for those that need a GPU or the network."""
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    for file in ("photo.jpg", "shirt.png", "bag.jpg"):
+        Image.fromarray(photo).save(tmp_path / file)
+    (tmp_path / "elsewhere").mkdir()
+    before = (
+        "dlcore train --data digits",
+        "dlcore train --data hamlet --epochs 1",
+        "dlcore bench kernels --only conv2d --quick --json after.json",
+    )
+    examples = [one for group in EXAMPLES.values() for one in group if "cuda" not in one and "fetch" not in one]
+    examples.sort(key=lambda one: not one.startswith("dlcore train"))
+    for example in dict.fromkeys([*before, *examples]):
+        program = [
+            sys.executable,
+            "-m",
+            "dlcore",
+            *shlex.split(example.replace("fail-below 0.9", "fail-below 0.01"))[1:],
+        ]
+        done = subprocess.run(program, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{example}: {done.stderr}"
 
 
 def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,8 @@ _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: "
 def read_idx(path: str | os.PathLike[str], limit: int = 1 << 32) -> np.ndarray:
     """Read an IDX file, the format of MNIST and its relatives, plain or gzipped.
 
+    path : of the file
+
     The format: two zero bytes, a type code, the number of axes, the length of each axis as a 32-bit integer, then the
     values, row by row; all of it big-endian. Gzip is told by the content, not by the file's name.
 

@@ -35,6 +35,7 @@ def read_folder(
 ) -> ImageFolder:
     """The pictures of a folder with one folder per class, whose names in sorted order are the classes.
 
+    path : of the folder
     size : H and W in pixels, or one number for both; None takes those of the first picture
     color : "grey" or "rgb"; None takes grey where the first picture of each class is
     corrupt : "stop" raises an error for a file that cannot be read; "skip" leaves it out with a warning
@@ -88,6 +89,7 @@ def read_folder(
 class ImageFolder:
     """Pictures on disk as a :class:`~dlcore.data.source.Source`; made by :func:`read_folder`.
 
+    pixels, places, normalizer : as :func:`read_folder` gives them
     shape, dtype : of one example, (H, W, C) float32
     y : (N,) int64, the labels
     classes : their names
@@ -96,6 +98,25 @@ class ImageFolder:
 
     ``folder[3]`` is one example as (x, y); a slice, an array of positions or a boolean mask gives an ImageFolder of
     those rows, which shares the pixels in memory.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for shade, name in enumerate(["black", "white"]):
+    ...     (root / name).mkdir()
+    ...     Image.new("L", (6, 4), 255 * shade).save(root / name / "1.png")
+    >>> folder = read_folder(root)
+    >>> folder
+    ImageFolder(2 pictures (4, 6, 1), 2 classes)
+    >>> folder.classes, [path.name for path in folder.paths], folder.memory
+    (('black', 'white'), ['1.png', '1.png'], 48)
+    >>> x, y = folder.rows([1])
+    >>> x.shape, x.max(), y.tolist(), folder.bytes_at([1]).max()
+    ((1, 4, 6, 1), np.float32(1.0), [1], np.uint8(255))
+    >>> folder.normalized(Normalizer([0.5], [0.5])).rows([0])[0].min()
+    np.float32(-1.0)
+    >>> folder.fingerprint() == folder[[0, 1]].fingerprint(), folder.fingerprint() == folder[:1].fingerprint()
+    (True, False)
     """
 
     lazy = True
@@ -109,14 +130,17 @@ class ImageFolder:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of one example, (H, W, C)."""
         return self._pixels.shape
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes in the order of their labels."""
         return self._pixels.classes
 
     @property
     def paths(self) -> tuple[Path, ...]:
+        """The files, in the order of the examples."""
         return tuple(self._pixels.paths[place] for place in self._places)
 
     @property

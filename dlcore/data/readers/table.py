@@ -37,6 +37,15 @@ class Table:
     columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
     dropped : rows that were left out because a cell was missing
     index : whether a first column without a name that counts the rows from 0 was left out
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "rooms.csv"
+    >>> _ = file.write_text("size,kind,price\\n30,flat,90\\n,flat,110\\n90,house,300\\n")
+    >>> table = read_csv(file, missing="drop")
+    >>> table.task, table.target, table.features, table.dropped
+    ('regression', 'price', ('size', 'kind=flat', 'kind=house'), 1)
+    >>> table.data
+    Dataset(x (2, 3) float32, y (2, 1) float32)
     """
 
     data: Dataset
@@ -61,6 +70,7 @@ def read_csv(
 ) -> Table:
     """Read a table with a header line from a CSV file in UTF-8, or in UTF-16 with a byte order mark.
 
+    path : of the file
     target : the name of the column to predict; None takes the last one that is not ignored. A list of names gives a
         dict of targets, in which NaN, or -1 among class labels, stands for a missing cell; rows without any of them are
         left out
