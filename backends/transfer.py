@@ -174,8 +174,8 @@ def register_download(library: str, download: Callable[[Any], np.ndarray]) -> No
     library : its short name, as :func:`backends.namespace.name_of` gives it
     download : array -> NumPy array
 
-    >>> register_download("array_api_strict", lambda x: x._array.copy())
-    >>> _ = _downloads.pop("array_api_strict")
+    >>> register_download("some_library", lambda x: x.copy_to_host())
+    >>> _ = _downloads.pop("some_library")
     """
     _downloads[library] = download
 

@@ -14,6 +14,7 @@ from case import SUMS, Case, implementations, outputs, widened
 from cases import CASES
 
 import backends.cpu.accept
+import backends.cpu.elementwise
 from backends import transfer
 from backends.kernel import Kernel, kernels
 from backends.namespace import NUMPY
@@ -30,6 +31,7 @@ def _small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
     monkeypatch.setattr(backends.cpu.accept, "too_little", lambda work, least: None)
     monkeypatch.setattr(backends.cpu.accept, "too_narrow", lambda side, least: None)
+    monkeypatch.setattr(backends.cpu.elementwise, "_LEAST", 0)
 
 
 def every_case(check: Callable[[Case, Backend], None]) -> Callable[..., None]:
