@@ -144,7 +144,7 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
     left_out += ", the index left out" if table.index else ""
     names = [table.target] if isinstance(table.target, str) else table.target
     goal = f"{', '.join(map(shown, names))} {'is' if len(names) == 1 else 'are'} to be predicted"
-    goal += f" from {_kinds(table.columns)}{_large(table.data.y, table.target)}"
+    goal += f" from {_kinds(table.columns)}{'' if normalize else _large(table.data.y, table.target)}"
     if isinstance(y := table.data.y, dict):
         like = [shown(name) for name in names if name not in (table.classes or ()) and _like_classes(y[name])]
         if like:
@@ -167,15 +167,15 @@ def _large(y: Targets, target: str | tuple[str, ...]) -> str:
     """A remark on targets whose numbers are so large that a network, which begins near 0, takes very long to get there.
 
     >>> _large(np.array([[250_000.0], [300_000.0]]), "price")
-    '; price is about 280,000, which is far from 0: divide it in the file, so that its numbers are near 1'
+    '; price is about 280,000, which is far from 0: normalize, or divide it in the file, so that its numbers are near 1'
     """
     words = []
     for name, values in (y if isinstance(y, dict) else {str(target): y}).items():
         size = 0.0 if values.dtype.kind != "f" else float(np.nanmean(np.abs(values)))
         if size > _LARGE:
             words.append(
-                f"; {shown(name)} is about {float(f'{size:.2g}'):,.0f}, which is far from 0: divide it in the file, so "
-                "that its numbers are near 1"
+                f"; {shown(name)} is about {float(f'{size:.2g}'):,.0f}, which is far from 0: normalize, or divide it "
+                "in the file, so that its numbers are near 1"
             )
     return "".join(words)
 
