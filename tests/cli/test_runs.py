@@ -396,6 +396,14 @@ def test_tables_are_predicted_row_by_row_and_a_faulty_file_is_named(capsys: pyte
     assert captured.out.splitlines() == expected
 
 
+def test_numbers_above_a_million_are_predicted_with_all_their_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.csv").write_text("x,y\n" + "".join(f"{i},{3_000_000 + 1000 * i}\n" for i in range(40)))
+    said(capsys, "train", "--data", "t.csv", "--model", "linear", "--epochs", "1", "--device", "cpu", "--name", "a")
+    exact = [json.loads(line)["prediction"] for line in said(capsys, "predict", "a", "t.csv", "--json")]
+    expected = [f"t.csv, row {i}: {round(value):,}" for i, value in enumerate(exact, start=1)]
+    assert said(capsys, "predict", "a", "t.csv") == expected
+
+
 def test_a_run_that_is_not_finished_is_measured_by_its_newest_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, "train", "--data", "cars", "--epochs", "2", "--baseline", "none", "--device", "cpu", "--name", "a")
     Path("runs/a/result.json").unlink()
