@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -248,6 +249,24 @@ def test_overwriting_leaves_what_is_no_run_and_what_nothing_took_the_place_of(
     said(capsys, *words, "--seed", "1", "--overwrite")
     assert not Path("runs/a/.before").exists()
     assert Path("runs/a/model.safetensors").read_bytes() != before[Path("runs/a/model.safetensors")]
+
+
+def test_targets_that_changed_since_are_measured_in_the_scale_that_was_learnt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def write(scale: int) -> None:
+        Path("mine.csv").write_text("a,b\n" + "".join(f"{i},{scale * (i + 50)}\n" for i in range(40)))
+
+    write(1000)
+    words = ("--data", "mine.csv", "--model", "linear", "--device", "cpu", "--epochs", "20", "--name", "a")
+    said(capsys, "train", *words)
+    Path("runs/a/result.json").unlink()  # so that diagnose measures anew
+    write(10_000)
+    assert main(["evaluate", "a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"]["r2"] < -1  # predicted is a tenth of the new targets
+    assert main(["diagnose", "a"]) == 0
+    (bias,) = re.findall(r"avoidable bias \+([0-9.]+)", capsys.readouterr().out)
+    assert float(bias) > 2
 
 
 def test_a_resume_that_fails_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
