@@ -61,7 +61,8 @@ class StandardizedMSE:
         if not values.size:
             raise DataError("StandardizedMSE.fit: no target is known; give at least one that is not NaN")
         constant = values.min() == values.max()
-        return cls(float(values[0] if constant else values.mean()), 1.0 if constant else float(values.std()))
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused in one line
+            return cls(float(values[0] if constant else values.mean()), 1.0 if constant else float(values.std()))
 
     def __call__(self, prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any = None) -> Tensor:
         """Arguments and errors as of :func:`mse`; ``target`` in its own unit."""

@@ -80,6 +80,12 @@ def test_a_scale_that_cannot_be_divided_by_is_refused(mean, std):
         losses.StandardizedMSE.fit([math.nan])
 
 
+@pytest.mark.parametrize("targets", [[1.0, math.inf], [-1e300, 1e300]])
+def test_targets_without_a_finite_scale_are_refused_without_a_warning(targets):
+    with pytest.raises(DataError, match="finite std > 0"):
+        losses.StandardizedMSE.fit(targets)
+
+
 def test_binary_cross_entropy_is_the_notes_formula_on_logits(arrays):
     z = arrays.place(np.array([[0.0], [LN3], [-LN3]], dtype=np.float32))  # probabilities 1/2, 3/4, 1/4
     y = arrays.place(np.array([1.0, 1.0, 0.0], dtype=np.float32))

@@ -13,6 +13,7 @@ from dlcore.cli.flags import DEBUG
 from dlcore.cli.runs import folder_of_runs, print_table
 from dlcore.cli.summary import model_name
 from dlcore.errors import ConfigError
+from dlcore.figures import figure
 
 if TYPE_CHECKING:
     from dlcore.metrics import SelectionPolicy
@@ -153,6 +154,4 @@ def _show(
 
 
 def _figure(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return "–" if value is None else figure(value)

@@ -90,9 +90,10 @@ def _parts(run: Run) -> dict[str, dict[str, Any]]:
     from backends.device import resolve
     from dlcore.cli.evaluate import check
     from dlcore.train.measured import measure_parts
+    from dlcore.train.run import objective_of
 
     place = resolve(settings.train.device)
     model, about, _ = run.model(place)
     data = settings.data.load()
     check(data, model.input_shape, about, "dev")
-    return measure_parts(settings.trainer(data, place, model=model), data)
+    return measure_parts(settings.trainer(data, place, model=model, loss=objective_of(about)), data)

@@ -37,7 +37,7 @@ def evaluate(
     run.
     """
     from backends.device import describe, resolve
-    from dlcore.train.run import Run, plain
+    from dlcore.train.run import Run, objective_of, plain
 
     found = Run.find(run, runs)
     settings = found.settings
@@ -52,7 +52,8 @@ def evaluate(
         model, about, which = found.model(place)
         splits = settings.data.load()
         check(splits, model.input_shape, about, part)
-        figures = settings.trainer(splits, place, model=model).evaluate(getattr(splits, part))
+        trainer = settings.trainer(splits, place, model=model, loss=objective_of(about))
+        figures = trainer.evaluate(getattr(splits, part))
     if json_:
         print(json.dumps({"run": str(found.folder), "part": part, "weights": which, "figures": plain(figures)}))
         return 0

@@ -38,7 +38,7 @@ def predict(
             name="--json",
             negative=(),
             show_default=False,
-            help="print one JSON object a line, with the model's raw outputs",
+            help="print one JSON object a line, with the model's outputs",
         ),
     ] = False,
     debug: DEBUG = False,
@@ -181,4 +181,13 @@ def _in_words(name: str, said: dict[str, Any]) -> str:
     if "top" in said:
         return f"{name}: " + ", ".join(f"{one['class']} {one['probability']:.1%}" for one in said["top"])
     value = said.get("prediction", said["outputs"])
-    return f"{name}: {value:,.6g}" if isinstance(value, float) else f"{name}: {value}"
+    return f"{name}: {_number(value)}" if isinstance(value, float) else f"{name}: {value}"
+
+
+def _number(value: float) -> str:
+    """Six digits, and all of a larger number.
+
+    >>> _number(1_234_567.8), _number(23.456789), _number(1.29349e-6)
+    ('1,234,568', '23.4568', '1.29349e-06')
+    """
+    return f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:,.6g}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dlcore.figures import figure
 from dlcore.optim import Constant
 from dlcore.train.callbacks import Callback
 
@@ -46,8 +47,7 @@ class PlainLines(Callback):
         self.say("  ".join(parts))
 
     def _figure(self, name: str, value: float) -> str:
-        text = f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
-        return f"{name.replace('_', ' ')} {self._aligned(name, text)}"
+        return f"{name.replace('_', ' ')} {self._aligned(name, figure(value))}"
 
     def _aligned(self, column: str, text: str) -> str:
         """``text`` flush right in its column, which is as wide as what it has held so far."""

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from dlcore.cli.flags import DEBUG
 from dlcore.cli.summary import model_name, table
 from dlcore.errors import ConfigError
+from dlcore.figures import figure
 
 if TYPE_CHECKING:
     from dlcore.train.run import Run
@@ -111,5 +112,5 @@ def _figures(names: Sequence[str], record: Mapping[str, Any], prefix: str = "") 
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {figure:.4f}" for name, figure in value.items())
+        return ", ".join(f"{name} {figure(one)}" for name, one in value.items())
     return "" if value is None else str(value)

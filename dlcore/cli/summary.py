@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore.figures import figure
 from dlcore.train.config import Config, dump
 from dlcore.version import __version__
 
@@ -195,7 +196,7 @@ def table_of(results: dict[str, dict[str, float]], title: str) -> list[str]:
     """A row of figures for each name."""
     measures = sorted(next(iter(results.values())), key="loss".__eq__)  # last: the metric is what people ask for
     rows = [[title, *measures]]
-    rows += [[name, *(f"{values[measure]:,.4f}" for measure in measures)] for name, values in results.items()]
+    rows += [[name, *(figure(values[measure]) for measure in measures)] for name, values in results.items()]
     return table(rows, left={0})
 
 

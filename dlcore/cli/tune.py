@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from dlcore.cli import summary
 from dlcore.cli.flags import COMMAND, DEBUG, settings_as_flags
 from dlcore.errors import ConfigError
+from dlcore.figures import figure
 from dlcore.train.config import Config, dump, load, settings
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class _Told:
         result = _figure(trial) if trial.state == "done" else trial.state
         if trial.state == "pruned":
             result = f"pruned after {len(trial.reported)} epoch{'s' * (len(trial.reported) != 1)} at {_figure(trial)}"
-        best = "" if self.best is None else f", best {self.best:.4f}"
+        best = "" if self.best is None else f", best {figure(self.best)}"
         why = f" ({trial.why})" if trial.why else ""
         print(
             f"trial {trial.number}, {trial.round}: {_settings(trial)}: {result}{why}, {trial.seconds:.1f} s{best}",
@@ -160,7 +161,7 @@ def _word(value: Any) -> str:
 
 
 def _figure(trial: Trial) -> str:
-    return "" if trial.value is None else f"{trial.value:.4f}"
+    return "" if trial.value is None else figure(trial.value)
 
 
 def _table(study: Study) -> list[str]:
@@ -182,7 +183,7 @@ def _correlations(study: Study) -> list[str]:
     lines = []
     for name, found in study.correlations().items():
         if found is None:
-            means = [f"{_word(value)} {mean:.4f} (n {n})" for value, (mean, n) in study.means(name).items()]
+            means = [f"{_word(value)} {figure(mean)} (n {n})" for value, (mean, n) in study.means(name).items()]
             lines.append(f"mean {study.metric} by {name}: {', '.join(means) or 'none'}")
             continue
         between = "-" if math.isnan(found.low) else f"{found.low:+.2f} to {found.high:+.2f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,8 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
     left_out += ", the index left out" if table.index else ""
     names = [table.target] if isinstance(table.target, str) else table.target
     goal = f"{', '.join(map(shown, names))} {'is' if len(names) == 1 else 'are'} to be predicted"
-    goal += f" from {_kinds(table.columns)}{_large(table.data.y, table.target)}"
+    goal += f" from {_kinds(table.columns)}{_constant(table.data.y, table.target)}"
+    goal += "" if normalize else _large(table.data.y, table.target)
     if isinstance(y := table.data.y, dict):
         like = [shown(name) for name in names if name not in (table.classes or ()) and _like_classes(y[name])]
         if like:
@@ -163,19 +164,39 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
     )
 
 
+def _numbers(y: Targets, target: str | tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """The targets that are numbers, those that are known, by name."""
+    for name, values in (y if isinstance(y, dict) else {str(target): y}).items():
+        if values.dtype.kind == "f":
+            yield name, values[~np.isnan(values)]
+
+
+def _constant(y: Targets, target: str | tuple[str, ...]) -> str:
+    """A remark on targets that are the same in every row.
+
+    >>> _constant({"k": np.array([[2.5], [np.nan], [2.5]]), "price": np.array([[1.0], [2.0], [3.0]])}, ("k", "price"))
+    '; k is 2.5 in every row, so that there is nothing to learn of it'
+    """
+    return "".join(
+        f"; {shown(name)} is {float(values[0]):,.6g} in every row, so that there is nothing to learn of it"
+        for name, values in _numbers(y, target)
+        if values.size and values.min() == values.max()
+    )
+
+
 def _large(y: Targets, target: str | tuple[str, ...]) -> str:
     """A remark on targets whose numbers are so large that a network, which begins near 0, takes very long to get there.
 
     >>> _large(np.array([[250_000.0], [300_000.0]]), "price")
-    '; price is about 280,000, which is far from 0: divide it in the file, so that its numbers are near 1'
+    '; price is about 280,000, which is far from 0: normalize, or divide it in the file, so that its numbers are near 1'
     """
     words = []
-    for name, values in (y if isinstance(y, dict) else {str(target): y}).items():
-        size = 0.0 if values.dtype.kind != "f" else float(np.nanmean(np.abs(values)))
+    for name, values in _numbers(y, target):
+        size = float(np.mean(np.abs(values)))
         if size > _LARGE:
             words.append(
-                f"; {shown(name)} is about {float(f'{size:.2g}'):,.0f}, which is far from 0: divide it in the file, so "
-                "that its numbers are near 1"
+                f"; {shown(name)} is about {float(f'{size:.2g}'):,.0f}, which is far from 0: normalize, or divide it "
+                "in the file, so that its numbers are near 1"
             )
     return "".join(words)
 

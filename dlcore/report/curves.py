@@ -189,12 +189,13 @@ def metric_of(history: Iterable[Record]) -> str | None:
 def heading(name: str) -> str:
     """A recorded figure's name as a heading.
 
-    >>> heading("dev_loss"), heading("r2")
-    ('Development loss', 'R²')
+    >>> heading("dev_loss"), heading("r2"), heading("dev_body_mass_r2")
+    ('Development loss', 'R²', 'Development body mass R²')
     """
-    special = {"r2": "R²", "mse": "Mean squared error", "lr": "Learning rate"}
+    special = {"r2": "R²", "mse": "mean squared error", "lr": "learning rate"}
     base = name.removeprefix("train_dev_").removeprefix("dev_")
-    words = special.get(base, base.replace("_", " "))
+    *head, last = base.split("_")  # of several heads a metric has the head's name before it
+    words = " ".join([*head, special.get(last, last)])
     part = "train-dev " if name.startswith("train_dev_") else "" if base == name else "development "
     words = f"{part}{words}"
     return words[:1].upper() + words[1:]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcore.diagnosis import WORDS, Diagnosis
+from dlcore.figures import figure
 from dlcore.report.curves import best_of, curves_svg, draw_curves, heading
 from dlcore.report.examine import Examination
 from dlcore.report.health import health_section
@@ -278,8 +279,7 @@ def _figure(value: Any, name: str = "") -> str:
         return f"{number:,.0f}"
     if name == "seconds":
         return f"{number:,.3g}"
-    plain = number == 0 or 1e-3 <= abs(number) < 1e7
-    return (f"{number:,.4f}" if plain and name != "lr" else f"{number:.4g}").replace("-", "−")
+    return (f"{number:.4g}" if name == "lr" else figure(number)).replace("-", "−")
 
 
 def _amount(name: str, value: float) -> str:

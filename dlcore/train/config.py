@@ -289,12 +289,14 @@ lr_decay out or change schedule
         device: str | Device | None = None,
         callbacks: Sequence[Callback] = (),
         model: Module | None = None,
+        loss: Any = None,
     ) -> Trainer:
         """The trainer with the model, built for the data, on its device.
 
         device : where it is known already; else as the setting says
         callbacks : run before early stopping
         model : built; made as the settings say where none comes
+        loss : what the model has learnt by; :meth:`objective` of the data where none comes
 
         >>> settings = Config.of(data="digits", model="mlp", hidden=(32,), epochs=2)
         >>> data = settings.data.load()
@@ -318,7 +320,7 @@ lr_decay out or change schedule
             chosen.transfer.apply(model, chosen.run.runs, characters)
         return Trainer(
             model,
-            loss=chosen.objective(data),
+            loss=chosen.objective(data) if loss is None else loss,
             optimizer=chosen.optimizer.build(),
             metrics=metrics_of(data, chosen.train.metrics or ()),
             loss_weights=chosen.train.weights() or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -250,6 +251,24 @@ def test_overwriting_leaves_what_is_no_run_and_what_nothing_took_the_place_of(
     assert Path("runs/a/model.safetensors").read_bytes() != before[Path("runs/a/model.safetensors")]
 
 
+def test_targets_that_changed_since_are_measured_in_the_scale_that_was_learnt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def write(scale: int) -> None:
+        Path("mine.csv").write_text("a,b\n" + "".join(f"{i},{scale * (i + 50)}\n" for i in range(40)))
+
+    write(1000)
+    words = ("--data", "mine.csv", "--model", "linear", "--device", "cpu", "--epochs", "20", "--name", "a")
+    said(capsys, "train", *words)
+    Path("runs/a/result.json").unlink()  # so that diagnose measures anew
+    write(10_000)
+    assert main(["evaluate", "a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"]["r2"] < -1  # predicted is a tenth of the new targets
+    assert main(["diagnose", "a"]) == 0
+    (bias,) = re.findall(r"avoidable bias \+([0-9.]+)", capsys.readouterr().out)
+    assert float(bias) > 2
+
+
 def test_a_resume_that_fails_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.csv").write_text("a,b\n" + "".join(f"{i},{2 * i}\n" for i in range(40)))
     said(capsys, "train", "--data", "mine.csv", "--device", "cpu", "--baseline", "none", "--epochs", "1", "--name", "a")
@@ -394,6 +413,14 @@ def test_tables_are_predicted_row_by_row_and_a_faulty_file_is_named(capsys: pyte
     miles = outputs[:, 0] * learnt.std() + learnt.mean()
     expected = [f"cars.csv, row {i + 1}: {y:,.6g}" for i, y in enumerate(miles.tolist())]
     assert captured.out.splitlines() == expected
+
+
+def test_numbers_above_a_million_are_predicted_with_all_their_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.csv").write_text("x,y\n" + "".join(f"{i},{3_000_000 + 1000 * i}\n" for i in range(40)))
+    said(capsys, "train", "--data", "t.csv", "--model", "linear", "--epochs", "1", "--device", "cpu", "--name", "a")
+    exact = [json.loads(line)["prediction"] for line in said(capsys, "predict", "a", "t.csv", "--json")]
+    expected = [f"t.csv, row {i}: {round(value):,}" for i, value in enumerate(exact, start=1)]
+    assert said(capsys, "predict", "a", "t.csv") == expected
 
 
 def test_a_run_that_is_not_finished_is_measured_by_its_newest_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,6 +165,24 @@ def test_numbers_of_any_size_are_learnt_and_predicted_in_their_own_unit(capsys: 
     assert float(worst[2].replace(",", "")) == pytest.approx(float(worst[1].replace(",", "")), rel=0.5)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e7])
+def test_figures_of_any_size_keep_their_digits(capsys: pytest.CaptureFixture[str], unit: float) -> None:
+    x = np.random.default_rng(0).normal(size=60)
+    Path("t.csv").write_text("x,y\n" + "".join(f"{a:.3f},{unit * (2 + a):.6e}\n" for a in x))
+    words = ("--data", "t.csv", "--model", "linear", "--metrics", "mse", "--epochs", "1", "--device", "cpu")
+    lines = output_of(capsys, "train", *words, "--name", "a")
+    result = json.loads(Path("runs/a/result.json").read_text(encoding="utf-8"))
+    tested, developed = (f"{one['mse']:.4g}" for one in (result["test"]["linear"], result["parts"]["dev"]))
+    (epoch,), (own,) = ([line for line in lines if line.startswith(word)] for word in ("epoch", "linear "))
+    assert f"dev mse {developed} " in epoch
+    assert own.split()[1] == tested
+    (listed,) = (line for line in output_of(capsys, "runs", "list") if line.startswith("a "))
+    assert f"mse {developed} " in listed
+    assert f"mse {tested} " in listed
+    found = output_of(capsys, "tune", *words, "--search", "lr=0.15", "--trials", "1")
+    assert any(f"dev_mse {developed};" in line for line in found)
+
+
 @pytest.mark.parametrize(
     ("words", "baseline"),
     [

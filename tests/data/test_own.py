@@ -87,10 +87,20 @@ def test_several_targets_are_split_in_proportion_of_the_first_that_has_classes(t
     assert sum(missing) == 5
 
 
-def test_targets_far_from_0_are_said(tmp_path: Path) -> None:
+def test_targets_far_from_0_are_said_where_nothing_is_normalised(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,price\n" + "".join(f"{i},{250_000 + i}\n" for i in range(30)))
-    assert "price is about 250,000, which is far from 0: divide it in the file" in open_path(tmp_path / "t.csv").source
+    assert "price is about 250,000, which is far from 0: normalize, or divide" in open_path(tmp_path / "t.csv").source
     assert "far from 0" not in open_path(tmp_path / "t.csv", target="a").source
+    assert "far from 0" not in open_path(tmp_path / "t.csv", normalize=True).source  # they are learnt standardised
+
+
+def test_a_target_that_never_changes_is_said(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{'xy'[i % 2]},{'' if i == 29 else 7.5}\n" for i in range(30))
+    (tmp_path / "t.csv").write_text(f"a,side,k\n{rows}")
+    for target in ("k", ["side", "k"]):
+        said = open_path(tmp_path / "t.csv", target=target, missing="drop" if target == "k" else None).source
+        assert said.count("in every row") == 1
+        assert "; k is 7.5 in every row, so that there is nothing to learn of it" in said
 
 
 def test_few_rows_are_too_few_for_three_parts(tmp_path: Path) -> None:
