@@ -57,7 +57,7 @@ def test_several_heads_are_trained_evaluated_and_predicted(capsys: pytest.Captur
     assert 3 < found["body_mass"]["prediction"] < 5
     assert "species: Adelie" in output_of(capsys, "predict", "multi", "new.csv", "--device", "cpu")
     page = Path("runs/multi/report.html").read_text(encoding="utf-8").lower()
-    for figure in ("loss", "species accuracy", "sex accuracy", "body mass r2"):
+    for figure in ("loss", "species accuracy", "sex accuracy", "body mass r²"):
         assert f"{figure} over the epochs" in page
 
 
