@@ -5,7 +5,7 @@ to the end. It prints JSON: how many were killed, and how many of those while th
 
 HOW is ``steps before`` or ``steps after`` (each process dies after one step more, before or after that is saved),
 ``stages`` (each dies in another call that writes), or ``random COUNT SEED`` (at any time, until COUNT were killed; each
-run that comes to its end leaves its folder, FOLDER/0, FOLDER/1, ..., and another begins).
+run that comes to its end leaves its folder, FOLDER/1, FOLDER/2, ..., and another begins; FOLDER/0 is never killed).
 """
 
 from __future__ import annotations
@@ -114,15 +114,20 @@ def by_stages(folder: Path) -> dict[str, int]:
 
 
 def at_random(folder: Path, count: int, seed: int) -> dict[str, int]:
-    draw = random.Random(seed)
-    killed = cut = runs = 0
+    def work(own: Path) -> Callable[[], object]:
+        return lambda: job.fit(job.trainer(own, width=768))
+
+    draw, begin = random.Random(seed), time.perf_counter()
+    assert end(start(work(folder / "0")))
+    whole = time.perf_counter() - begin  # of which much may be what comes before the first step
+    killed, cut, runs = 0, 0, 1
     while killed < count:
         own = folder / str(runs)
-        run = lambda own=own: job.fit(job.trainer(own, width=192))  # noqa: E731
+        run = work(own)
         while True:
             process = start(run)
             if killed < count:
-                time.sleep(draw.uniform(0.0, 0.15))
+                time.sleep(draw.uniform(0.0, whole))
                 os.kill(process, signal.SIGKILL)
             if end(process):
                 break

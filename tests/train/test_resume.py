@@ -58,7 +58,7 @@ def test_a_run_killed_in_every_stage_of_a_save_ends_with_the_same_bytes(
 
 @pytest.mark.full
 def test_a_hundred_random_kills_change_nothing(tmp_path: Path, figures: MutableMapping[str, Any]) -> None:
-    job.fit(job.trainer(tmp_path / "whole", width=192), resume=None)
+    job.fit(job.trainer(tmp_path / "whole", width=768), resume=None)
     counted = killed_runs(tmp_path / "killed", "random", "100", "1")
     whole = job.ended(tmp_path / "whole")
     folders = sorted((tmp_path / "killed").iterdir())
