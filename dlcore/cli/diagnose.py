@@ -89,11 +89,12 @@ def _parts(run: Run) -> dict[str, dict[str, Any]]:
 
     from backends.device import resolve
     from dlcore.cli.evaluate import check
+    from dlcore.cli.opened import data_of
     from dlcore.train.measured import measure_parts
     from dlcore.train.run import objective_of
 
     place = resolve(settings.train.device)
     model, about, _ = run.model(place)
-    data = settings.data.load()
+    data = data_of(settings, about)
     check(data, model.input_shape, about, "dev")
     return measure_parts(settings.trainer(data, place, model=model, loss=objective_of(about)), data)

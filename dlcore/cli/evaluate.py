@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
+from dlcore.cli.opened import data_of
 from dlcore.cli.summary import model_name, table_of, unit
 from dlcore.errors import DataError
 
@@ -50,7 +51,7 @@ def evaluate(
         figures = memory.measure(getattr(splits, part))[0]
     else:
         model, about, which = found.model(place)
-        splits = settings.data.load()
+        splits = data_of(settings, about)
         check(splits, model.input_shape, about, part)
         trainer = settings.trainer(splits, place, model=model, loss=objective_of(about))
         figures = trainer.evaluate(getattr(splits, part))

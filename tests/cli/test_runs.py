@@ -269,6 +269,24 @@ def test_targets_that_changed_since_are_measured_in_the_scale_that_was_learnt(
     assert float(bias) > 2
 
 
+def test_inputs_that_changed_since_are_normalised_by_what_was_learnt(capsys: pytest.CaptureFixture[str]) -> None:
+    def write(scale: int) -> None:
+        Path("mine.csv").write_text("a,b\n" + "".join(f"{scale * i},{i + 50}\n" for i in range(40)))
+
+    write(1)
+    words = ("--data", "mine.csv", "--model", "linear", "--device", "cpu", "--epochs", "40", "--name", "a")
+    said(capsys, "train", *words)
+    write(10)
+    assert main(["evaluate", "a", "--json"]) == 0
+    assert (
+        json.loads(capsys.readouterr().out)["figures"]["r2"] < -1
+    )  # as predict: b = a + 50, of an a ten times as large
+    Path("runs/a/result.json").unlink()  # so that diagnose measures anew
+    assert main(["diagnose", "a"]) == 0
+    (bias,) = re.findall(r"avoidable bias \+([0-9.]+)", capsys.readouterr().out)
+    assert float(bias) > 2
+
+
 def test_a_resume_that_fails_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.csv").write_text("a,b\n" + "".join(f"{i},{2 * i}\n" for i in range(40)))
     said(capsys, "train", "--data", "mine.csv", "--device", "cpu", "--baseline", "none", "--epochs", "1", "--name", "a")
