@@ -11,7 +11,7 @@ import pytest
 
 from dlcore.cli import main
 
-__all__ = ["on_a_terminal", "output_of"]
+__all__ = ["dlcore", "on_a_terminal", "output_of", "refused", "said"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +22,31 @@ def output_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     captured = capsys.readouterr()
     assert (code, captured.err) == (0, "")
     return captured.out
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """The lines on stdout of a command that succeeds."""
+    code = main(words)
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return captured.out.splitlines()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str, code: int) -> str:
+    """The one line on stderr of a command that fails."""
+    assert main(words) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    return line.removeprefix("dlcore: error: ")
+
+
+def dlcore(*words: str, cwd: Path | str = ".", code: int = 0) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "dlcore", *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == code, done.stderr
+    return done
 
 
 def on_a_terminal(*words: str, columns: int) -> str:

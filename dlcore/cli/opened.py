@@ -10,13 +10,10 @@ from dlcore.recorded import did_you_mean
 from dlcore.train.config import Config, outputs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dlcore.data import Splits
     from dlcore.nn import Module
-    from dlcore.tensor import Tensor
 
-__all__ = ["data_of", "first_batch", "loss_of", "open_model"]
+__all__ = ["data_of", "first_batch", "open_model"]
 
 MODELS = ("cnn", "mlp", "gru", "lstm", "rnn", "logistic", "linear")
 
@@ -74,14 +71,6 @@ def data_of(settings: Config, about: dict[str, Any]) -> Splits:
         if part is not None
     }
     return replace(plain, normalizer=normalizer, **known)
-
-
-def loss_of(settings: Config, splits: Splits) -> str | Callable[[Any, Any], Tensor]:
-    """The loss as a check takes it: of several heads their weighted sum, in which missing labels count nothing."""
-    from dlcore.train.objectives import Objectives
-
-    loss = settings.objective(splits)
-    return loss if not isinstance(loss, dict) else Objectives(loss, None, settings.train.weights()).loss
 
 
 def _refuse_knn(command: str, settings: Config) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import Backend
+from job import Interrupt
 
 import dlcore as dl
 from backends import transfer
@@ -248,15 +249,6 @@ def test_other_precisions_are_measured_too(precision: str) -> None:
     assert all(layer["signal"] > 0 and layer["update"] > 0 for layer in health[0].records[1]["layers"])
 
 
-class _Stop(dl.train.Callback):
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def on_step(self, trainer: dl.Trainer) -> None:
-        if trainer.step == self.at:
-            trainer.interrupt("a test")
-
-
 @pytest.mark.parametrize("at", [1, 3, 4, 6, 7, 8])
 def test_an_interrupted_run_goes_on_to_the_same_records(at: int, tmp_path: Path) -> None:
     data = _data(50, (8, 8, 1))
@@ -272,7 +264,7 @@ def test_an_interrupted_run_goes_on_to_the_same_records(at: int, tmp_path: Path)
 
     whole = run(tmp_path / "whole")
     with pytest.raises(dl.train.Interrupted):
-        run(tmp_path / "cut", _Stop(at))
+        run(tmp_path / "cut", Interrupt(at))
     assert run(tmp_path / "cut") == whole
     assert len(whole.splitlines()) == 3
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import KINDS, Backend, backend
+from job import Interrupt
 from samples import images
 
 import dlcore as dl
@@ -220,15 +221,6 @@ def test_frozen_parameters_and_learning_rates_by_layer(arrays: Backend) -> None:
     assert same == {"1.gamma", "1.beta", "6.b", "1.running_mean", "1.running_variance"}
 
 
-class _Stop(dl.train.Callback):
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def on_step(self, trainer: dl.Trainer) -> None:
-        if trainer.step == self.at:
-            trainer.interrupt("a test")
-
-
 @pytest.mark.parametrize("at", [1, 2, 7, 9])
 def test_a_run_is_resumed_to_the_same_bits(at: int, tmp_path: Path) -> None:
     with backend("numpy") as kind:
@@ -241,7 +233,7 @@ def test_a_run_is_resumed_to_the_same_bits(at: int, tmp_path: Path) -> None:
 
         whole = fit(make())
         with pytest.raises(dl.train.Interrupted):
-            fit(make(callbacks=[_Stop(at), dl.train.Checkpoint(tmp_path)]))
+            fit(make(callbacks=[Interrupt(at), dl.train.Checkpoint(tmp_path)]))
         rest = fit(make(callbacks=[dl.train.Checkpoint(tmp_path)]), resume="auto")
         assert state(rest) == state(whole)
         assert rest.mixed is not None

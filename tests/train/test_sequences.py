@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from arrays import KINDS, Backend, backend
+from job import Interrupt
 
 import dlcore as dl
 from backends import transfer
@@ -188,12 +189,7 @@ def test_a_run_resumes_at_every_step_to_the_same_bits(sample: str, tmp_path: Pat
     data = SAMPLES[sample]()
 
     def fit(folder: Path, stop: int = 0) -> dl.Trainer:
-        class Stop(dl.train.Callback):
-            def on_step(self, trainer: dl.Trainer) -> None:
-                if trainer.step == stop:
-                    trainer.interrupt("SIGTERM")
-
-        trainer = trainer_for(data, callbacks=[dl.train.Checkpoint(folder), Stop()])
+        trainer = trainer_for(data, callbacks=[dl.train.Checkpoint(folder), Interrupt(stop)])
         trainer.fit(data, data, epochs=2, batch_size=8, resume="auto")
         return trainer
 
