@@ -39,7 +39,7 @@ def settings_as_flags(command: Callable[..., int]) -> Callable[..., int]:
     The flags' defaults are shown in the help and passed to nobody: what is not given may come from a file.
     """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    flags = [_flag(setting) for setting in config.settings().values()]
+    flags = [_flag(setting) for setting in config.settings().values() if not setting.hidden]
     command.__signature__ = inspect.Signature([*own, *flags])  # pyright: ignore[reportFunctionMemberAccess]
     return command
 

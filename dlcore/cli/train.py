@@ -53,6 +53,7 @@ HOW_IT_RUNS = (
     "checkpoint_minutes",
     "runs",
     "name",
+    "rules",
 )
 """Settings that do not make a run another one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BATCH_SIZE", "CHOICES", "CLIP_NORM", "EPOCHS", "FEW_EXAMPLES", "RECURRENT", "TASKS", "TEXT"]
+__all__ = ["BATCH_SIZE", "CHOICES", "CLIP_NORM", "EPOCHS", "FEW_EXAMPLES", "RECURRENT", "RULES", "TASKS", "TEXT"]
 
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "model": {
@@ -52,5 +52,7 @@ TEXT = {"hidden": (192,), "bidirectional": False, "dropout": 0.4, "epochs": 28, 
 """What a model of text has in the place of the other defaults."""
 EPOCHS = (12, 40)
 BATCH_SIZE = (32, 16)
+RULES = 2
+"""The version of the rules by which data are read, split and normalised; a run of version 0.1 records none: 1."""
 CLIP_NORM = 5.0
 """Of recurrent models, whose gradients may explode (notes 5)."""

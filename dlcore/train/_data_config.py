@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
+from dlcore.train._choices import RULES
 from dlcore.train._setting import Section, setting
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class DataConfig(Section):
         "share of the training examples held out and measured beside the dev set: where that is of another kind, it "
         "tells what of the difference is overfitting",
         within="[0, 1)",
+    )
+    rules: int = setting(
+        RULES, "version of the rules by which data are read, split and normalised", within="[1, 2]", hidden=True
     )
 
     def load(self) -> Splits:

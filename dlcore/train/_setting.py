@@ -16,7 +16,14 @@ __all__ = ["Section", "Setting", "setting", "settings_of"]
 
 
 def setting(
-    default: Any, help: str, *, choices: Iterable[str] = (), within: str = "", file: bool = False, alias: str = ""
+    default: Any,
+    help: str,
+    *,
+    choices: Iterable[str] = (),
+    within: str = "",
+    file: bool = False,
+    alias: str = "",
+    hidden: bool = False,
 ) -> Any:
     """A field of a :class:`Section`.
 
@@ -24,8 +31,11 @@ def setting(
     choices : the words that are allowed; with ``file``, a reference ``file.py:build`` is too
     within : the interval of the numbers that are allowed, such as "[0, 1)"
     alias : another flag for it, of a word that is no name in Python
+    hidden : it has no flag: a run records it, and nobody chooses it
     """
-    about = {"help": help, "choices": tuple(choices), "within": within, "file": file, "alias": alias}
+    about = {
+        "help": help, "choices": tuple(choices), "within": within, "file": file, "alias": alias, "hidden": hidden,
+    }  # fmt: skip
     return field(default=default, metadata=about)
 
 
@@ -56,6 +66,7 @@ class Setting:
     within: str
     file: bool
     alias: str = ""
+    hidden: bool = False
 
     @property
     def flag(self) -> str:

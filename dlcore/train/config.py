@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train import _toml
-from dlcore.train._choices import BATCH_SIZE, CHOICES, CLIP_NORM, EPOCHS, FEW_EXAMPLES, RECURRENT, TEXT
+from dlcore.train._choices import BATCH_SIZE, CHOICES, CLIP_NORM, EPOCHS, FEW_EXAMPLES, RECURRENT, RULES, TEXT
 from dlcore.train._sections import (
     SECTIONS,
     DataConfig,
@@ -369,9 +369,11 @@ def _words(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def load(path: str | os.PathLike[str]) -> Config:
+def load(path: str | os.PathLike[str], rules: int = RULES) -> Config:
     """The configuration in a TOML file: sections such as ``[train]``, keys as in :class:`Config`; what is left out has
     its default.
+
+    rules : those of the data where the file records none: 1 for the config.toml of a run of version 0.1
 
     Raises ConfigError, naming the file, where it is missing or no TOML, and for an unknown or misplaced key, a value of
     the wrong type and one out of range, each with its section.
@@ -387,6 +389,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     dlcore.errors.ConfigError: ...run.toml: [train] epoch is not a known key (did you mean epochs?); known here are ...
     """
     sections = _toml.read(path)
+    sections["data"] = {"rules": rules, **sections.get("data", {})}
     try:
         return Config(**{name: SECTIONS[name](**content) for name, content in sections.items()})
     except ConfigError as error:

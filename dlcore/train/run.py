@@ -99,7 +99,7 @@ class Run:
     @functools.cached_property
     def settings(self) -> config.Config:
         """Raises ConfigError where config.toml is missing or faulty."""
-        return config.load(self.folder / "config.toml")
+        return config.load(self.folder / "config.toml", rules=1)
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -368,7 +368,7 @@ def write_settings(folder: Path, settings: config.Config) -> None:
     file = folder / "config.toml"
     nameless = config.Config.of(**{**settings.flat(), "name": None})  # so that --config repeats it elsewhere
     (folder / "result.json").unlink(missing_ok=True)
-    if not file.exists() or config.load(file) != nameless:
+    if not file.exists() or config.load(file, rules=1) != nameless:
         write_atomically(file, lambda: config.dump(nameless))
 
 

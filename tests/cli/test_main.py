@@ -109,7 +109,7 @@ def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture
     assert main(["train", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for setting in c.settings().values():
-        assert f"{setting.flag} " in shown
+        assert (f"{setting.flag} " in shown) != setting.hidden
     assert "[default: fashion-subset]" in shown
     assert "cnn, mlp, gru, lstm, rnn: share of activations dropped in training [default: 0.5, mlp 0.0, " in shown
 
