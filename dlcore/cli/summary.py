@@ -78,7 +78,7 @@ def about_data(data: Splits) -> str:
     what = f"{len(data.classes)} classes" if data.classes else "one number to predict"
     if data.task == "multitask":
         what = f"{len(data.train.y)} targets: {', '.join(_targets(data))}"
-    return f"data: {data.source}\n      {sizes} of {shape}, {what}"
+    return "\n      ".join([f"data: {data.source}", f"{sizes} of {shape}, {what}", *data.notes])
 
 
 def _targets(data: Splits) -> Iterator[str]:

@@ -135,6 +135,7 @@ class Splits:
     source : which files were read, and how many examples they hold, in one line for people
     licence : the licence of the data
     normalizer : what was applied to x, None if nothing
+    notes : what to know about them before anything is trained, a line each for people
     last_value : of a series, the feature of x that holds the target's past: a forecast is compared with its last value
     inputs : how a file becomes x, before the normalizer; None where no file does
 
@@ -159,6 +160,7 @@ class Splits:
     normalizer: Normalizer | None = None
     inputs: Inputs | None = None
     train_dev: Part | None = None
+    notes: tuple[str, ...] = ()
     last_value: int | None = None
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from dlcore.data.readers._columns import CATEGORIES, FEW
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._rows import name_of
 from dlcore.data.readers.images import is_hidden
-from dlcore.data.readers.table import OpenTable, open_table
+from dlcore.data.readers.table import OpenTable, Table, open_table
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
@@ -52,6 +52,7 @@ def open_path(
     image_size: Sequence[int] | None = None,
     color: str | None = None,
     corrupt: str | None = None,
+    rules: int = 2,
 ) -> Splits:
     """Data from a path, in three parts: 60-20-20, in proportion of the classes where there are classes.
 
@@ -65,13 +66,14 @@ def open_path(
     ================  ================================================================================================
 
     normalize : bring each feature of x (images: each channel) to mean 0 and standard deviation 1 by the statistics of
-        the training part alone; for a folder of images by 10,000 training images at most, evenly spaced. Whole numbers
-        with lengths, which are words, stay as they are.
+        the training part alone, as :class:`~dlcore.data.Normalizer` says; for a folder of images by 10,000 training
+        images at most, evenly spaced. Whole numbers with lengths, which are words, stay as they are.
     seed : of the split; of several targets, the first that has classes gives the proportion
     target, missing, categorical, ignore, task : of a table, in which several targets make y a dict; an NPZ takes task
         too
     image_size, color, corrupt : of a folder of images, where ``read_folder`` calls them size, color and corrupt; one
         number of image_size stands for both
+    rules : version of the rules by which all this is done; 1 is for runs of version 0.1
 
     Raises DataError for what the readers refuse, for y of an NPZ that is not one target per example, for parts with
     other classes than ``train``, and for a path that is none of these; ConfigError for an argument that the kind of
@@ -93,11 +95,17 @@ def open_path(
     refuse_others(given, TAKES[kind], f"is {shown(path)}, {_WORDS[kind]}")
     if kind == "table":
         opened = open_table(
-            path, target, categorical=categorical or (), ignore=ignore or (), missing=missing or "refuse", task=task
+            path,
+            target,
+            categorical=categorical or (),
+            ignore=ignore or (),
+            missing=missing or "refuse",
+            task=task,
+            rules=rules,
         )
-        return _table(path, opened, normalize, seed, task)
+        return _table(path, opened, normalize, seed, task, rules)
     if kind == "npz":
-        return _npz(path, normalize, seed, task)
+        return _npz(path, normalize, seed, task, rules)
     return _images(path, normalize, seed, image_size, color, corrupt or "stop")
 
 
@@ -131,7 +139,7 @@ def _name(path: Path) -> str:
 # Tables --------------------------------------------------------------------------------------------------------------
 
 
-def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str | None) -> Splits:
+def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str | None, rules: int) -> Splits:
     parts = _rows(path, len(opened), seed, opened.y, opened.task)
     for name, values in opened.y.items() if isinstance(opened.y, dict) else ():
         if (np.isnan(values) if values.dtype.kind == "f" else values < 0)[parts[0]].all():
@@ -139,7 +147,7 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
                 f"{shown(path)}: column {name_of(name)} is missing in every row of the training set, so that nothing "
                 "can be learnt of it; choose other targets, or another seed of the split"
             )
-    table = opened.table(training=parts[0])
+    table = opened.table(training=parts[0], dtype=np.float64 if normalize and rules > 1 else np.float32)
     left_out = f", {table.dropped:,} with missing cells left out" if table.dropped else ""
     left_out += ", the index left out" if table.index else ""
     names = [table.target] if isinstance(table.target, str) else table.target
@@ -156,12 +164,26 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
         path,
         [table.data[rows] for rows in parts],
         normalize,
+        rules,
+        notes=_numbering(table),
         task=table.task,
         classes=table.classes,
         features=table.features,
         source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {goal}",
         inputs=Inputs.table(table.columns),
     )
+
+
+def _numbering(table: Table) -> tuple[str, ...]:
+    """Remarks on the columns that number the rows."""
+    left, kept = (", ".join(map(name_of, names)) for names in (table.row_numbers, table.counting))
+    lines = [f"{left}: numbers the rows, and is left out; rename the column to keep it"] if left else []
+    if kept:
+        lines.append(
+            f"warning: {kept} goes up by one from row to row, as the number of a row does; where that says nothing of "
+            "new rows, leave it out by --ignore"
+        )
+    return tuple(lines)
 
 
 def _numbers(y: Targets, target: str | tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
@@ -234,20 +256,41 @@ def _rows(path: Path, n: int, seed: int, y: Targets, task: str) -> list[np.ndarr
         raise DataError(f"{shown(path)}: {error}") from None
 
 
-def _splits(path: Path, parts: Sequence[Dataset], normalize: bool, **known: Any) -> Splits:
-    normalizer = Normalizer.fit(parts[0]) if normalize else None
+def _splits(
+    path: Path, parts: Sequence[Dataset], normalize: bool, rules: int, notes: Sequence[str] = (), **known: Any
+) -> Splits:
+    normalizer = Normalizer.fit(parts[0], bounded=rules > 1) if normalize else None
+    notes = (*notes, *_constant_inputs(parts[0].x, known.get("features"), normalize))
     train, dev, test = (part if normalizer is None else normalizer.apply(part) for part in parts)
-    return Splits(train=train, dev=dev, test=test, name=_name(path), normalizer=normalizer, **known)
+    return Splits(train=train, dev=dev, test=test, name=_name(path), normalizer=normalizer, notes=notes, **known)
+
+
+def _constant_inputs(x: np.ndarray, names: tuple[str, ...] | None, normalize: bool) -> Iterator[str]:
+    """A remark on the features of x (N, ..., features) of the training set that are the same in every row.
+
+    >>> list(_constant_inputs(np.array([[1.0, 0.0], [1.0, 2.0]]), ("lot", "size"), True))
+    ['constant in the training set, so that nothing can be learned from it, and set to 0: lot']
+    """
+    values = x.reshape(-1, x.shape[-1])
+    same = np.flatnonzero(values.min(axis=0) == values.max(axis=0))
+    if x.ndim > 3 or not len(same):
+        return
+    some = [name_of(names[i]) if names else f"feature {i}" for i in same[:_NAMED].tolist()]
+    more = f" and {len(same) - len(some):,} more of {values.shape[1]:,}" if len(same) > len(some) else ""
+    it = "them" if len(same) > 1 else "it"
+    done = ", and set to 0" if normalize else ""
+    yield f"constant in the training set, so that nothing can be learned from {it}{done}: {', '.join(some)}{more}"
 
 
 # Archives of arrays --------------------------------------------------------------------------------------------------
 
 
-def _npz(path: Path, normalize: bool, seed: int, task: str | None) -> Splits:
+def _npz(path: Path, normalize: bool, seed: int, task: str | None, rules: int) -> Splits:
     data = read_npz(path)
     chosen, classes, y = _targets(shown(path), data.y, task)
     words = data.lengths is not None and data.x.dtype.kind in "iub"
     x = data.x if words else plain_inputs(data.x)
+    exact = normalize and not words and rules > 1 and data.x.dtype != np.uint8
     for key, before, after in (("x", data.x, x), ("y", data.y, y)):
         if after.dtype == np.float32 and not np.isfinite(after).all():  # the file's own values were finite
             first = np.asarray(before).reshape(-1)[np.flatnonzero(~np.isfinite(after))[0]]
@@ -260,7 +303,7 @@ def _npz(path: Path, normalize: bool, seed: int, task: str | None) -> Splits:
     pictures = data.x.dtype == np.uint8 and x.ndim == 4 and x.shape[3] in (1, 3)
     inputs = Inputs.images(x.shape[1:3], x.shape[3]) if pictures else None
     try:
-        data = Dataset(x, y, data.lengths)
+        data = Dataset(data.x.reshape(x.shape).astype(np.float64) if exact else x, y, data.lengths)
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from None
     parts = [data[rows] for rows in _rows(path, len(data), seed, y, chosen)]
@@ -268,6 +311,7 @@ def _npz(path: Path, normalize: bool, seed: int, task: str | None) -> Splits:
         path,
         parts,
         normalize and not words,
+        rules,
         task=chosen,
         classes=classes,
         source=f"{shown(path)}, {len(data):,} examples of shape {data.shape}",

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from dlcore.data import Dataset
+from dlcore.data import Dataset, Normalizer
 from dlcore.errors import ConfigError
 from dlcore.functional import cross_entropy, mse
 from dlcore.nn.module import Module
@@ -77,7 +77,7 @@ class _Network(BaseEstimator):
         if not present.any():
             raise ValueError("sample_weight is 0 throughout, but at least one example must count")
         x, y, weight = x[present], y[present], weight[present] / weight[present].mean()
-        self._mean, self._scale = _moments(x, weight)
+        self._normalizer = Normalizer.of(x, weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         network = self._network(outputs)
         x = self._inputs(x)
@@ -114,7 +114,7 @@ class _Network(BaseEstimator):
     def _inputs(self, x: np.ndarray) -> np.ndarray:
         """Rows as the network takes them."""
         if self.normalize:
-            x = (x - self._mean) / self._scale
+            x = self._normalizer.transform(x, np.float64)
         x = x.astype(self.dtype)
         if self.input_shape is None:
             return x
@@ -142,7 +142,9 @@ class Classifier(ClassifierMixin, _Network):
     optimizer, lr : a rule's name and its learning rate, per step
     l2 : strength λ of the penalty on the weights
     epochs, batch_size : of the training
-    normalize : bring each feature to mean 0 and standard deviation 1, by the training set
+    normalize : bring each feature to mean 0 and standard deviation 1 by the training set, as
+        :class:`~dlcore.data.Normalizer` does: columns of 0 and 1 stay, a constant one becomes 0, and far values are
+        bounded
     dtype : "float64", scikit-learn's own, or "float32", which is faster
     device : where it is trained; None asks DLCORE_DEVICE. The fitted network is on the CPU
     random_state : an integer gives the same network each time; None or a RandomState another one

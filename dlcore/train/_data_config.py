@@ -143,7 +143,12 @@ class DataConfig(Section):
             refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
             return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=path)
         return data.open_path(
-            path, target=self.heads or self.target, normalize=self.normalize, seed=self.split_seed, **own
+            path,
+            target=self.heads or self.target,
+            normalize=self.normalize,
+            seed=self.split_seed,
+            rules=self.rules,
+            **own,
         )
 
     def _refuse_sequence(self, reason: str, names: tuple[str, ...] = ("window", "unknown")) -> None:

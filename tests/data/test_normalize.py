@@ -1,4 +1,5 @@
 import json
+import math
 import statistics
 
 import numpy as np
@@ -20,9 +21,9 @@ def test_each_column_gets_the_mean_and_deviation_of_the_training_rows():
 
 
 def test_only_the_training_set_is_looked_at():
-    train, test = table([[0.0], [2.0]]), table([[1e6], [-1e6]])
+    train, test = table([[0.0], [2.0]]), table([[4.0], [-1.5]])
     normalizer = Normalizer.fit(train)
-    np.testing.assert_array_equal(normalizer.apply(test).x, [[999999.0], [-1000001.0]])
+    np.testing.assert_array_equal(normalizer.apply(test).x, [[3.0], [-2.5]])
     loaded = load("cars", normalize=True)
     np.testing.assert_allclose(loaded.train.x.mean(axis=0), 0, atol=1e-6)
     assert abs(loaded.test.x.mean(axis=0)).max() > 0.01  # its own statistics would give 0
@@ -118,3 +119,63 @@ def test_another_number_of_features_is_refused():
 def test_inputs_without_a_feature_axis_are_refused():
     with pytest.raises(DataError, match=r"x has shape \(3,\), expected \(N, ..., features\)"):
         Normalizer.fit(Dataset(np.arange(3.0), np.zeros(3)))
+
+
+def test_columns_of_0_and_1_stay_0_and_1_however_rare():
+    x = np.zeros((400, 3))
+    x[7, 0] = x[::2, 1] = 1
+    x[:, 2] = 0.5
+    x[3, 2] = 1  # not a flag: three values
+    normalizer = Normalizer.fit(Dataset(x, np.zeros(400)))
+    out = normalizer.transform(x)
+    np.testing.assert_array_equal(out[:, :2], x[:, :2])
+    assert out[3, 2] > 10
+
+
+def test_a_feature_that_never_changed_in_training_is_0_whatever_it_is_later():
+    for value in (0.0, 1.0, 1000.0, -0.1):
+        normalizer = Normalizer.fit(table([[value, 1.0], [value, 3.0]]))
+        assert normalizer.constant.tolist() == [True, False]
+        new = np.array([[value + 1e-3, 2.0], [-1e9, 2.0], [value, 2.0]])
+        assert normalizer.transform(new)[:, 0].tolist() == [0.0, 0.0, 0.0]
+        assert not normalizer.bounds(new).any()
+
+
+def test_values_far_outside_the_training_range_are_bounded():
+    normalizer = Normalizer.fit(table([[10.0], [10.0], [10.0], [14.0]]))
+    near, far = normalizer.transform([[17.9], [6.1]]), normalizer.transform([[1e6], [-1e30]])
+    np.testing.assert_allclose(near[:, 0], (np.array([17.9, 6.1]) - 11) / math.sqrt(3), rtol=1e-6)
+    np.testing.assert_allclose(far[:, 0], (np.array([18.0, 6.0]) - 11) / math.sqrt(3), rtol=1e-6)
+    assert normalizer.bounds(np.array([[17.9], [18.1], [5.9]]))[:, 0].tolist() == [False, True, True]
+
+
+def test_pixels_of_black_and_white_pictures_are_standardised_and_not_bounded():
+    x = np.zeros((6, 4, 4, 1))
+    x[:, :2] = 1
+    normalizer = Normalizer.fit(Dataset(x, np.zeros(6)))
+    assert (normalizer.low, normalizer.mean.tolist(), normalizer.std.tolist()) == (None, [0.5], [0.5])
+    assert normalizer.transform(np.full((1, 1, 1, 1), 50.0)).item() == 99
+
+
+def test_consecutive_seconds_stay_apart():
+    seconds = 1_764_547_200 + np.arange(1000.0)
+    assert len(np.unique(Normalizer.fit(Dataset(seconds[:, None], np.zeros(1000))).transform(seconds[:, None]))) == 1000
+
+
+def test_weights_count_as_rows_do():
+    rng = np.random.default_rng(3)
+    x, weights = rng.normal(size=(20, 3)), rng.integers(1, 5, 20)
+    one, repeated = Normalizer.of(x, weights.astype(float)), Normalizer.of(np.repeat(x, weights, axis=0))
+    for name in ("mean", "std", "low", "high"):
+        np.testing.assert_allclose(getattr(one, name), getattr(repeated, name), rtol=1e-12)
+
+
+def test_bounds_survive_a_file_and_old_files_have_none():
+    normalizer = Normalizer.fit(table([[1.0, 5.0, 0.0], [4.0, 5.0, 1.0]]))
+    read = Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict())))
+    x = np.array([[100.0, 6.0, 1.0]])
+    np.testing.assert_array_equal(read.transform(x), normalizer.transform(x))
+    old = Normalizer.from_dict({"mean": [0.0], "std": [1.0]})
+    assert (old.low, old.transform([[1e9]]).item()) == (None, 1e9)
+    with pytest.raises(DataError, match="low"):
+        Normalizer.from_dict({"mean": [0.0], "std": [1.0], "low": [2.0], "high": [1.0]})

@@ -16,7 +16,7 @@ from dlcore.train import config
 
 def write_table(path: Path, n: int = 50) -> Path:
     rows = "".join(f"{i},{'uv'[i % 2]},{'' if i % 10 == 3 else i * i},{'abc'[i % 5 // 2]}\n" for i in range(n))
-    path.write_text(f"id,side,square,kind\n{rows}")
+    path.write_text(f"place,side,square,kind\n{rows}")
     return path
 
 
@@ -43,7 +43,7 @@ def test_a_table_is_split_60_20_20_in_proportion_of_its_classes(tmp_path: Path) 
     ]  # fmt: skip
     assert sorted(place for part in ids(data) for place in part) == list(range(50))
     assert (data.name, data.task, data.classes) == ("things", "classification", ("a", "b", "c"))
-    assert data.features == ("id", "side=u", "side=v", "square")
+    assert data.features == ("place", "side=u", "side=v", "square")
     assert "things.csv, 50 rows; kind is to be predicted" in data.source
     assert ids(open_path(tmp_path / "things.csv", missing="mean")) == ids(data)
     assert ids(open_path(tmp_path / "things.csv", missing="mean", seed=1)) != ids(data)
@@ -61,7 +61,8 @@ def test_gaps_and_the_normalizer_know_the_training_rows_alone(tmp_path: Path) ->
     assert data.normalizer.mean[3] == pytest.approx(squares.mean())
     assert data.normalizer.std[3] == pytest.approx(squares.std())
     x = raw.test.rows(slice(None))[0]
-    np.testing.assert_allclose(data.test.rows(slice(None))[0], (x - data.normalizer.mean) / data.normalizer.std, 1e-5)
+    z = (x - data.normalizer.mean) / data.normalizer.std  # of values that were rounded to float32 before
+    np.testing.assert_allclose(data.test.rows(slice(None))[0], z, rtol=1e-5, atol=1e-7)
 
 
 def test_dropped_rows_are_counted(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_the_task_of_a_table_can_be_given(tmp_path: Path, task: str, shape: tupl
 
 def test_several_targets_are_split_in_proportion_of_the_first_that_has_classes(tmp_path: Path) -> None:
     data = open_path(write_table(tmp_path / "t.csv"), target=["square", "kind"], ignore=["side"])
-    assert (data.task, data.features, data.classes) == ("multitask", ("id",), {"kind": ("a", "b", "c")})
+    assert (data.task, data.features, data.classes) == ("multitask", ("place",), {"kind": ("a", "b", "c")})
     for part in (data.train, data.dev, data.test):
         np.testing.assert_array_equal(np.bincount(part.y["kind"]), len(part) // 5 * np.array([2, 2, 1]))
     missing = [int(np.isnan(part.y["square"]).sum()) for part in (data.train, data.dev, data.test)]
@@ -348,3 +349,108 @@ def test_what_archives_of_others_hold_is_named(tmp_path: Path) -> None:
     np.savez(file, x=np.zeros((20, 2)), y=5 * y)
     with pytest.warns(UserWarning, match="no example of the classes 1, 2, 3, 4, of 0 to 5"):
         open_path(file)
+
+
+# Columns that training cannot learn ----------------------------------------------------------------------------------
+
+
+def write_rows(path: Path, header: str, rows: list[list[Any]]) -> Path:
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+def noise(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=n).round(3)
+
+
+@pytest.mark.parametrize("name", ["ID", "row.names", "Unnamed: 0.1", "obs", "S.No", "index", "rownum"])
+def test_a_column_that_numbers_the_rows_under_an_indexs_name_is_left_out(tmp_path: Path, name: str) -> None:
+    rows = [[i + 17, value, "xyz"[i // 20]] for i, value in enumerate(noise(60))]
+    data = open_path(write_rows(tmp_path / "t.csv", f"{name},a,kind", rows))
+    assert data.features == ("a",)
+    (note,) = data.notes
+    assert name in note
+    assert "left out" in note
+    assert data.inputs is not None
+    assert [column["name"] for column in data.inputs.to_dict()["columns"]] == ["a"]  # nor asked for at predict
+
+
+def test_other_columns_that_count_by_one_stay_with_a_warning(tmp_path: Path) -> None:
+    rows = [[1950 + i, i, value, round(2 * value, 3)] for i, value in enumerate(noise(40))]
+    data = open_path(write_rows(tmp_path / "t.csv", "year,minutes,a,y", rows))
+    assert data.features == ("year", "minutes", "a")
+    (note,) = data.notes
+    assert "warning: year, minutes" in note
+    assert "--ignore" in note
+
+
+@pytest.mark.parametrize(
+    ("header", "shape"),
+    [("id,a,y", "shuffled"), ("id,a,y", "gap"), ("a,b,id", "target"), ("id,y", "alone")],
+)
+def test_an_index_is_kept_where_it_does_not_count_or_is_needed(tmp_path: Path, header: str, shape: str) -> None:
+    count = list(range(50))
+    if shape == "shuffled":
+        count = list(np.random.default_rng(1).permutation(50))
+    if shape == "gap":
+        count[30:] = range(31, 51)
+    place = header.split(",").index("id")
+    rows = [[*noise(len(header.split(",")) - 1, i)] for i in count]
+    for row, number in zip(rows, count, strict=True):
+        row.insert(place, number)
+    data = open_path(write_rows(tmp_path / "t.csv", header, rows))
+    assert "id" in (data.features or ()) or shape == "target"
+    assert not any("left out" in note for note in data.notes)
+
+
+def test_an_index_named_in_categorical_stays(tmp_path: Path) -> None:
+    rows = [[i, value, value] for i, value in enumerate(noise(10))]
+    data = open_path(write_rows(tmp_path / "t.csv", "id,a,y", rows), categorical=["id"])
+    assert len(data.features or ()) == 11
+
+
+def test_constant_columns_and_levels_are_named_and_become_0_for_ever(tmp_path: Path) -> None:
+    rows = [[7, value, "ab"[i % 2], value + i % 2] for i, value in enumerate(noise(50))]
+    train = open_path(write_rows(tmp_path / "t.csv", "lot,a,kind,y", rows)).train.rows(slice(None))[0]
+    odd = next(i for i in range(50) if float(np.float32(rows[i][1])) not in train[:, 1])  # of dev or test
+    rows[odd][2] = "rare"
+    rows[odd][0] = 9  # a lot that training does not know
+    data = open_path(write_rows(tmp_path / "t.csv", "lot,a,kind,y", rows), normalize=True)
+    (note,) = data.notes
+    assert "constant in the training set" in note
+    assert "lot, kind=rare" in note
+    for part in (data.train, data.dev, data.test):
+        x = part.rows(slice(None))[0]
+        assert not x[:, [0, 4]].any()
+        assert set(np.unique(x[:, 2:4])) == {0.0, 1.0}
+
+
+def test_an_archive_follows_the_same_rule(tmp_path: Path) -> None:
+    x = np.column_stack([noise(50), np.full(50, 3.0), np.arange(50) % 2, 1_764_547_200 + np.arange(50)])
+    np.savez(tmp_path / "t.npz", x=x, y=noise(50, 1))
+    data = open_path(tmp_path / "t.npz", normalize=True)
+    assert data.notes == (
+        "constant in the training set, so that nothing can be learned from it, and set to 0: feature 1",
+    )
+    found = np.concatenate([part.rows(slice(None))[0] for part in (data.train, data.dev, data.test)])
+    assert not found[:, 1].any()
+    assert set(found[:, 2]) == {0.0, 1.0}
+    assert len(np.unique(found[:, 3])) == 50
+    assert found.dtype == np.float32
+
+
+def test_columns_of_a_table_keep_every_digit_until_they_are_normalised(tmp_path: Path) -> None:
+    rows = [[1_764_547_200 + 3 * i, value] for i, value in enumerate(noise(1000))]
+    data = open_path(write_rows(tmp_path / "t.csv", "stamp,y", rows), normalize=True)
+    found = np.concatenate([part.rows(slice(None))[0] for part in (data.train, data.dev, data.test)])
+    assert len(np.unique(found)) == 1000
+
+
+def test_runs_of_version_0_1_keep_their_columns_and_their_scale(tmp_path: Path) -> None:
+    rows = [[i, 5, "ab"[i % 7 // 6], value] for i, value in enumerate(noise(60))]
+    old = open_path(write_rows(tmp_path / "t.csv", "id,lot,kind,y", rows), normalize=True, rules=1)
+    assert old.features == ("id", "lot", "kind=a", "kind=b")
+    x = old.train.rows(slice(None))[0]
+    np.testing.assert_allclose(x[:, [0, 2, 3]].std(axis=0), 1, rtol=1e-5)
+    assert old.normalizer is not None
+    assert old.normalizer.low is None

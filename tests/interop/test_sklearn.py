@@ -80,3 +80,22 @@ def test_weights_of_examples_move_a_regression_in_small_batches_too() -> None:
     weight = np.where(y == 1, 3.0, 1.0)
     found = Regressor(hidden=(), epochs=200, batch_size=8, lr=0.01).fit(x, y, weight).predict(x[:1])
     np.testing.assert_allclose(found, 0.75, atol=0.05)  # Adam's last steps of 0.01 in units of the deviation 0.43
+
+
+def test_columns_that_training_could_not_teach_change_no_prediction() -> None:
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(80, 2)), np.full(80, 1000.0), np.zeros(80), np.arange(80) % 40 == 7])
+    y = 2 * x[:, 0] - x[:, 1]
+    model = Regressor(hidden=(8,), epochs=20).fit(x, y)
+    odd = x.copy()
+    odd[:, 2] += 10 * rng.normal(size=80)
+    odd[:, 3] = 1
+    np.testing.assert_array_equal(model.predict(odd), model.predict(x))
+    assert model.score(x, y) > 0.8
+
+
+def test_far_values_are_bounded_and_not_multiplied() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 1))
+    model = Regressor(hidden=(8,), epochs=20).fit(x, x[:, 0])
+    assert abs(model.predict([[1e9]])[0]) < 10 * np.abs(x).max()

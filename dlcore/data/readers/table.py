@@ -12,6 +12,7 @@ import numpy as np
 from dlcore.data.dataset import Dataset, Targets, Task
 from dlcore.data.readers._columns import Column
 from dlcore.data.readers._file import shown
+from dlcore.data.readers._row_numbers import counts_by_one, is_index_name
 from dlcore.data.readers._rows import LIMIT, name_of, no_column, table_rows
 from dlcore.data.readers._targets import is_numeric, several_of, target_of
 from dlcore.errors import ConfigError, DataError
@@ -37,6 +38,9 @@ class Table:
     columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
     dropped : rows that were left out because a cell was missing
     index : whether a first column without a name that counts the rows from 0 was left out
+    row_numbers : the columns of numbers that go up by one from row to row and have an index's name, such as id, which
+        were left out: they tell the order of the file, and nothing of a new row
+    counting : the other columns that go up by one from row to row, which stay
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "rooms.csv"
@@ -56,6 +60,8 @@ class Table:
     columns: list[dict[str, Any]]
     dropped: int
     index: bool = False
+    row_numbers: tuple[str, ...] = ()
+    counting: tuple[str, ...] = ()
 
 
 def read_csv(
@@ -87,7 +93,8 @@ def read_csv(
 
     The delimiter is what a first line ``sep=;`` names, else a comma, a semicolon or a tab, whichever makes most columns
     of the header line. A first column without a name that counts the rows from 0, and last ones without a name and
-    empty throughout, are left out. A column whose
+    empty throughout, are left out, and so is a column of numbers that go up by one from row to row and has an index's
+    name, such as id, unless it is the target or the last column to learn from. A column whose
     every present cell is a number is one feature; any other column is a category, one feature of 0 or 1 for each of its
     values, in sorted order. Classes are sorted too, numbers by value. Blank lines do not count.
 
@@ -123,9 +130,13 @@ def open_table(
     missing: str = "refuse",
     task: str | None = None,
     limit: int = LIMIT,
+    rules: int = 2,
 ) -> OpenTable:
     """The table before its gaps are filled, so that they can be filled by the means of the training rows alone; the
-    arguments and errors of :func:`read_csv`."""
+    arguments and errors of :func:`read_csv`.
+
+    rules : 1 keeps the columns that number the rows, as version 0.1 did
+    """
     for name, value in (("missing", missing), ("task", task)):
         if value not in _CHOICES[name]:
             words = ", ".join(str(word) for word in _CHOICES[name])
@@ -150,7 +161,7 @@ def open_table(
         raise DataError(f"{file}: there is no row below the header; at least one is expected")
     if delimiter != ",":
         _refuse_decimal_commas(columns)
-    return OpenTable(file, columns, targets, frozenset(categorical), missing, task, limit, index, several)
+    return OpenTable(file, columns, targets, frozenset(categorical), missing, task, limit, index, several, rules)
 
 
 class OpenTable:
@@ -163,6 +174,7 @@ class OpenTable:
     y: Targets
     task: Task
     classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None
+    row_numbers: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -175,6 +187,7 @@ class OpenTable:
         limit: int,
         index: bool,
         several: bool,
+        rules: int,
     ) -> None:
         self.file = file
         self.target = tuple(targets) if several else targets[0]
@@ -183,6 +196,13 @@ class OpenTable:
         self._limit = 4 * limit
         goals = [next(column for column in columns if column.name == name) for name in targets]
         self._inputs = [column for column in columns if column not in goals]
+        counting = [column for column in self._inputs if column.name not in categorical and _counts(column)]
+        rest = [column for column in self._inputs if not (column in counting and is_index_name(column.name))]
+        if rules > 1 and rest:
+            self.row_numbers = tuple(column.name for column in self._inputs if column not in rest)
+            self._inputs = rest
+            columns = [*rest, *goals]
+        self.counting = tuple(column.name for column in counting if column in self._inputs)
         tasks = ["classification" if several and goal.name in categorical else task for goal in goals]
         numeric = [is_numeric(goal, asked, several) for goal, asked in zip(goals, tasks, strict=True)]
         numbers = {
@@ -210,12 +230,14 @@ class OpenTable:
     def __len__(self) -> int:
         return self._n
 
-    def table(self, training: np.ndarray | None = None) -> Table:
+    def table(self, training: np.ndarray | None = None, dtype: Any = np.float32) -> Table:
         """The Table; gaps are filled by the mean of the rows ``training``, positions, or of all rows.
+
+        dtype : of x: float64 keeps every digit for a normalizer
 
         Raises DataError for a column without a single number among them.
         """
-        x = np.zeros((len(self), self._width()), np.float32)
+        x = np.zeros((len(self), self._width()), dtype)
         features: list[str] = []
         columns: list[dict[str, Any]] = []
         for column in self._inputs:
@@ -239,6 +261,8 @@ class OpenTable:
             columns=columns,
             dropped=self.dropped,
             index=self.index,
+            row_numbers=self.row_numbers,
+            counting=self.counting,
         )
 
     def _kept(
@@ -345,6 +369,10 @@ def _checked_names(
 def _with_gaps(places: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[str]]:
     """With missing names as the first category, "", where there are any."""
     return (places + 1, ["", *words]) if (places < 0).any() else (places, words)
+
+
+def _counts(column: Column) -> bool:
+    return column.first_text is None and not column.n_missing and counts_by_one(column.values())
 
 
 def _categories(column: Column, wanted: bool) -> tuple[np.ndarray, list[str]]:
