@@ -111,7 +111,7 @@ def about_training(settings: Config, data: Splits) -> str:
         parts.append(f"warmup over {schedule.warmup:,} steps")
     if settings.penalty.penalty != "none":
         parts.append(f"penalty {settings.penalty.penalty} with lam {settings.penalty.lam:g}")
-    parts += _named(clip_norm=optimizer.clip_norm, clip_value=optimizer.clip_value)
+    parts += _named(weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm, clip_value=optimizer.clip_value)
     epochs = f"{train.epochs:,} epoch{'s' * (train.epochs != 1)}"
     parts += _named(augmentation=train.augment)
     parts += [f"batches of {train.batch_size:,}", epochs, f"seed {train.seed}"]

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BATCH_SIZE", "CHOICES", "CLIP_NORM", "EPOCHS", "FEW_EXAMPLES", "RECURRENT", "RULES", "TASKS", "TEXT"]
+__all__ = [
+    "BATCH_SIZE",
+    "CHOICES",
+    "CLIP_NORM",
+    "DECAY",
+    "EPOCHS",
+    "FEW_EXAMPLES",
+    "RECURRENT",
+    "RULES",
+    "TASKS",
+    "TEXT",
+]
 
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "model": {
@@ -46,12 +57,14 @@ TASKS: dict[str, dict[str, Any]] = {
 """By task, the loss and the metrics; the first metric is the default."""
 
 FEW_EXAMPLES = 2000
-"""Below this a training set has few batches: the second number of EPOCHS and BATCH_SIZE holds."""
+"""Below this a training set has few batches: the second number of EPOCHS, BATCH_SIZE and DECAY holds."""
 RECURRENT = ("gru", "lstm", "rnn")
 TEXT = {"hidden": (192,), "bidirectional": False, "dropout": 0.4, "epochs": 28, "batch_size": 32}
 """What a model of text has in the place of the other defaults."""
 EPOCHS = (12, 40)
 BATCH_SIZE = (32, 16)
+DECAY = (0.3, 1.0)
+"""Weight decay of an mlp on a table: without it, a network this large learns the noise of a small table."""
 RULES = 2
 """The version of the rules by which data are read, split and normalised; a run of version 0.1 records none: 1."""
 CLIP_NORM = 5.0

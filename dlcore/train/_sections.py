@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlcore.errors import ConfigError
-from dlcore.train._choices import BATCH_SIZE, CHOICES, EPOCHS, FEW_EXAMPLES, TASKS
+from dlcore.train._choices import BATCH_SIZE, CHOICES, DECAY, EPOCHS, FEW_EXAMPLES, TASKS
 from dlcore.train._data_config import DataConfig
 from dlcore.train._setting import Section, Setting, setting, settings_of
 from dlcore.train.memory import limit_of
@@ -161,7 +161,11 @@ class OptimizerConfig(Section):
     (RMSprop(lr=0.1), clip_by_norm(limit=5.0))
     """
 
-    optimizer: str = setting("adam", "update rule", choices=CHOICES["optimizer"])
+    optimizer: str | None = setting(
+        None,
+        "update rule [default: adam; adamw for an mlp on a table, whose weights are held small by their decay]",
+        choices=CHOICES["optimizer"],
+    )
     lr: float | None = setting(
         None, "learning rate, per step [default: by optimizer, model and data]", within="[0, inf)"
     )
@@ -171,7 +175,12 @@ class OptimizerConfig(Section):
     eps: float | None = setting(None, "added to the root", within="[0, inf)")
     bias_correction: bool | None = setting(None, "correct the average for its start at zero")
     nesterov: bool | None = setting(None, "look one step ahead")
-    weight_decay: float | None = setting(None, "decay of the weights, per unit of lr", within="[0, inf)")
+    weight_decay: float | None = setting(
+        None,
+        f"decay of the weights, per unit of lr; of an mlp on a table {DECAY[0]:g}, below {FEW_EXAMPLES:,} examples "
+        f"{DECAY[1]:g}",
+        within="[0, inf)",
+    )
     clip_norm: float | None = setting(
         None, "largest norm of the whole gradient [default: none; gru, lstm, rnn 5]", within="(0, inf)"
     )
@@ -185,10 +194,11 @@ class OptimizerConfig(Section):
             "sgd": optim.SGD, "momentum": optim.Momentum, "rmsprop": optim.RMSprop, "adam": optim.Adam,
             "adamw": optim.AdamW, "adagrad": optim.Adagrad,
         }  # fmt: skip
-        arguments = {name: getattr(self, name) for name in ("lr", *CHOICES["optimizer"][self.optimizer])}
+        rule = self.optimizer or "adam"
+        arguments = {name: getattr(self, name) for name in ("lr", *CHOICES["optimizer"][rule])}
         if "weight_decay" in arguments:
             arguments["decay"] = arguments.pop("weight_decay")
-        return rules[self.optimizer](**arguments)
+        return rules[rule](**arguments)
 
     def clip(self) -> Clip | None:
         """What limits the gradient; None where nothing does."""

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from dlcore.data import Splits
     from dlcore.train.config import Config
 
-__all__ = ["baseline", "check_measures", "check_model", "is_images", "learning_rate", "usual_model"]
+__all__ = [
+    "baseline",
+    "check_measures",
+    "check_model",
+    "decays",
+    "is_images",
+    "learning_rate",
+    "usual_model",
+    "usual_optimizer",
+]
 
 
 def is_images(data: Splits) -> bool:
@@ -53,18 +62,30 @@ def check_model(model: str, data: Splits) -> None:
         raise ConfigError(f"{model} is for classes, but {data.name} has numbers to predict; take linear or mlp")
 
 
+def usual_optimizer(model: str, data: Splits) -> str:
+    return "adamw" if decays(model, data) else "adam"
+
+
+def decays(model: str, data: Splits) -> bool:
+    """Whether the model is a dense network for rows of a table."""
+    return model == "mlp" and len(data.train.shape) == 1
+
+
 def learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
     """The default learning rate: sound rather than best.
 
     sgd and momentum follow the size of the gradient, and that of a squared error has no bound. The other rules take
-    steps of about lr per parameter: few examples give few steps, and a single layer must go far in each.
+    steps of about lr per parameter: few examples give few steps, and a single layer must go far in each. The decay of
+    adamw is per unit of lr, and wants smaller ones.
     """
     if optimizer in ("sgd", "momentum"):
         return 0.01 if task == "regression" else 0.1
     if model in RECURRENT:
         few = False  # an epoch has few examples, but each has many steps
-    rate = {"rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3, "adagrad": 1e-2}[optimizer]
-    return rate * (5 if few else 1) * (10 if model in ("logistic", "linear") else 1)
+    rate, rate_of_few = {
+        "rmsprop": (1e-3, 5e-3), "adam": (3e-3, 15e-3), "adamw": (3e-3, 5e-3), "adagrad": (1e-2, 5e-2),
+    }[optimizer]  # fmt: skip
+    return (rate_of_few if few else rate) * (10 if model in ("logistic", "linear") else 1)
 
 
 def baseline(model: str, data: Splits) -> str:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train import _toml
-from dlcore.train._choices import BATCH_SIZE, CHOICES, CLIP_NORM, EPOCHS, FEW_EXAMPLES, RECURRENT, RULES, TEXT
+from dlcore.train._choices import BATCH_SIZE, CHOICES, CLIP_NORM, DECAY, EPOCHS, FEW_EXAMPLES, RECURRENT, RULES, TEXT
 from dlcore.train._sections import (
     SECTIONS,
     DataConfig,
@@ -37,7 +37,16 @@ from dlcore.train._sections import (
     settings,
 )
 from dlcore.train._setting import Setting
-from dlcore.train._suited import baseline, check_measures, check_model, is_images, learning_rate, usual_model
+from dlcore.train._suited import (
+    baseline,
+    check_measures,
+    check_model,
+    decays,
+    is_images,
+    learning_rate,
+    usual_model,
+    usual_optimizer,
+)
 from dlcore.train._tasks import default_metrics, losses_of, metrics_of, outputs_of, recorded, standardized, tasks_of
 
 if TYPE_CHECKING:
@@ -174,6 +183,10 @@ lr_decay out or change schedule
                 "out"
             )
         given = self.override({"model": model})
+        learner = model if model != "knn" else self.run.baseline or baseline(model, data)
+        if given.optimizer.optimizer is None:
+            given = given.override({"optimizer": usual_optimizer(learner, data)})
+        optimizer = given.optimizer.optimizer or ""
         filled = {
             "epochs": EPOCHS[few],
             "batch_size": BATCH_SIZE[few],
@@ -187,8 +200,9 @@ lr_decay out or change schedule
             filled |= TEXT
         if model in RECURRENT and values["clip_value"] is None:
             filled["clip_norm"] = CLIP_NORM
-        learner = model if model != "knn" else values["baseline"] or filled["baseline"]
-        filled["lr"] = learning_rate(given.optimizer.optimizer, learner, task, few)
+        if optimizer == "adamw" and decays(learner, data):
+            filled["weight_decay"] = DECAY[few]
+        filled["lr"] = learning_rate(optimizer, learner, task, few)
         resolved = Config.of(**(values | {name: value for name, value in filled.items() if values[name] is None}))
         check_measures(resolved, data)
         return resolved

@@ -85,7 +85,7 @@ def test_the_folder_holds_settings_records_weights_and_a_report(capsys: pytest.C
     ]  # fmt: skip
 
     settings = c.load(folder / "config.toml")
-    assert (settings.train.epochs, settings.model.hidden, settings.optimizer.lr) == (3, (8,), 0.015)
+    assert (settings.train.epochs, settings.model.hidden, settings.optimizer.lr) == (3, (8,), 0.005)
     assert [record["epoch"] for record in records(folder)] == [0, 1, 2]
     assert list(records(folder)[0]) == ["epoch", "loss", "r2", "dev_loss", "dev_r2", "lr"]
     timing = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]

@@ -256,7 +256,7 @@ def test_none_on_the_command_line_takes_a_number_of_the_file_away() -> None:
 def test_another_choice_leaves_the_settings_of_the_former_behind() -> None:
     file = Config.of(model="cnn", channels=(8,), dropout=0.5, optimizer="momentum", beta=0.5, lr=0.3, epochs=2)
     assert file.override({"model": "mlp"}) == Config.of(model="mlp", optimizer="momentum", beta=0.5, lr=0.3, epochs=2)
-    assert file.override({"optimizer": "adam"}).optimizer == Config().optimizer
+    assert file.override({"optimizer": "adam"}).optimizer == Config.of(optimizer="adam").optimizer
     assert file.override({"model": "cnn"}) == file
     assert Config.of(dropout=0.5).override({"model": "mlp"}).model == ModelConfig(model="mlp", dropout=0.5)
 
@@ -466,3 +466,30 @@ def test_sequences_and_text_have_defaults_of_their_own() -> None:
     assert (chosen.model.model, chosen.run.baseline, chosen.optimizer.clip_norm) == ("lstm", "none", 5.0)
     assert (chosen.model.bidirectional, chosen.train.metrics) == (False, ("perplexity",))
     assert chosen.override({"clip_value": 1.0, "clip_norm": None}).optimizer.clip_norm is None
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "model", "expected"),
+    [
+        ("cars", None, None, ("adamw", 1.0, 0.005)),  # a dense network on a table
+        ("penguins", "sex", "mlp", ("adamw", 1.0, 0.005)),
+        ("cars", None, "linear", ("adam", None, 0.15)),
+        ("digits", None, "mlp", ("adam", None, 0.015)),  # the same network on pictures
+        ("digits", None, None, ("adam", None, 0.015)),
+    ],
+)
+def test_a_dense_network_on_a_table_decays_its_weights_by_default(
+    name: str, target: str | None, model: str | None, expected: tuple[str, float | None, float]
+) -> None:
+    settings = Config.of(data=name, target=target, model=model)
+    found = settings.resolve(settings.data.load()).optimizer
+    assert (found.optimizer, found.weight_decay) == expected[:2]
+    assert found.lr == pytest.approx(expected[2])
+
+
+def test_what_is_given_goes_before_the_decay_of_tables() -> None:
+    cars = data.load("cars")
+    assert Config.of(data="cars", optimizer="adam").resolve(cars).optimizer.weight_decay is None
+    assert Config.of(data="cars", weight_decay=0.2).resolve(cars).optimizer.weight_decay == 0.2
+    with pytest.raises(ConfigError, match="weight_decay goes with the optimizer adamw"):
+        Config.of(data="digits", weight_decay=0.2).resolve(data.load("digits"))
