@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from backends.installation import install_line
+
 __all__ = ["Finding", "cpu", "cuda"]
 
 
@@ -100,7 +102,7 @@ def cuda() -> Iterator[Finding]:
     packages = _packages()
     if len(packages) > 1:
         first = ", ".join(packages)
-        fix = f"pip uninstall {' '.join(packages)}, then pip install 'dlcore-xp[cuda13]' or 'dlcore-xp[cuda12]'"
+        fix = f"pip uninstall {' '.join(packages)}, then {install_line('cuda13')}, or cuda12 in the place of cuda13"
         yield Finding("cupy", f"{len(packages)} packages, which overwrite each other's files: {first}", fix)
     try:
         import cupy  # pyright: ignore[reportMissingImports]
@@ -127,7 +129,7 @@ def _nvrtc(cupy: Any) -> Finding:
         return Finding(
             "NVRTC",
             f"not found, and without it no kernel compiles: {type(error).__name__}",
-            f"pip install 'dlcore-xp[cuda{_major(cupy)}]', which brings the CUDA libraries",
+            f"{install_line(f'cuda{_major(cupy)}')}, which brings the CUDA libraries",
         )
     return Finding("NVRTC", f"{major}.{minor}")
 
@@ -144,7 +146,7 @@ def _cub(cupy: Any) -> Finding:
         return Finding(
             "CUB",
             "off for some reductions, which are slower: cupy knows no folder of the CUDA toolkit",
-            f"set CUDA_PATH to it, or pip install 'dlcore-xp[cuda{_major(cupy)}]'",
+            f"set CUDA_PATH to it, or {install_line(f'cuda{_major(cupy)}')}",
         )
     return Finding("CUB", "on")
 

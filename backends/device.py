@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from backends.errors import DeviceError
+from backends.installation import install_line
 from backends.namespace import NUMPY, name_of, namespace_of
 
 __all__ = ["CPU", "Device", "DeviceReport", "describe", "resolve", "survey"]
@@ -293,7 +294,7 @@ def _first_line(error: Exception) -> str:
 
 def _repair(cupy: Any, error: Exception) -> str:
     if re.search(r"nvrtc|dynamiclib|lib\w+\.so|\.dll|cannot open source file", f"{type(error).__name__} {error}", re.I):
-        return f"pip install 'dlcore-xp[cuda{_cuda_major(cupy)}]', which brings the CUDA libraries"
+        return f"{install_line(f'cuda{_cuda_major(cupy)}')}, which brings the CUDA libraries"
     return "see whether nvidia-smi shows the device free and in order"
 
 
@@ -303,13 +304,13 @@ def _install() -> str:
         return "use a machine with an NVIDIA GPU, since cupy has no packages for macOS"
     driver = _driver_release()
     if driver:
-        return f"pip install 'dlcore-xp[{'cuda13' if int(driver.split('.')[0]) >= 580 else 'cuda12'}]'"
-    return "pip install 'dlcore-xp[cuda13]' (with an NVIDIA driver older than 580: 'dlcore-xp[cuda12]')"
+        return install_line("cuda13" if int(driver.split(".")[0]) >= 580 else "cuda12")
+    return f"{install_line('cuda13')} (with an NVIDIA driver older than 580, cuda12 in the place of cuda13)"
 
 
 def _swap(major: int) -> str:
     """How to go from the CuPy of CUDA ``major`` to that of CUDA 12; both at once overwrite each other's files."""
-    return f"pip uninstall cupy-cuda{major}x, then pip install 'dlcore-xp[cuda12]'"
+    return f"pip uninstall cupy-cuda{major}x, then {install_line('cuda12')}"
 
 
 # Facts ---------------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def check() -> None:
     own = _beside(os.path.abspath(__file__))
     found = _find()
     if found is None:
-        message = f"dlcore's own package 'backends' is missing from {own}; reinstall dlcore-xp"
+        message = f"dlcore's own package 'backends' is missing from {own}; reinstall dlcore"
         raise ForeignBackendsError(message, name="backends")
     if _same(found, own) or _same(_behind(found), _beside(os.path.realpath(__file__))):
         return

@@ -13,16 +13,17 @@ import pytest
 from backends import device as devices
 from backends.device import resolve
 from backends.errors import DeviceError
+from backends.installation import install_line
 
 __all__ = ["CAUSES", "INSTALL", "FakeCupy", "refusal"]
 
 INSUFFICIENT_DRIVER = "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
 NO_DEVICE = "cudaErrorNoDevice: no CUDA-capable device is detected"
 NVRTC = 'Failure finding "libnvrtc.so.13": No such file: libnvrtc.so.13\n'
-INSTALL = "pip install 'dlcore-xp[cuda13]'"
+INSTALL = install_line("cuda13")
 CAUSES = {
     "driver": ({"count": 0, "driver": 0}, "no CUDA driver", "install the NVIDIA driver"),
-    "old driver": ({"driver": 12040}, "supports CUDA up to 12.4", "'dlcore-xp[cuda12]'"),
+    "old driver": ({"driver": 12040}, "supports CUDA up to 12.4", "[cuda12]'"),
     "very old driver": ({"driver": 11080}, "supports CUDA up to 11.8", "update the NVIDIA driver, or --device"),
     "no device": ({"count": 0}, "the CUDA driver finds no device", "nvidia-smi"),
     "driver mismatch": (
@@ -41,7 +42,7 @@ CAUSES = {
     "old chip": (
         {"capability": "70", "broken": {"arange": RuntimeError("nvrtc: error: invalid value for --gpu-architecture")}},
         "CUDA 13 needs compute capability 7.5 and CUDA device 0 has 7.0",
-        "'dlcore-xp[cuda12]'",
+        "[cuda12]'",
     ),
 }
 

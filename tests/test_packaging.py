@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("backends", "dlcore")
-EXTRAS = {"cuda12", "cuda13", "tune", "onnx", "mpi", "tensorboard", "sklearn", "docs", "test", "bench", "peers", "lint"}
+EXTRAS = {"cuda12", "cuda13", "tune", "sklearn", "docs", "test", "tables", "bench", "peers", "lint"}
 TARGETS = ("cpu", "cuda")
 
 

@@ -8,6 +8,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
@@ -17,6 +19,7 @@ import pytest
 
 import backends
 import dlcore as dl
+from backends.installation import install_line
 from dlcore.guides.reference import build, markdown, modules
 
 
@@ -167,5 +170,52 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 def test_without_pdoc_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pdoc", None)
-    with pytest.raises(dl.ConfigError, match=r"pip install 'dlcore-xp\[docs\]'"):
+    with pytest.raises(dl.ConfigError, match=re.escape(install_line("docs"))):
         build(tmp_path)
+
+
+BARE = """
+import runpy, sys
+from importlib.abc import MetaPathFinder
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("cupy", "onnx", "optuna", "pandas", "scipy", "sklearn", "statsmodels", "torch"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+if pages := sys.argv[2:]:
+    import pdoc
+    real = pdoc.pdoc
+    pdoc.pdoc = lambda *names, **options: real(*pages, **options)
+sys.argv = ["guides", sys.argv[1]]
+runpy.run_module("dlcore.guides", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    "pages", [("dlcore.interop", "dlcore.tune"), pytest.param((), marks=pytest.mark.full)], ids=["two", "all"]
+)
+def test_without_the_other_extras_the_command_builds_all_but_what_needs_them(
+    pages: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    words = [sys.executable, "-W", "error", "-c", BARE, str(folder), *pages]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    *left_out, page = done.stdout.splitlines()
+    assert page == str(folder / "dlcore.html")
+    names = {line.partition(" is left out: ")[0] for line in left_out}
+    assert names == {"dlcore.interop.sklearn", "dlcore.tune.search"}
+    for line, extra in zip(sorted(left_out), ("sklearn", "tune"), strict=True):
+        assert install_line(extra) in line
+    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*.html")}
+    assert {f"{name.replace('.', '/')}.html" for name in pages or modules()} <= found
+    assert "dlcore/interop/pytorch.html" in found
+    assert "dlcore/interop/sklearn.html" not in found
+    assert 'id="Range"' in (folder / "dlcore/tune.html").read_text()
+
+
+def test_building_leaves_the_public_names_as_they_were(site: Path) -> None:
+    assert "search" in importlib.import_module("dlcore.tune").__all__
+    assert dl.interop.__all__ == ["pytorch", "sklearn"]

@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 import re
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from backends.installation import install_line
 from dlcore.errors import ConfigError
 
 __all__ = ["build", "markdown", "modules"]
@@ -33,8 +36,10 @@ def modules() -> list[str]:
     return ["dlcore", *(f"dlcore.{name}" for name in named), *_BACKENDS]
 
 
-def build(folder: str | Path) -> Path:
+def build(folder: str | Path, say: Callable[[str], object] = print) -> Path:
     """Write the reference into a folder, which is made where it is missing, and return its first page.
+
+    say : gets a line for each public name that is left out, because a package that it needs is not installed
 
     Raises ConfigError where pdoc is not installed, and where the folder cannot be written.
     """
@@ -42,27 +47,45 @@ def build(folder: str | Path) -> Path:
         import pdoc
         import pdoc.render
     except ImportError:
-        raise ConfigError(
-            "the reference is built by pdoc, which is not installed; pip install 'dlcore-xp[docs]'"
-        ) from None
+        raise ConfigError(f"the reference is built by pdoc, which is not installed; {install_line('docs')}") from None
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder}: no folder can be made here ({error.strerror}); name another") from None
-    for name in modules():
-        module = importlib.import_module(name)
-        for public in getattr(module, "__all__", ()):  # pdoc looks for names where lazily imported ones are not yet
-            if public not in vars(module):
-                setattr(module, public, getattr(module, public))
     pdoc.render.configure(docformat="markdown", show_source=False, footer_text="dlcore", template_directory=_TEMPLATES)
     pdoc.render.env.filters["to_markdown"] = markdown
     root, others = "dlcore", [name for name in modules() if name.startswith("backends.")]
-    try:
-        pdoc.pdoc(root, *others, output_directory=folder)
-    except OSError as error:
-        raise ConfigError(f"{folder}: the pages cannot be written ({error.strerror}); name another folder") from None
+    with _all_imported(say):
+        try:
+            pdoc.pdoc(root, *others, output_directory=folder)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder}: the pages cannot be written ({error.strerror}); name another folder"
+            ) from None
     return folder / "dlcore.html"
+
+
+@contextmanager
+def _all_imported(say: Callable[[str], object]) -> Iterator[None]:
+    """Every public name is where pdoc looks for it, which lazily imported ones are not before; what lacks a package is
+    no public name for this time."""
+    before = []
+    try:
+        for name in modules():
+            module = importlib.import_module(name)
+            names = list(module.__all__)
+            before.append((module, names))
+            for public in names:
+                try:
+                    setattr(module, public, getattr(module, public))
+                except (ConfigError, ImportError) as error:
+                    vars(module)["__all__"] = [kept for kept in module.__all__ if kept != public]
+                    say(f"{name}.{public} is left out: {error}")
+        yield
+    finally:
+        for module, names in before:
+            vars(module)["__all__"] = names
 
 
 def markdown(docstring: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from backends.installation import install_line
 from dlcore.data import Dataset, Normalizer
 from dlcore.errors import ConfigError
 from dlcore.functional import cross_entropy, mse
@@ -30,7 +31,7 @@ try:
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 except ImportError as error:
     raise ConfigError(
-        f"dlcore.interop.sklearn needs scikit-learn 1.6 or newer ({error}); pip install 'dlcore-xp[sklearn]'"
+        f"dlcore.interop.sklearn needs scikit-learn 1.6 or newer ({error}); {install_line('sklearn')}"
     ) from error
 
 __all__ = ["Classifier", "Regressor"]

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from backends.installation import install_line
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.train.lock import lock_file
 
@@ -22,7 +23,7 @@ try:
     from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
     from optuna.storages.journal import JournalFileBackend
 except ModuleNotFoundError as error:
-    raise ConfigError(f"dl.tune needs optuna ({error}); pip install 'dlcore-xp[tune]'") from None
+    raise ConfigError(f"dl.tune needs optuna ({error}); {install_line('tune')}") from None
 
 __all__ = ["NAME", "JournalError", "opened"]
 

@@ -11,6 +11,7 @@ from fake_cupy import CAUSES, INSTALL, refusal
 
 from backends import device as devices
 from backends.device import CPU, describe, resolve
+from backends.installation import install_line
 
 pytestmark = pytest.mark.usefixtures("bare_machine")
 
@@ -63,7 +64,7 @@ def test_a_missing_cupy_is_a_cause_and_no_failure(monkeypatch):
 )
 def test_the_install_line_suits_the_driver(monkeypatch, release, extra):
     monkeypatch.setattr(devices, "_driver_release", lambda: release)
-    assert refusal("cuda").fix == f"pip install 'dlcore-xp[{extra}]', or --device cpu"
+    assert refusal("cuda").fix == f"{install_line(extra)}, or --device cpu"
 
 
 def test_no_package_is_recommended_on_macos(monkeypatch):

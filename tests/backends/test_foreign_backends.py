@@ -89,7 +89,7 @@ def test_a_missing_backends_is_said_to_be_missing(tmp_path):
     shutil.copy(ROOT / "dlcore" / "_backends_check.py", tmp_path / "dlcore")
     result = python(tmp_path, "-S", "-c", "import dlcore._backends_check", path=())
     assert "'backends' is missing" in result.stderr.splitlines()[-1]
-    assert "reinstall dlcore-xp" in result.stderr.splitlines()[-1]
+    assert "reinstall dlcore" in result.stderr.splitlines()[-1]
 
 
 def test_dlcore_in_an_editable_install_finds_its_own_backends(tmp_path):

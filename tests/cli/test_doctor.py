@@ -14,6 +14,7 @@ import standin
 
 from backends import checkup
 from backends.checkup import Finding
+from backends.installation import install_line
 from backends.kernel import Alternative, kernels
 from dlcore.cli import main
 
@@ -129,7 +130,7 @@ def test_with_a_gpu_all_lines_are_there(
         ({"CUPY_ACCELERATORS": "cutensor"}, "off, by CUPY_ACCELERATORS='cutensor'", "unset"),
         ({"CUPY_ACCELERATORS": "cutensor,cub"}, "on", ""),
         ({"available": False}, "built without it", "reinstall cupy"),
-        ({"path": None}, "off for some reductions", "set CUDA_PATH to it, or pip install 'dlcore-xp[cuda13]'"),
+        ({"path": None}, "off for some reductions", "set CUDA_PATH to it, or pip install "),
     ],
 )
 def test_what_turns_cub_off_is_told(
@@ -156,7 +157,7 @@ def test_a_missing_nvrtc_is_told_with_its_fix(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(cupy.cuda, "nvrtc", SimpleNamespace(getVersion=missing), raising=False)
         found = finding("NVRTC", checkup.cuda())
     assert "no kernel compiles" in found.text
-    assert found.fix == "pip install 'dlcore-xp[cuda13]', which brings the CUDA libraries"
+    assert found.fix == f"{install_line('cuda13')}, which brings the CUDA libraries"
 
 
 @pytest.mark.level2
