@@ -251,6 +251,17 @@ def test_a_chain_of_5000_nodes_needs_neither_recursion_nor_long():
     assert seconds < 2  # takes 0.02 s; a walk that searches for the next node would take minutes
 
 
+@pytest.mark.full
+def test_a_chain_of_100_000_nodes_is_walked_and_freed() -> None:
+    x = Tensor(np.ones(3), requires_grad=True)
+    y = x
+    for _ in range(100_000):
+        y = y + 0.5
+    y.sum().backward()
+    del y
+    assert x.grad.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_recording_and_walking_wait_for_no_device(arrays):
     x = Tensor(arrays.place(numbers(3, 4)), requires_grad=True)
     ids = arrays.place(np.array([0, -1, 1]))

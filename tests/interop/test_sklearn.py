@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, load_iris
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -39,6 +40,56 @@ def test_equal_seeds_give_equal_networks_and_a_pickled_one_predicts_the_same() -
     other = clone(first).set_params(random_state=2).fit(x, y)
     np.testing.assert_array_equal(again.predict_proba(x), first.predict_proba(x))
     assert (other.predict_proba(x) != first.predict_proba(x)).any()
+
+
+def test_its_probabilities_are_calibrated() -> None:
+    x, y = load_iris(return_X_y=True)
+    calibrated = CalibratedClassifierCV(Classifier(hidden=(8,), epochs=20), cv=3).fit(x, y)
+    shares = calibrated.predict_proba(x)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)  # sums of three
+    assert calibrated.score(x, y) > 0.85
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.array(["no", "yes"]), np.array(["Möwe", "🐧"], object), np.array([False, True]), np.array([7.0, 9.0])],
+    ids=["text", "objects", "bools", "floats"],
+)
+def test_labels_of_any_kind_come_back(labels: np.ndarray) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    y = labels[(x[:, 0] > 0).astype(int)]
+    found = Classifier(hidden=(8,), epochs=30).fit(x, y)
+    assert found.classes_.tolist() == labels.tolist()
+    assert found.predict(x).dtype == y.dtype
+    assert (found.predict(x) == y).mean() > 0.9
+
+
+def test_fitting_again_forgets_what_was_before() -> None:
+    x, y = load_iris(return_X_y=True)
+    model = Classifier(hidden=(8,), epochs=3, random_state=0).fit(x[:100, :2], y[:100])
+    assert model.predict_proba(x[:2, :2]).shape == (2, 2)
+    again = model.fit(x, y).predict_proba(x)
+    np.testing.assert_array_equal(again, clone(model).fit(x, y).predict_proba(x))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_in_fit_and_in_predict(value: float) -> None:
+    x, y = load_iris(return_X_y=True)
+    model = Classifier(hidden=(), epochs=1).fit(x, y)
+    x[3, 1] = value
+    for call in (lambda: clone(model).fit(x, y), lambda: model.predict(x)):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            call()
+
+
+def test_columns_in_another_order_are_refused_by_their_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    x, y = load_iris(return_X_y=True)
+    frame = pandas.DataFrame(x, columns=["a", "b", "c", "d"])
+    model = Classifier(hidden=(), epochs=1).fit(frame, y)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[["b", "a", "c", "d"]])
 
 
 def test_a_convolutional_model_sees_the_rows_as_images() -> None:
