@@ -85,7 +85,7 @@ def gradient_check(
     x, y : (N, ...) batch and its targets (or a dict of targets), on the host or on the model's device
     loss : "cross_entropy", "binary_cross_entropy", "mse", or a function (prediction, y) -> scalar Tensor; of heads a
         dict of them, whose sum is checked
-    penalty : such as ``dlcore.optim.L2``; called with (model, N) and added to the loss
+    penalty : such as ``dlcore.optim.L2``; called with (model, m) and added to the loss, m as it was made with, else N
     lengths : (N,) integers, the valid steps of padded sequences
     eps : step of the differences
     tolerance : the largest relative error that passes
@@ -122,9 +122,11 @@ def gradient_check(
     x, y = _placed(x, vector.device), _placed(y, vector.device)
     lengths = None if lengths is None else Lengths.of("gradient_check", lengths, x.shape[0], x.shape[1])
 
+    m = getattr(penalty, "examples", None) or x.shape[0]
+
     def compute() -> Tensor:
         total = objectives.loss(called(model, x, lengths), y, lengths)
-        return total if penalty is None else total + penalty(model, x.shape[0])
+        return total if penalty is None else total + penalty(model, m)
 
     active = [p for p in vector.parameters if p.requires_grad]
     if not active:

@@ -74,7 +74,7 @@ def test_the_default_command_trains_in_under_a_minute(figures: MutableMapping[st
 PENGUINS = {"data": "penguins", "target": "sex"}
 COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
     "penguins, sex": (
-        PENGUINS | {"model": "mlp", "hidden": (32, 16), "penalty": "l2", "lam": 0.1, "batch_size": 32, "epochs": 60},
+        PENGUINS | {"model": "mlp", "hidden": (32, 16), "penalty": "l2", "lam": 1.0, "batch_size": 32, "epochs": 60},
         PENGUINS | {"model": "logistic", "batch_size": 32, "epochs": 60},
         0.9,
     ),
@@ -84,7 +84,7 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
             "model": "mlp",
             "hidden": (64, 64),
             "penalty": "l2",
-            "lam": 0.1,
+            "lam": 1.0,
             "epochs": 100,
             "batch_size": 32,
         },

@@ -41,7 +41,7 @@ def gradcheck(
 
     settings, built, splits = open_model("gradcheck", model, data, seed, runs)
     x, y, *rest = first_batch(splits, batch_size)
-    loss, penalty = settings.objective(splits), settings.penalty.build()
+    loss, penalty = settings.objective(splits), settings.penalty.build(len(splits.train))
     lengths = rest[0] if rest else None
     found = gradient_check(built.eval(), x, y, loss, penalty, lengths=lengths, tolerance=tolerance, seed=seed)
     more = "" if penalty is None else f" with penalty {settings.penalty.penalty}, lam {settings.penalty.lam:g}"

@@ -13,7 +13,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "dlcore train",
         "dlcore train --data digits --model mlp --hidden 64 32 --patience 5",
-        "dlcore train --data penguins --target sex --penalty l2 --lam 0.1",
+        "dlcore train --data penguins --target sex --penalty l2 --lam 1",
         "dlcore train --resume digits-mlp-001",
     ),
     "evaluate": ("dlcore evaluate digits-mlp-001", "dlcore evaluate digits-mlp-001 --part dev --json"),

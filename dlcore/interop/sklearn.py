@@ -141,7 +141,8 @@ class Classifier(ClassifierMixin, _Network):
     model : instead of these a function from the number of outputs to a Module, such as a cnn
     input_shape : what each row of X is brought to before the model sees it, such as (8, 8, 1); None leaves it a row
     optimizer, lr : a rule's name and its learning rate, per step
-    l2 : strength λ of the penalty on the weights
+    l2 : strength λ of the penalty on the weights, λ / 2m ‖W‖² beside the mean loss of the m examples: 1 / C of
+        scikit-learn's LogisticRegression
     epochs, batch_size : of the training
     normalize : bring each feature to mean 0 and standard deviation 1 by the training set, as
         :class:`~dlcore.data.Normalizer` does: columns of 0 and 1 stay, a constant one becomes 0, and far values are

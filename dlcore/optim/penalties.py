@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from backends.kernel import Kernel
 from backends.reference import loss as _loss
 from dlcore.errors import ConfigError
@@ -18,6 +20,11 @@ class Penalty(Recorded):
     """Base of the penalties: ``penalty(model, examples)`` is a scalar Tensor to add to the loss.
 
     lam : lambda, the strength
+    examples : the notes' m, the examples of the training set; None takes it from the call. A Trainer counts its
+        training set; for an iterable, whose length it cannot know, give m here
+
+    m is that of the training set in every step, however large a batch is: the sum over the set and the penalty keep
+    their proportion, so that the optimum depends neither on the batch size nor on a short last batch.
 
     >>> from dlcore import nn
     >>> class Far(Penalty):  # lambda / 2m · sum (w - 1)²
@@ -30,19 +37,45 @@ class Penalty(Recorded):
     """
 
     kernel: Kernel
+    examples: int | None = None
 
-    def __init__(self, lam: float) -> None:
+    def __init__(self, lam: float, examples: int | None = None) -> None:
         if isinstance(lam, bool) or not isinstance(lam, int | float) or not 0 <= lam < float("inf"):
             raise ConfigError(f"{type(self).__name__}: lam is {lam!r} but a number >= 0 is expected")
         self.lam = float(lam)
+        self.examples = None if examples is None else self._count(examples)
 
-    def __call__(self, model: Module, examples: int) -> Tensor:
-        """The penalty of a batch of ``examples`` examples, the notes' m; biases and norm parameters are left out."""
+    def __call__(self, model: Module, examples: int | None = None) -> Tensor:
+        """The penalty on a model's weights, a scalar of its dtype; biases and norm parameters are left out.
+
+        examples : m, where the penalty was not made with it; ConfigError where neither says
+
+        In a loop of one's own, over batches of a set of 1,000:
+
+        >>> from dlcore import nn
+        >>> model = nn.Dense(1, init=nn.init.uniform(1.0, 1.0)).build((2,))
+        >>> float(L2(1000.0)(model, 1000)), float(L2(1000.0, examples=1000)(model))
+        (1.0, 1.0)
+        """
+        m = self.examples if examples is None else self._count(examples)
+        if m is None:
+            raise ConfigError(
+                f"{type(self).__name__}: examples is None but the number of examples in the training set is expected, "
+                f"as in {type(self).__name__}({self.lam:g}, examples=1000)"
+            )
         vector = model.built()
         weights: list[Any] = [p for p in vector.parameters if p.decay]
         if not weights:
             return Tensor(vector.xp.zeros((), dtype=vector.dtype, device=vector.device.native))
-        return apply(self.kernel, *weights, scale=self.lam / (2.0 * examples))
+        return apply(self.kernel, *weights, scale=self.lam / (2.0 * m))
+
+    def _count(self, examples: int) -> int:
+        if isinstance(examples, bool) or not isinstance(examples, int | np.integer) or examples < 1:
+            raise ConfigError(
+                f"{type(self).__name__}: examples is {examples!r} but a whole number >= 1 is expected: those of "
+                "the training set"
+            )
+        return int(examples)
 
 
 class L2(Penalty):
@@ -53,7 +86,7 @@ class L2(Penalty):
     >>> float(L2(0.5)(model, examples=1))
     0.5
 
-    Source: notes, 2.3 (whose gradient needs this m: the examples in the batch).
+    Source: notes, 2.3, where m is the number of examples in the training set.
     """
 
     kernel = _loss.sum_of_squares

@@ -31,7 +31,7 @@ def l1_sparsity(setup: Setup) -> Result:
     penalties = {"none": None, "L1": dl.optim.L1(80.0), "L2": dl.optim.L2(80.0)}
     weights, zeros, kept, accuracy = {}, {}, {}, {}
     for name, penalty in penalties.items():
-        # All examples in each batch: m of the penalty is then that of the notes. A rate that falls lets weights settle.
+        # All examples in each batch, and a rate that falls: so the weights settle.
         trainer = dl.Trainer(
             dl.nn.Dense(1), "binary_cross_entropy", dl.optim.SGD(0.5), ["accuracy"], penalty=penalty,
             schedule=dl.optim.InverseTime(0.05), seed=setup.seed, device=setup.device,

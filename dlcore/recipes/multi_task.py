@@ -65,7 +65,7 @@ def weights(head: nn.Module) -> int:
 
 def fitted(setup: Setup, head: nn.Module, loss: Any, metrics: Any, data: dl.data.Dataset, epochs: int) -> dl.Trainer:
     trainer = dl.Trainer(
-        network(head), loss, dl.optim.Adam(3e-3), metrics, penalty=dl.optim.L2(0.01), seed=setup.seed,
+        network(head), loss, dl.optim.Adam(3e-3), metrics, penalty=dl.optim.L2(0.12), seed=setup.seed,
         device=setup.device,
     )  # fmt: skip
     trainer.fit(data, epochs=epochs, batch_size=16)

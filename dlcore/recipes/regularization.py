@@ -23,8 +23,8 @@ def network(dropout: float) -> dl.nn.Module:
 
 WAYS: dict[str, dict[str, Any]] = {
     "none": {},
-    "L2": {"penalty": dl.optim.L2(1.0)},
-    "L1": {"penalty": dl.optim.L1(0.3)},
+    "L2": {"penalty": dl.optim.L2(16.0)},
+    "L1": {"penalty": dl.optim.L1(5.0)},
     "dropout": {"dropout": 0.7},
     "augmentation": {"augment": dl.data.augment.Compose([dl.data.augment.Shift(1), dl.data.augment.Rotate(10)])},
 }

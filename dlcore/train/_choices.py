@@ -44,7 +44,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "staircase": {"lr_factor": 0.5, "lr_every": 10},
         "cosine": {"lr_floor": 0.0},
     },
-    "penalty": {"none": {}, "l1": {"lam": 0.01}, "l2": {"lam": 0.01}},
+    "penalty": {"none": {}, "l1": {"lam": 1.0}, "l2": {"lam": 1.0}},
 }
 """By setting and choice, the other settings that the choice takes, with their defaults."""
 

@@ -251,15 +251,20 @@ class PenaltyConfig(Section):
     """
 
     penalty: str = setting("none", "penalty on the weights, part of the loss", choices=CHOICES["penalty"])
-    lam: float | None = setting(None, "strength λ of the penalty", within="[0, inf)")
+    lam: float | None = setting(
+        None, "strength λ of the penalty, λ/m with m the number of training examples", within="[0, inf)"
+    )
 
-    def build(self) -> Penalty | None:
-        """The penalty; None where there is none."""
+    def build(self, examples: int | None = None) -> Penalty | None:
+        """The penalty; None where there is none.
+
+        examples : m, where no trainer counts the training set
+        """
         from dlcore import optim
 
         if self.penalty == "none" or self.lam is None:
             return None
-        return {"l1": optim.L1, "l2": optim.L2}[self.penalty](self.lam)
+        return {"l1": optim.L1, "l2": optim.L2}[self.penalty](self.lam, examples)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,11 @@ from dlcore.train.objectives import Measured, each
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
 
-__all__ = ["check_set", "instance", "steps_of_epoch", "whole"]
+__all__ = ["NORMALISES_ONE", "check_set", "examples_of", "instance", "least_rows", "steps_of_epoch", "whole"]
+
+
+NORMALISES_ONE = "BatchNorm cannot normalise one position, as 1 example gives it here"
+"""Why a batch of one example may not do."""
 
 
 def instance(name: str, value: Any, kind: Any, example: str) -> None:
@@ -63,6 +68,11 @@ def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
 
 def steps_of_epoch(trainer: Trainer, train: Source | Stream) -> int:
     """Steps of an epoch, 0 where only a stream's end will tell. Refuses a last batch that cannot be trained on."""
+    if trainer.least_rows > 1 and (trainer.batch_size == 1 or (isinstance(train, Source) and len(train) == 1)):
+        raise DataError(
+            f"train: {NORMALISES_ONE}; take batches of at least 2 examples: batch_size is {trainer.batch_size}"
+            + (f", and there are {len(train)} examples" if isinstance(train, Source) else "")
+        )
     if isinstance(train, Stream):
         return 0
     if isinstance(train, Text):
@@ -70,10 +80,56 @@ def steps_of_epoch(trainer: Trainer, train: Source | Stream) -> int:
     examples, size = len(train), trainer.batch_size
     if trainer.drop_last and examples < size:
         raise DataError(f"train: {examples} examples make no batch of {size} with drop_last; lower batch_size")
-    normalised = any(isinstance(module, BatchNorm) for _, module in trainer.model.named_modules())
-    if normalised and not trainer.drop_last and (examples - 1) % size == 0:
-        raise DataError(
-            f"train: the last batch would hold 1 of {examples} examples, which BatchNorm cannot normalise; "
-            "use another batch_size, or drop_last=True"
+    alone = trainer.least_rows > 1 and not trainer.drop_last and (examples - 1) % size == 0
+    if alone:
+        warnings.warn(
+            f"train: the last batch of each epoch holds 1 of {examples} examples and is left out: {NORMALISES_ONE}; "
+            "another batch_size takes all in",
+            stacklevel=3,
         )
-    return examples // size if trainer.drop_last else -(-examples // size)
+    return examples // size if trainer.drop_last or alone else -(-examples // size)
+
+
+def examples_of(trainer: Trainer, train: Source | Stream) -> int | None:
+    """The m of the penalty: as it says, or the training set's length. ConfigError where neither is known."""
+    penalty = trainer.penalty
+    if penalty is not None and penalty.examples is not None:
+        return penalty.examples
+    if isinstance(train, Source):
+        return len(train)
+    if penalty is not None:
+        name = type(penalty).__name__
+        raise ConfigError(
+            f"Trainer: the penalty {name} divides lam by the number of training examples, which an iterable does not "
+            f"tell; give it, as in {name}(lam, examples=1000)"
+        )
+    return None
+
+
+def least_rows(trainer: Trainer, train: Source | Stream) -> int:
+    """Examples that a training batch needs: 2 where a BatchNorm that learns sees one position of each, else 1."""
+    learning = [m for _, m in trainer.model.named_modules() if isinstance(m, BatchNorm) and m.gamma.requires_grad]
+    if not learning:
+        return 1
+    x, _, *rest = train.first() if isinstance(train, Stream) else train.rows(np.arange(1))
+    positions: list[int] = []
+
+    def seen(forward: Any) -> Any:
+        def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+            positions.append(math.prod(x.shape[:-1]))
+            return forward(x, *args, **kwargs)
+
+        return call
+
+    for module in learning:
+        module.forward = seen(module.forward)
+    try:
+        with trainer.place(), no_grad():
+            inputs = trainer.upload(x)
+            if trainer.augment is not None:
+                inputs = trainer.augment(inputs)
+            trainer.forward(inputs, Lengths(rest[0], x.shape[1], "train") if rest else None)
+    finally:
+        for module in learning:
+            del module.forward
+    return 2 if 1 in positions else 1

@@ -116,6 +116,7 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
             {"type": type(callback).__name__, "state": callback.state_dict()} for callback in trainer.callbacks
         ],
         "settings": _settings(trainer),
+        "examples": trainer.examples,
         "layers": _layers(trainer.model),
         "may_differ": _may_differ(trainer),
     }
@@ -335,6 +336,16 @@ def check(trainer: Trainer, snapshot: Snapshot) -> None:
                 f"the {name} of {path} were others" if "data" in name else f"{name} was {before} in {path} but is {now}"
             )
             raise ConfigError(f"resume: {what}; give the same, or start a new run")
+    if trainer.penalty is not None and "examples" not in state:
+        lam = getattr(trainer.penalty, "lam", 0.0)
+        kept = (
+            f"{lam * (trainer.examples or 0) / trainer.batch_size:.3g}" if trainer.examples else "lam · m / batch_size"
+        )
+        raise ConfigError(
+            f"resume: {path} was written by version 0.1, where the penalty divided lam by the batch's examples; now "
+            f"λ/m takes the m of the training set; start a new run, with lam {kept} in the place of {lam:g} for a "
+            "penalty as strong"
+        )
     for name, now in _may_differ(trainer).items():
         before = state["may_differ"].get(name, now)
         if before != now:

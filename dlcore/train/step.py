@@ -35,9 +35,9 @@ def _step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
         first = trainer.model.clock.first_row
         batch = replace(batch, inputs=trainer.augment(batch.inputs, trainer.seed, trainer.step, first_row=first))
     if trainer.mixed is None:
-        outputs, loss, penalty = _gradients(trainer, batch, rows, check_labels)
+        outputs, loss, penalty = _gradients(trainer, batch, check_labels)
     else:
-        outputs, loss, penalty = _gradients_in_half(trainer, trainer.mixed, batch, rows, check_labels)
+        outputs, loss, penalty = _gradients_in_half(trainer, trainer.mixed, batch, check_labels)
     norm = None
     if trainer.clip is not None:
         trainer.clip(trainer.model)
@@ -49,7 +49,7 @@ def _step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
     trainer.progress.measured.add(outputs, batch.y, batch.lengths)
 
 
-def _gradients(trainer: Trainer, batch: Batch, rows: int, check_labels: bool) -> tuple[Any, Any, Tensor | None]:
+def _gradients(trainer: Trainer, batch: Batch, check_labels: bool) -> tuple[Any, Any, Tensor | None]:
     """The outputs, the whole loss as an array, and the penalty in it, after the backward pass."""
     outputs = called(trainer.model, batch.inputs, batch.lengths, trainer.progress.carried)
     if check_labels:
@@ -58,7 +58,7 @@ def _gradients(trainer: Trainer, batch: Batch, rows: int, check_labels: bool) ->
     loss = trainer.objectives.loss(outputs, batch.targets, batch.lengths)
     penalty = None
     if trainer.penalty is not None:
-        penalty = trainer.penalty(trainer.model, rows)
+        penalty = trainer.penalty(trainer.model, trainer.examples)
         loss = loss + penalty
     trainer.memory.sample()  # all that the backward pass needs is still there
     loss.backward()
@@ -66,13 +66,13 @@ def _gradients(trainer: Trainer, batch: Batch, rows: int, check_labels: bool) ->
 
 
 def _gradients_in_half(
-    trainer: Trainer, mixed: Mixed, batch: Batch, rows: int, check_labels: bool
+    trainer: Trainer, mixed: Mixed, batch: Batch, check_labels: bool
 ) -> tuple[Any, Any, Tensor | None]:
     """The same in mixed precision; the penalty's gradient, of the master parameters, is added in float32."""
     outputs, loss = mixed.gradients(trainer, batch, check_labels)
     if trainer.penalty is None:
         return outputs, loss.data, None
-    penalty = trainer.penalty(trainer.model, rows)
+    penalty = trainer.penalty(trainer.model, trainer.examples)
     if penalty.requires_grad:
         penalty.backward()
     return outputs, loss.data + penalty.data, penalty

@@ -27,7 +27,7 @@ from dlcore.tensor import Tensor, no_grad
 from dlcore.train import snapshot
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import Carried, called
-from dlcore.train.checks import check_set, instance, steps_of_epoch, whole
+from dlcore.train.checks import NORMALISES_ONE, check_set, examples_of, instance, least_rows, steps_of_epoch, whole
 from dlcore.train.evaluation import examples, measure, predictions
 from dlcore.train.feed import Feed
 from dlcore.train.history import History
@@ -54,7 +54,7 @@ class Trainer:
     optimizer : Optimizer; Adam() by default
     metrics : names or functions of ``dlcore.metrics``; a dict of lists for a model with Heads
     schedule : learning rate over epochs or steps; constant by default
-    penalty : L1 or L2, part of the reported loss and also printed apart
+    penalty : L1 or L2, part of the reported loss and also printed apart; its m is the number of training examples
     clip : clip_by_norm or clip_by_value
     device : "auto", "cpu", "cuda", "cuda:N" or a Device; None asks DLCORE_DEVICE
     seed : names the initial weights, the batch order, all masks and augmentations; ``dl.seed`` sets the default
@@ -136,6 +136,10 @@ class Trainer:
         self.epochs = 0
         self.step = 0
         self.steps_per_epoch = 0
+        self.examples: int | None = None
+        """Of the training set, the m of the penalty; None where only the end of an iterable will tell."""
+        self.least_rows = 1
+        """Of a batch that can be trained on; a last batch of fewer is left out."""
         self.batch_size = 0
         self.drop_last = False
         self.fingerprints: dict[str, str | None] = {}
@@ -177,7 +181,8 @@ class Trainer:
 
         train, dev : a Dataset; or, for data beyond memory, an object with ``__len__`` and ``__getitem__`` whose items
             are (x, y), or an iterable of such pairs, which come in its own order
-        drop_last : leave the last batch out where it is smaller than the others
+        drop_last : leave the last batch out where it is smaller than the others; a last batch of one example is left
+            out in any case, with a warning, where a BatchNorm would see one position alone
         train_dev : a part of the training data that is held out, recorded as ``train_dev_...``: where ``dev`` is of
             another kind, it tells what that does from overfitting (see :func:`dlcore.diagnose`)
         resume : go on where a fit with the same arguments ended: its checkpoint or the folder of its run, of which the
@@ -207,6 +212,8 @@ class Trainer:
             check_set(self, data, name)
         self.drop_last = drop_last
         self.fingerprints = {name: fingerprint(data) for name, data in sets.items()}
+        self.examples = examples_of(self, sets["train"])
+        self.least_rows = least_rows(self, sets["train"])
         self.steps_per_epoch = steps_of_epoch(self, sets["train"])
         self.records = self._recorded(sets)
         self.history.examples = {name: len(data) for name, data in sets.items() if isinstance(data, Source)}
@@ -391,6 +398,10 @@ class Trainer:
         )
         with self._fed(rest) as fed:
             for batch in fed:
+                if len(batch.x) < self.least_rows:  # the last one
+                    if isinstance(train, Stream) and self.epoch == self.first_epoch:
+                        warnings.warn(f"train: its last example is left out: {NORMALISES_ONE}", stacklevel=4)
+                    continue
                 one_step(self, batch, labels_unknown)
                 if progress.waiting >= READ_EVERY:
                     self.read_losses()

@@ -46,7 +46,7 @@ def test_a_run_is_checked_with_its_penalty(
     assert main([*train, "--dropout", "0.2", "--penalty", "l2", "--device", "cpu", "--name", "a"]) == 0
     capsys.readouterr()
     assert main(["gradcheck", "a"]) == 0
-    assert "with penalty l2, lam 0.01" in capsys.readouterr().out
+    assert "with penalty l2, lam 1" in capsys.readouterr().out
     assert main(["gradcheck", "knn"]) == 2
     assert "gradcheck: knn has no layers" in capsys.readouterr().err
 

@@ -131,5 +131,6 @@ def test_an_unbuilt_model_has_no_weights_yet():
 
 
 def test_config_and_repr():
-    assert L2(0.1).config == {"lam": 0.1}
+    assert L2(0.1).config == {"lam": 0.1, "examples": None}
     assert repr(L1(0.5)) == "L1(lam=0.5)"
+    assert repr(L1(0.5, examples=9)) == "L1(lam=0.5, examples=9)"

@@ -59,7 +59,7 @@ def test_the_penalty_is_part_of_the_loss_and_printed_apart() -> None:
     trainer = _trainer(optimizer=dl.optim.SGD(0.0), penalty=dl.optim.L2(3.0))
     record = trainer.fit(data, epochs=1, batch_size=4).records[0]
     weights = [p.data for path, p in trainer.model.named_parameters() if path.endswith("w")]
-    expected = 3.0 / (2 * 4) * sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
+    expected = 3.0 / (2 * 12) * sum(float((w.astype(np.float64) ** 2).sum()) for w in weights)
     assert record["penalty"] == pytest.approx(expected, rel=1e-5)
     assert record["loss"] == pytest.approx(plain["loss"][0] + expected, rel=1e-5)
 

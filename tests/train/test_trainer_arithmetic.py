@@ -30,16 +30,16 @@ def _by_hand(state: dict[str, np.ndarray], data: dl.data.Dataset) -> tuple[dict[
             h = np.tanh(x @ theta["0.w"] + theta["0.b"])
             z = h @ theta["2.w"] + theta["2.b"]
             p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-            penalty = LAM / (2 * m) * sum((theta[name] ** 2).sum() for name in ("0.w", "2.w"))
+            penalty = LAM / (2 * len(data)) * sum((theta[name] ** 2).sum() for name in ("0.w", "2.w"))
             sums["loss"] += m * (-np.log(p[np.arange(m), y]).mean() + penalty)
             sums["penalty"] += m * penalty
             sums["accuracy"] += (z.argmax(axis=1) == y).sum()
             dz = (p - np.eye(3)[y]) / m
             da = (dz @ theta["2.w"].T) * (1 - h**2)
             grad = {
-                "0.w": x.T @ da + LAM / m * theta["0.w"],
+                "0.w": x.T @ da + LAM / len(data) * theta["0.w"],
                 "0.b": da.sum(axis=0),
-                "2.w": h.T @ dz + LAM / m * theta["2.w"],
+                "2.w": h.T @ dz + LAM / len(data) * theta["2.w"],
                 "2.b": dz.sum(axis=0),
             }
             norm = np.sqrt(sum((g**2).sum() for g in grad.values()))

@@ -140,15 +140,6 @@ def test_a_batch_in_which_a_head_has_no_label_is_fine(arrays: Backend) -> None:
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)  # each head's mean is over its own labels
 
 
-def test_a_last_batch_of_one_is_refused_before_the_first_step_where_batch_norm_cannot_take_it() -> None:
-    trainer = _trainer(_model())
-    with pytest.raises(dl.DataError, match=r"last batch would hold 1 of 65 examples.*drop_last"):
-        trainer.fit(_data(65), epochs=1, batch_size=64)
-    assert trainer.step == 0
-    trainer.fit(_data(65), epochs=1, batch_size=64, drop_last=True)
-    assert trainer.step == 1
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
