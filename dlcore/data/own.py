@@ -58,9 +58,10 @@ def open_path(
     ``.csv .tsv``     a table, see :func:`~dlcore.data.read_csv`; with ``missing="mean"`` the mean of the training rows
     ``.npz``          x and y, see :func:`~dlcore.data.read_npz`. Whole numbers in y are classes, others are to be
                       predicted; x of uint8 and three axes or four is taken for images and becomes float32 in [0, 1]
-    a folder          of images, one folder per class, see :func:`~dlcore.data.read_folder`. Where it has the folders
-                      ``train`` and ``test``, each with the same classes, and ``dev`` or ``val``, these are the parts;
-                      without a dev set a fifth of the training images, 5,000 at most, are drawn for it
+    a folder          of images, one folder per class, see :func:`~dlcore.data.read_folder`. Where it has folders that
+                      are called ``train``, ``dev`` and ``test``, or ``Training``, ``valid`` and the like, each with the
+                      same classes, these are the parts; where one of the last two is not there, a fifth of the
+                      training images, 5,000 at most, are drawn for it
     ================  ================================================================================================
 
     normalize : bring each feature of x (images: each channel) to mean 0 and standard deviation 1 by the statistics of
@@ -104,7 +105,7 @@ def open_path(
         return _table(path, opened, normalize, seed, task, rules)
     if kind == "npz":
         return _npz(path, normalize, seed, task, rules)
-    return images(path, normalize, seed, image_size, color, corrupt or "stop")
+    return images(path, normalize, seed, image_size, color, corrupt or "stop", rules)
 
 
 def refuse_others(given: dict[str, Any], takes: Sequence[str], reason: str) -> None:
