@@ -27,7 +27,9 @@ BATCH = 256
 def predict(
     run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
     /,
-    *files: Annotated[str, Parameter(help="images, or tables whose columns are those of the training data")],
+    *files: Annotated[
+        str, Parameter(help="images, folders of images, or tables whose columns are those of the training data")
+    ],
     npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs as x and, of sequences, lengths")] = None,
     top: Annotated[int, Parameter(help="how many classes are told for each example")] = 1,
     device: DEVICE = None,
@@ -45,10 +47,11 @@ def predict(
 ) -> int:
     """Say what the model of a run makes of images, of the rows of CSV tables, or of arrays in an NPZ file.
 
-    Images are brought to the model's size and colours as they were in training, and everything is normalised with the
-    statistics of the training set. For knn, which memorises its training set again, a probability is the share of the
-    votes. A file that cannot be read is named, the others are predicted, and the exit code is 1. A run of your own
-    model runs the copy of your file that it holds: use only runs whose code you would run.
+    A folder stands for all pictures in it and in the folders below. Images are brought to the model's size and colours
+    as they were in training, and everything is normalised with the statistics of the training set. For knn, which
+    memorises its training set again, a probability is the share of the votes. A file that cannot be read is named, the
+    others are predicted, and the exit code is 1. A run of your own model runs the copy of your file that it holds: use
+    only runs whose code you would run.
     """
     if bool(files) == (npz is not None):
         raise ConfigError("predict: give files, or --npz FILE, one of the two")
@@ -96,7 +99,7 @@ def _from_files(
     if not about.get("inputs"):
         raise DataError(f"{run}: the run does not say how a file becomes an input; give arrays by --npz")
     inputs = Inputs.from_dict(about["inputs"])
-    for file in files:
+    for file in _expanded(files, inputs.kind, failed):
         try:
             rows = inputs.read(file)
         except DataError as error:
@@ -105,6 +108,27 @@ def _from_files(
             continue
         for number, row in enumerate(rows, start=1):
             yield (file if inputs.kind == "images" else f"{file}, row {number:,}"), row
+
+
+def _expanded(files: tuple[str, ...], kind: str, failed: list[str]) -> Iterator[str]:
+    """The files, and in the place of a folder the pictures in it and below it, sorted, where the model reads images."""
+    import os
+
+    from dlcore.data.readers import pictures_below
+
+    for file in files:
+        if kind != "images" or not os.path.isdir(file):
+            yield file
+            continue
+        try:
+            found = pictures_below(file)
+            if not found:
+                raise DataError(f"{file}: no picture is in this folder; give images, or a folder of images")
+        except DataError as error:
+            print(f"dlcore: error: {error}", file=sys.stderr)
+            failed.append(file)
+            continue
+        yield from map(str, found)
 
 
 def _from_npz(path: str, shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:

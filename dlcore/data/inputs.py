@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.readers import decode
+from dlcore.data.readers._decode import DEPTH
 from dlcore.data.readers._file import opened, shown
 from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
 from dlcore.errors import DataError
@@ -26,6 +27,7 @@ class Inputs:
     kind : "images" or "table"
     size : H and W of an image
     channels : of an image, 1 for grey and 3 for colour
+    depth : bits of 16-bit grey images, as :func:`~dlcore.data.readers.decode` takes them
     columns : of a table, in the order of x, each ``{"name": ..., "kind": "number", "fill": None or a number}`` or
         ``{"name": ..., "kind": "category", "values": [...]}``, as :class:`~dlcore.data.Table` has them
 
@@ -42,6 +44,7 @@ class Inputs:
     size: tuple[int, int] | None = None
     channels: int | None = None
     columns: tuple[Mapping[str, Any], ...] | None = None
+    depth: int = DEPTH
 
     def __post_init__(self) -> None:
         if self.kind == "images":
@@ -51,6 +54,8 @@ class Inputs:
                 and len(size) == 2
                 and all(_is_whole(value) and 1 <= value <= 1 << 16 for value in size)
                 and self.channels in (1, 3)
+                and _is_whole(self.depth)
+                and 9 <= self.depth <= DEPTH
                 and self.columns is None
             )
         else:
@@ -67,13 +72,14 @@ class Inputs:
             raise DataError(f"Inputs: {self!r:.200} describes neither images nor a table; train the model again")
 
     @classmethod
-    def images(cls, size: Sequence[int], channels: int) -> Inputs:
+    def images(cls, size: Sequence[int], channels: int, depth: int = DEPTH) -> Inputs:
         """Pictures, as :func:`~dlcore.data.readers.decode` makes them.
 
         size : H and W in pixels
         channels : 1 for grey, 3 for colour
+        depth : bits that 16-bit grey uses
         """
-        return cls("images", size=(size[0], size[1]), channels=channels)
+        return cls("images", size=(size[0], size[1]), channels=channels, depth=depth)
 
     @classmethod
     def table(cls, columns: Sequence[str | Mapping[str, Any]]) -> Inputs:
@@ -91,7 +97,8 @@ class Inputs:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
         if self.size is not None:
-            return {"kind": self.kind, "size": list(self.size), "channels": self.channels}
+            deep = {} if self.depth == DEPTH else {"depth": self.depth}
+            return {"kind": self.kind, "size": list(self.size), "channels": self.channels, **deep}
         return {"kind": self.kind, "columns": [dict(column) for column in self.columns or ()]}
 
     @classmethod
@@ -129,7 +136,7 @@ class Inputs:
         if self.size is not None and self.channels is not None:
             if os.fspath(path).lower().endswith((".csv", ".tsv", ".npz")):
                 raise DataError(f"{shown(path)}: this is no picture, but the model reads pictures")
-            x = decode(path, self.size, self.channels)[None].astype(np.float32)
+            x = decode(path, self.size, self.channels, depth=self.depth)[None].astype(np.float32)
             x /= 255
             return x
         return self._rows(path)

@@ -13,11 +13,11 @@ import numpy as np
 from dlcore.data.dataset import Dataset, Splits, Targets, Task
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
-from dlcore.data.readers import ImageFolder, plain_inputs, read_folder, read_npz
+from dlcore.data.own_images import images, name_of_data
+from dlcore.data.readers import plain_inputs, read_npz
 from dlcore.data.readers._columns import CATEGORIES, FEW
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._rows import name_of
-from dlcore.data.readers.images import is_hidden
 from dlcore.data.readers.table import OpenTable, Table, open_table
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
@@ -34,9 +34,7 @@ TAKES = {
 _WORDS = {"table": "a table (.csv or .tsv)", "npz": "an NPZ file", "images": "a folder of images"}
 _FRACTIONS = (0.6, 0.2, 0.2)
 _NAMED = 5  # columns of categories that are named
-_IMAGES = 10_000  # from which a normalizer of images takes its statistics
 _LARGE = 1000  # of a target's mean size, beyond which the default training does not get there
-_MEMORY = 512 << 20  # bytes of decoded pixels, over all parts
 
 
 def open_path(
@@ -60,9 +58,10 @@ def open_path(
     ``.csv .tsv``     a table, see :func:`~dlcore.data.read_csv`; with ``missing="mean"`` the mean of the training rows
     ``.npz``          x and y, see :func:`~dlcore.data.read_npz`. Whole numbers in y are classes, others are to be
                       predicted; x of uint8 and three axes or four is taken for images and becomes float32 in [0, 1]
-    a folder          of images, one folder per class, see :func:`~dlcore.data.read_folder`. Where it has the folders
-                      ``train`` and ``test``, each with the same classes, and ``dev`` or ``val``, these are the parts;
-                      without a dev set a fifth of the training images, 5,000 at most, are drawn for it
+    a folder          of images, one folder per class, see :func:`~dlcore.data.read_folder`. Where it has folders that
+                      are called ``train``, ``dev`` and ``test``, or ``Training``, ``valid`` and the like, each with the
+                      same classes, these are the parts; where one of the last two is not there, a fifth of the
+                      training images, 5,000 at most, are drawn for it
     ================  ================================================================================================
 
     normalize : bring each feature of x (images: each channel) to mean 0 and standard deviation 1 by the statistics of
@@ -106,7 +105,7 @@ def open_path(
         return _table(path, opened, normalize, seed, task, rules)
     if kind == "npz":
         return _npz(path, normalize, seed, task, rules)
-    return _images(path, normalize, seed, image_size, color, corrupt or "stop")
+    return images(path, normalize, seed, image_size, color, corrupt or "stop", rules)
 
 
 def refuse_others(given: dict[str, Any], takes: Sequence[str], reason: str) -> None:
@@ -129,11 +128,6 @@ def _kind(path: Path) -> str:
         raise DataError(f"{shown(path)}: it is no folder, table or archive, but a device or a pipe")
     found = f"ends in {shown(suffix) or 'nothing'}" if path.exists() else "is not there"
     raise DataError(f"{shown(path)}: {found}, but a folder of images, a .csv, a .tsv or an .npz file is expected")
-
-
-def _name(path: Path) -> str:
-    whole = path.resolve()
-    return shown((whole.name if whole.is_dir() else whole.stem) or "data")
 
 
 # Tables --------------------------------------------------------------------------------------------------------------
@@ -262,7 +256,7 @@ def _splits(
     normalizer = Normalizer.fit(parts[0], bounded=rules > 1) if normalize else None
     notes = (*notes, *_constant_inputs(parts[0].x, known.get("features"), normalize))
     train, dev, test = (part if normalizer is None else normalizer.apply(part) for part in parts)
-    return Splits(train=train, dev=dev, test=test, name=_name(path), normalizer=normalizer, notes=notes, **known)
+    return Splits(train=train, dev=dev, test=test, name=name_of_data(path), normalizer=normalizer, notes=notes, **known)
 
 
 def _constant_inputs(x: np.ndarray, names: tuple[str, ...] | None, normalize: bool) -> Iterator[str]:
@@ -345,93 +339,3 @@ def _targets(name: str, y: Any, task: str | None) -> tuple[Task, tuple[str, ...]
         few = ", ".join(map(str, gaps[:5])) + (", ..." if len(gaps) > 5 else "")
         warnings.warn(f"{name}: y has no example of the classes {few}, of 0 to {labels.max()}", stacklevel=2)
     return "classification", tuple(map(str, range(int(labels.max()) + 1))), labels
-
-
-# Folders of images ---------------------------------------------------------------------------------------------------
-
-
-def _images(
-    path: Path, normalize: bool, seed: int, size: Sequence[int] | None, color: str | None, corrupt: str
-) -> Splits:
-    if size is not None and len(size) not in (1, 2):
-        raise ConfigError(f"image_size is {tuple(size)} but one or two numbers are expected, such as 64 or 48 64")
-    wanted = None if size is None else (size[0], size[-1])
-    train, dev, test = _parts(path, wanted, color, corrupt, seed)
-    pictures = len(train) + len(dev) + len(test)
-    inputs, classes = Inputs.images(train.shape[:2], train.shape[2]), train.classes
-    normalizer = None
-    if normalize:
-        normalizer = _statistics(train)
-        train, dev, test = (part.normalized(normalizer) for part in (train, dev, test))
-    height, width, channels = train.shape
-    colour = "grey" if channels == 1 else "in colour"
-    return Splits(
-        train=train,
-        dev=dev,
-        test=test,
-        name=_name(path),
-        task="classification",
-        classes=classes,
-        source=f"{shown(path)}, {pictures:,} images, {height} × {width}, {colour}",
-        normalizer=normalizer,
-        inputs=inputs,
-    )
-
-
-def _parts(
-    path: Path, size: tuple[int, int] | None, color: str | None, corrupt: str, seed: int
-) -> tuple[ImageFolder, ImageFolder, ImageFolder]:
-    if not (_has_folders(path / "train") and _has_folders(path / "test")):
-        folder = read_folder(path, size=size, color=color, corrupt=corrupt, memory=_MEMORY)
-        train, dev, test = (folder[rows] for rows in _rows(path, len(folder), seed, folder.y, "classification"))
-        return train, dev, test
-    given = [name for name in ("dev", "val") if (path / name).is_dir()]
-    if len(given) == 2:
-        raise DataError(f"{shown(path)}: there are the folders dev and val, but one of them is expected; take one out")
-    train = read_folder(path / "train", size=size, color=color, corrupt=corrupt, memory=_MEMORY)
-    others = []
-    left = _MEMORY - train.memory
-    for name in (*given, "test"):
-        part = read_folder(
-            path / name,
-            size=(train.shape[0], train.shape[1]),
-            color="grey" if train.shape[2] == 1 else "rgb",
-            corrupt=corrupt,
-            memory=left,
-        )
-        left -= part.memory
-        if part.classes != train.classes:
-            odd = sorted(set(part.classes) ^ set(train.classes))[0]
-            where, lacks = (name, "train") if odd in part.classes else ("train", name)
-            raise DataError(
-                f"{shown(path)}: the class {shown(odd)} is in {where} but not in {lacks}; give both the same"
-            )
-        others.append(part)
-    if given:
-        return train, others[0], others[1]
-    share = min(max(len(train) // 5, 1), 5000) / len(train)
-    train_rows, dev_rows = split_rows(len(train), (1 - share, share), seed, train.y)
-    return train[train_rows], train[dev_rows], others[0]
-
-
-def _has_folders(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return any(entry.is_dir() and not is_hidden(entry.name) for entry in entries)
-    except OSError:  # there is no such folder; that it cannot be read is said where it is
-        return False
-
-
-def _statistics(train: ImageFolder) -> Normalizer:
-    """The Normalizer of at most 10,000 evenly spaced images, exact for these: counts of bytes, then float64."""
-    n = len(train)
-    chosen = np.linspace(0, n - 1, min(n, _IMAGES)).astype(np.int64)
-    counts = np.zeros((train.shape[2], 256), np.int64)
-    for first in range(0, len(chosen), 64):
-        pixels = train.bytes_at(chosen[first : first + 64])
-        for channel, count in enumerate(counts):
-            count += np.bincount(pixels[..., channel].reshape(-1), minlength=256)
-    values = np.arange(256) / 255
-    mean = counts @ values / counts.sum(axis=1)
-    variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / counts.sum(axis=1)
-    return Normalizer(mean, np.where(variance > 0, np.sqrt(variance), 1.0))

@@ -59,11 +59,12 @@ class DataConfig(Section):
     )
     image_size: tuple[int, ...] | None = setting(
         None,
-        "height and width of a folder's images, or one number for both [default: those of the first]",
+        "height and width of a folder's images, or one number for both [default: those of most, or else their median "
+        "with a shorter side of 64 at most]",
         within="[1, inf)",
     )
     color: str | None = setting(
-        None, "how a folder's images are read [default: grey where the first of each class is]", choices=("grey", "rgb")
+        None, "how a folder's images are read [default: grey where none has colours]", choices=("grey", "rgb")
     )
     corrupt: str | None = setting(
         None, "what to do about a folder's images that cannot be read [default: stop]", choices=("stop", "skip")

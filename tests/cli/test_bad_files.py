@@ -124,14 +124,14 @@ def test_a_truncated_picture_stops_the_run_or_is_skipped_as_asked_for(capsys: py
     assert "11 images" in captured.out
 
 
-def test_pictures_of_another_size_and_mode_are_brought_to_the_first_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_of_another_size_and_mode_are_brought_to_that_of_most(capsys: pytest.CaptureFixture[str]) -> None:
     _pictures()
     Image.new("RGBA", (30, 20), (200, 10, 10, 128)).save("pictures/left/wide.png")
     Image.new("I;16", (12, 24), 40_000).save("pictures/right/deep.png")
     Image.new("L", (10_000, 10_000), 99).save("pictures/right/huge.png")  # 100 megapixels
     words = ("train", "--data", "pictures", "--model", "mlp", "--epochs", "1", "--baseline", "none", "--name", "a")
     assert main(words) == 0
-    assert "15 images, 12 × 12, grey" in capsys.readouterr().out
+    assert "15 images, 12 × 12, in colour" in capsys.readouterr().out
     assert main(["predict", "a", "pictures/left/wide.png", "pictures/right/huge.png"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 

@@ -216,36 +216,6 @@ def test_a_channel_that_never_changes_becomes_0(tmp_path: Path) -> None:
     np.testing.assert_allclose(data.train.rows(slice(None))[0][..., 1:], 0, atol=1e-7)
 
 
-@pytest.mark.parametrize("dev", ["dev", "val", None])
-def test_given_parts_are_kept(tmp_path: Path, dev: str | None) -> None:
-    write_folder(tmp_path / "train", {"cat": 20, "dog": 10})
-    write_folder(tmp_path / "test", {"cat": 2, "dog": 3}, shape=(9, 9))
-    if dev:
-        write_folder(tmp_path / dev, {"cat": 1, "dog": 1})
-    data = open_path(tmp_path)
-    sizes = [np.bincount(part.y).tolist() for part in (data.train, data.dev, data.test)]
-    assert sizes == ([[20, 10], [1, 1], [2, 3]] if dev else [[16, 8], [4, 2], [2, 3]])
-    assert data.test.shape == (4, 6, 3)
-    np.testing.assert_array_equal(
-        data.test.rows(slice(None))[0], read_folder(tmp_path / "test", size=(4, 6)).rows(slice(None))[0]
-    )
-
-
-def test_parts_of_other_classes_or_two_dev_sets_are_refused(tmp_path: Path) -> None:
-    write_folder(tmp_path / "train", {"cat": 3, "dog": 3})
-    write_folder(tmp_path / "test", {"cat": 2, "cow": 2, "dog": 2})
-    with pytest.raises(DataError, match="the class cow is in test but not in train; give both the same"):
-        open_path(tmp_path)
-    for name in ("dev", "val"):
-        (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match="there are the folders dev and val"):
-        open_path(tmp_path)
-
-
-def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
-    assert open_path(write_folder(tmp_path, {"test": 5, "train": 5})).classes == ("test", "train")
-
-
 def test_splits_of_a_folder_decode_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = read_folder(write_folder(tmp_path / "pets", {"cat": 5, "dog": 5}), memory=0)
     monkeypatch.setattr("dlcore.data.readers.images.decode", None)
@@ -255,16 +225,6 @@ def test_splits_of_a_folder_decode_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert splits.inputs is None
     with pytest.raises(DataError, match=r"train y\[5\] is 1, but 1 classes"):
         Splits(train=folder, dev=folder, test=folder, name="pets", task="classification", classes=("cat",))
-
-
-def test_what_systems_leave_behind_is_no_class(tmp_path: Path) -> None:
-    write_folder(tmp_path, {"cat": 5, "dog": 5, "__MACOSX": 1})
-    (tmp_path / "cat" / "__MACOSX").mkdir()
-    Image.new("L", (4, 4)).save(tmp_path / "cat" / "__MACOSX" / "1.png")
-    (tmp_path / "Thumbs.db").touch()
-    data = open_path(tmp_path)
-    assert data.classes == ("cat", "dog")
-    assert "10 images" in data.source
 
 
 # Paths and settings --------------------------------------------------------------------------------------------------

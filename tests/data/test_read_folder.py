@@ -84,7 +84,9 @@ def test_what_does_not_fit_in_memory_is_decoded_again(
     folder = read_folder(root, memory=memory, workers=workers)
     assert folder.memory == min(memory // 24, 6) * 24
     decoded: list[str] = []
-    monkeypatch.setattr(module, "decode", lambda path, *rest: decoded.append(path.name) or decode(path, *rest))
+    monkeypatch.setattr(
+        module, "decode", lambda path, *rest, **more: decoded.append(path.name) or decode(path, *rest, **more)
+    )
     assert shades(folder.rows(np.array([5, 0, 3, 1]))[0]) == [50, 0, 30, 10]
     assert len(decoded) == {0: 4, 53: 2, 1 << 20: 0}[memory]
 
@@ -143,6 +145,28 @@ def test_links_may_stand_for_classes_and_loops_end(root: Path, tmp_path_factory:
         read_folder(root)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("1.jfif", "jpeg"), ("1.JPE", "jpeg"), ("1.tif", "tiff"), ("1.TIFF", "tiff"), ("1", "png"), ("1.photo", "webp"),
+     ("1.jpg.bak", "gif"), ("1.dat", "bmp"), ("img.2024", "ppm")],
+)  # fmt: skip
+def test_pictures_are_known_by_their_content(root: Path, name: str, kind: str) -> None:
+    Image.fromarray(np.full((4, 6), 200, np.uint8)).save(root / "a" / name, format=kind)
+    folder = read_folder(root)
+    assert (len(folder), root / "a" / name in folder.paths) == (7, True)
+    assert shades(folder.rows([folder.paths.index(root / "a" / name)])[0]) == [200]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("0.txt", b"P5 is a tracker"), ("0.csv", b"BMW,3\nAudi,4\n" * 9), ("0.wav", b"RIFF\0\0\0\0WAVEfmt "),
+     ("0", b""), ("0.heic", b"\0\0\0\x18ftypheic"), ("0.nef", b"MM\0*\0\0\0\x08"), ("0.gz", b"\x1f\x8b\x08")],
+)  # fmt: skip
+def test_what_is_no_picture_by_its_content_is_left_out(root: Path, name: str, content: bytes) -> None:
+    (root / "a" / name).write_bytes(content)
+    assert len(read_folder(root)) == 6
+
+
 # Pixels --------------------------------------------------------------------------------------------------------------
 
 GREY = RNG.integers(0, 256, (5, 7), np.uint8)
@@ -153,7 +177,7 @@ def luma(colour: np.ndarray) -> np.ndarray:
     return colour @ np.array([0.299, 0.587, 0.114])
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "gif"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "gif", "tif", "ppm"])
 def test_grey_and_colour_pixels_come_back(tmp_path: Path, suffix: str) -> None:
     options = {"lossless": True, "exact": True} if suffix == "webp" else {}
     path = save(tmp_path / f"x.{suffix}", GREY, **options)
@@ -221,6 +245,18 @@ TURNED = {1: GREY, 2: GREY[:, ::-1], 3: GREY[::-1, ::-1], 4: GREY[::-1], 5: GREY
           7: GREY.T[::-1, ::-1], 8: GREY.T[::-1]}  # fmt: skip
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+def test_a_tiff_stands_upright(tmp_path: Path, orientation: int, compression: str | None) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    expected = TURNED[orientation]
+    for name in "ab":
+        path = save(tmp_path / name / "x.tif", GREY, exif=exif, compression=compression)
+        np.testing.assert_array_equal(decode(path, expected.shape, 1)[..., 0], expected)
+    assert read_folder(tmp_path).shape == (*expected.shape, 1)
+
+
 @pytest.mark.parametrize("orientation", TURNED)
 def test_a_picture_stands_upright(tmp_path: Path, orientation: int) -> None:
     """The table of EXIF 2.3: where the first row and the first column of the stored pixels belong."""
@@ -229,7 +265,7 @@ def test_a_picture_stands_upright(tmp_path: Path, orientation: int) -> None:
     path = save(tmp_path / "a" / "x.png", GREY, exif=exif)
     expected = TURNED[orientation]
     np.testing.assert_array_equal(decode(path, expected.shape, 1)[..., 0], expected)
-    save(tmp_path / "b" / "y.png", GREY)
+    save(tmp_path / "b" / "y.png", expected)
     assert read_folder(tmp_path).shape == (*expected.shape, 1)
 
 
@@ -267,24 +303,60 @@ def test_any_shape_becomes_any_other(
     assert (pixels == 77).all()
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_colour_and_size_follow_the_first_pictures(tmp_path: Path, order: tuple[int, int]) -> None:
-    save(tmp_path / "ab"[order[0]] / "0.png", GREY)
-    save(tmp_path / "ab"[order[1]] / "0.png", COLOUR[:, :5])
-    assert read_folder(tmp_path).shape == ((5, 7, 3), (5, 5, 3))[order[0]]
-    assert read_folder(tmp_path, color="grey", size=3).shape == (3, 3, 1)
-    assert read_folder(tmp_path, color="rgb", size=(3, 2)).shape == (3, 2, 3)
-    save(tmp_path / "ab"[order[1]] / "0.png", GREY)
-    save(tmp_path / "ab"[order[1]] / "1.png", COLOUR)
-    assert read_folder(tmp_path).shape == (5, 7, 1)
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_one_coloured_picture_among_grey_ones_keeps_its_colour(tmp_path: Path, place: int) -> None:
+    for i in range(6):
+        save(tmp_path / "ab"[i // 3] / f"{i}.png", COLOUR if i == place else GREY)
+    folder = read_folder(tmp_path)
+    assert folder.shape == (5, 7, 3)
+    np.testing.assert_array_equal(folder.bytes_at(place), COLOUR)
+    np.testing.assert_array_equal(folder.bytes_at(5), np.repeat(GREY[..., None], 3, axis=2))
+    assert read_folder(tmp_path, color="grey").shape == (5, 7, 1)
 
 
-def test_a_large_first_picture_asks_for_a_size(tmp_path: Path) -> None:
-    for name in "ab":
-        save(tmp_path / name / "0.png", np.zeros((1025, 1025), np.uint8))
-    with pytest.raises(DataError, match=r"0\.png: the first picture has 1,025 × 1,025 pixels.*give the size"):
-        read_folder(tmp_path)
-    assert read_folder(tmp_path, size=16).shape == (16, 16, 1)
+@pytest.mark.parametrize("memory", [0, 300, 1 << 20])
+def test_files_that_could_hold_colour_and_do_not_are_grey(tmp_path: Path, memory: int) -> None:
+    for i, mode in enumerate(["RGB", "RGBA", "P", "L", "LA", "RGB"]):
+        save(tmp_path / "ab"[i // 3] / f"{i}.{'jpg' if i == 5 else 'png'}", np.full((5, 7), 40 * i, np.uint8), mode)
+    folder = read_folder(tmp_path, memory=memory)
+    assert folder.shape == (5, 7, 1)
+    assert folder.bytes_at(range(6))[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160, 200]
+    assert read_folder(tmp_path, color="rgb").shape == (5, 7, 3)
+
+
+def test_the_size_of_most_pictures_is_taken_wherever_they_stand(tmp_path: Path) -> None:
+    for i, shape in enumerate([(9, 9), (4, 6), (4, 6), (8, 2), (4, 6)]):
+        save(tmp_path / "ab"[i // 3] / f"{i}.png", np.full(shape, i, np.uint8))
+    assert read_folder(tmp_path).shape == (4, 6, 1)
+    assert read_folder(tmp_path, size=3).shape == (3, 3, 1)
+    assert read_folder(tmp_path, size=(3, 2)).shape == (3, 2, 1)
+
+
+def test_pictures_of_all_sizes_take_their_median_with_a_shorter_side_of_64_at_most(tmp_path: Path) -> None:
+    shapes = [(10, 30), (20, 40), (12, 44)]
+    for i, shape in enumerate(shapes):
+        save(tmp_path / "small" / "ab"[i % 2] / f"{i}.png", np.zeros(shape, np.uint8))
+        save(tmp_path / "large" / "ab"[i % 2] / f"{i}.png", np.zeros((20 * shape[0], 20 * shape[1]), np.uint8))
+        save(tmp_path / "huge" / "ab"[i % 2] / f"{i}.png", np.zeros((1025, 1025), np.uint8))
+    assert read_folder(tmp_path / "small").shape == (12, 40, 1)
+    assert read_folder(tmp_path / "large").shape == (64, 213, 1)
+    assert read_folder(tmp_path / "huge").shape == (64, 64, 1)
+    assert read_folder(tmp_path / "huge", size=(16, 1025)).shape == (16, 1025, 1)
+
+
+@pytest.mark.parametrize(("top", "white"), [(300, 511), (4000, 4095), (4096, 8191), (65_535, 65_535)])
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_sixteen_bit_grey_is_scaled_by_the_bits_that_all_pictures_use(
+    tmp_path: Path, suffix: str, top: int, white: int
+) -> None:
+    deep = [np.full((4, 6), value, np.uint16) for value in (top // 4, top // 2, top, 40)]
+    for i, pixels in enumerate(deep):
+        save(tmp_path / "ab"[i % 2] / f"{i}.{suffix}", pixels)
+    folder = read_folder(tmp_path)
+    found = folder.bytes_at(range(4))[:, 0, 0, 0]
+    order = [0, 2, 1, 3]
+    np.testing.assert_array_equal(found, [np.rint(int(deep[i][0, 0]) * 255 / white) for i in order])
+    assert 2**folder.depth - 1 == white
 
 
 # What is refused -----------------------------------------------------------------------------------------------------
@@ -317,6 +389,12 @@ def test_a_corrupt_file_stops_by_its_name_or_is_left_out_with_a_warning(root: Pa
     assert len(caught) == 1
     assert place not in [path.relative_to(root).as_posix() for path in folder.paths]
     assert shades(folder.rows(slice(None))[0]) == [10 * i for i in range(6) if f"{i}.png" not in place]
+
+
+@pytest.mark.parametrize("values", [np.array([[1, 70_000]], np.int32), np.array([[0.0, 0.5]], np.float32)])
+def test_a_tiff_whose_white_is_not_known_is_refused(tmp_path: Path, values: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"x\.tif: the TIFF holds signed, 32-bit or floating-point .* 16 unsigned bits"):
+        decode(save(tmp_path / "x.tif", values), (1, 2), 1)
 
 
 def test_ten_corrupt_files_are_named_and_the_others_counted(root: Path) -> None:

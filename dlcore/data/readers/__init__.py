@@ -4,6 +4,7 @@ A reader ends in one of two ways: it gives arrays, or it raises a DataError of o
 place in it. Each states how much memory it may take, and refuses a file that announces more before it takes any.
 """
 
+from dlcore.data.readers._picture_files import pictures_below
 from dlcore.data.readers.idx import read_idx
 from dlcore.data.readers.images import ImageFolder, decode, read_folder
 from dlcore.data.readers.npz import plain_inputs, read_npz, read_npz_inputs, read_npz_sequences
@@ -13,6 +14,7 @@ __all__ = [
     "ImageFolder",
     "Table",
     "decode",
+    "pictures_below",
     "plain_inputs",
     "read_csv",
     "read_folder",

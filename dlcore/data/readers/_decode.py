@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,22 +22,31 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 
-__all__ = ["PIXELS", "SUFFIXES", "decode", "look"]
+__all__ = ["DEPTH", "FORMATS", "PIXELS", "START", "Look", "decode", "examine", "look", "reader_of"]
 
 PIXELS = 120_000_000  # of one picture
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+FORMATS = "PNG, JPEG, GIF, BMP, WEBP, TIFF or PNM"
+START = 18  # bytes by which a format is known
+DEPTH = 16  # bits of a 16-bit picture that uses its whole range
 
-_MARKS: tuple[tuple[bytes, type[ImageFile]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", PngImageFile),
-    (b"\xff\xd8\xff", JpegImageFile),
-    (b"GIF8", GifImageFile),
-    (b"BM", BmpImageFile),
-    (b"RIFF", WebPImageFile),
+_MARKS: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = tuple(
+    (re.compile(mark, re.DOTALL), reader)
+    for mark, reader in (
+        (rb"\x89PNG\r\n\x1a\n", PngImageFile),
+        (rb"\xff\xd8\xff", JpegImageFile),
+        (rb"GIF8", GifImageFile),
+        (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", BmpImageFile),  # the sizes of its second header
+        (rb"RIFF.{4}WEBP", WebPImageFile),
+        (rb"II[*+]\0|MM\0[*+]", TiffImageFile),
+        (rb"P[1-6]\s+[#\d]", PpmImageFile),
+    )
 )
 _LARGE = 16_000_000  # pixels; of pictures above it one is decoded at a time, by whichever thread
 _SCANS = 50  # of a progressive JPEG of so many pixels; encoders write about ten
@@ -51,19 +61,26 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TO_BYTES = ((np.arange(1 << 16) * 255 + 32767) // 65535).astype(np.uint8)  # 16-bit grey, scaled and rounded
 
 
-def decode(path: str | os.PathLike[str], size: tuple[int, int], channels: int, *, pixels: int = PIXELS) -> np.ndarray:
+def decode(
+    path: str | os.PathLike[str],
+    size: tuple[int, int],
+    channels: int,
+    *,
+    pixels: int = PIXELS,
+    depth: int = DEPTH,
+) -> np.ndarray:
     """One picture as bytes: (H, W, C) uint8, H × W being ``size`` and C ``channels``, 1 for grey and 3 for colour.
 
     pixels : the most that a picture may have, 120 million unless given
+    depth : bits that a picture of 16-bit grey uses, 9 to 16: its values from 0 to 2^depth − 1 become 0 to 255
 
-    PNG, JPEG, BMP, GIF (its first frame) and WEBP are told by the content, not by the file's name. The picture is
-    turned as its EXIF orientation says, cut in the middle to the proportions of ``size``, and scaled (bilinear,
-    averaged over the pixels that one pixel replaces). Transparent pixels are laid on white, 16-bit grey is scaled to 8
-    bits, and colour becomes grey by 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). A JPEG of more than four times the size
-    is decoded at a half, a quarter or an eighth of its own.
+    PNG, JPEG, BMP, GIF and TIFF (their first frame), WEBP and PNM are known by their content, not by the file's name.
+    The picture is turned as its EXIF orientation says, cut in the middle to the proportions of ``size``, and scaled
+    (bilinear, averaged over the pixels that one pixel replaces). Transparent pixels are laid on white, 16-bit grey is
+    scaled to 8 bits, and colour becomes grey by 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). A JPEG of more than four
+    times the size is decoded at a half, a quarter or an eighth of its own.
 
     A picture takes up to 8 bytes a pixel while it is decoded, a WEBP 16 and a JPEG as a rule far fewer; of pictures
     above 16 million pixels one is decoded at a time.
@@ -86,18 +103,45 @@ def decode(path: str | os.PathLike[str], size: tuple[int, int], channels: int, *
         if isinstance(image, JpegImageFile):
             wanted = (math.ceil(2 * scale * image.width), math.ceil(2 * scale * image.height))
             image.draft("L" if channels == 1 else "RGB", wanted)
-        small = _scaled(_plain(image), height, width)
+        small = _scaled(_plain(image, depth), height, width)
         if orientation in _TURNS:
             small = small.transpose(_TURNS[orientation])
         flat = small.convert("L" if channels == 1 else "RGB")
         return np.array(flat, np.uint8).reshape(*size, channels)
 
 
+class Look(NamedTuple):
+    """What is known of a picture before its pixels are scaled.
+
+    size : H and W as it stands upright
+    channels : 1 for a file of grey pixels, 3 for one that can hold colour, whether it does or not
+    white : the largest value of 16-bit grey; 0 for other pictures
+    """
+
+    size: tuple[int, int]
+    channels: int
+    white: int
+
+
+def examine(path: str | os.PathLike[str], *, pixels: int = PIXELS) -> Look:
+    """The :class:`Look` of a picture; the pixels are decoded only where they are 16-bit grey.
+
+    Raises DataError as :func:`decode`.
+    """
+    with _picture(path, pixels) as image:
+        size = (image.height, image.width) if _orientation(image) < 5 else (image.width, image.height)
+        white = 0
+        if _is_deep(image):
+            with _ONE_LARGE if _pixels(image) > _LARGE else nullcontext():
+                white = int(np.asarray(image).max())
+        return Look(size, 1 if image.mode in ("1", "L", "LA") or _is_deep(image) else 3, white)
+
+
 def look(path: str | os.PathLike[str], *, pixels: int = PIXELS) -> tuple[tuple[int, int], int]:
     """The size (H, W) of a picture as it stands upright and its channels, 1 for grey and 3 for colour."""
     with _picture(path, pixels) as image:
         size = (image.height, image.width) if _orientation(image) < 5 else (image.width, image.height)
-        return size, 1 if image.mode in ("1", "L", "LA", "I") or image.mode.startswith("I;") else 3
+        return size, 1 if image.mode in ("1", "L", "LA") or _is_deep(image) else 3
 
 
 @contextmanager
@@ -112,6 +156,11 @@ def _picture(path: str | os.PathLike[str], pixels: int) -> Iterator[ImageFile]:
                         f"{name}: the picture has {image.width:,} × {image.height:,} pixels, but 1 to {pixels:,} are "
                         "read; scale it down, or leave it out"
                     )
+                if isinstance(image, TiffImageFile) and image.mode in ("I", "F"):
+                    raise DataError(
+                        f"{name}: the TIFF holds signed, 32-bit or floating-point values, whose white is not known; "
+                        "save it with 8 or 16 unsigned bits"
+                    )
                 if "progressive" in image.info:
                     _check_scans(file, _pixels(image), name)
                 yield image
@@ -125,14 +174,21 @@ def _picture(path: str | os.PathLike[str], pixels: int) -> Iterator[ImageFile]:
 
 
 def _reader(file: BinaryIO, name: str) -> ImageFile:
-    start = file.read(16)
+    start = file.read(START)
     file.seek(0)
-    for mark, reader in _MARKS:
-        if start.startswith(mark) and (mark != b"RIFF" or start[8:12] == b"WEBP"):
-            return reader(_Bounded(file))  # type: ignore[arg-type]  # it reads as a file does
-    raise DataError(
-        f"{name}: no picture: it starts with {start[:8].hex(' ') or 'nothing'}, expected PNG, JPEG, BMP, GIF or WEBP"
-    )
+    reader = reader_of(start)
+    if reader is None:
+        raise DataError(f"{name}: no picture: it starts with {start[:8].hex(' ') or 'nothing'}, expected {FORMATS}")
+    return reader(_Bounded(file))  # type: ignore[arg-type]  # it reads as a file does
+
+
+def reader_of(start: bytes) -> type[ImageFile] | None:
+    """Pillow's reader of the format that a file's first bytes show; None where they show no picture.
+
+    >>> reader_of(b"GIF89a").__name__, reader_of(b"BMW and other makes")
+    ('GifImageFile', None)
+    """
+    return next((reader for mark, reader in _MARKS if mark.match(start)), None)
 
 
 def _check_scans(file: BinaryIO, pixels: int, name: str) -> None:
@@ -172,32 +228,59 @@ def _pixels(image: ImageFile) -> int:
 
 
 def _orientation(image: ImageFile) -> int:
-    """The EXIF orientation, 1 to 8; 1, upright, where the EXIF data is missing or damaged: the pixels may be sound."""
-    if isinstance(image, PngImageFile):
-        image.load()  # its EXIF data may stand behind the pixels
+    """The EXIF orientation, 1 to 8; 1, upright, where the EXIF data is missing or damaged: the pixels may be sound.
+
+    Pillow turns a TIFF itself.
+    """
+    if isinstance(image, TiffImageFile):
+        return 1
+    if isinstance(image, PngImageFile) and _text_behind(image.fp):
+        image.load()  # the EXIF data may stand behind the pixels
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = Image.Image.getexif(image).get(_ORIENTATION, 1)  # that of a PNG would decode it, and hide its damage
     except Exception:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _text_behind(file: Any) -> bool:
+    """Whether a PNG that is open may have EXIF data behind its pixels, by the names of its chunks."""
+    if file is None:  # all is loaded
+        return False
+    place, pixels = file.tell(), False
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        kind = head[4:]
+        pixels |= kind == b"IDAT"
+        if pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            break
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(place)
+    return len(head) == 8
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it is 16-bit grey."""
+    return image.mode == "I" or image.mode.startswith("I;")
+
+
+def _plain(image: Image.Image, depth: int) -> Image.Image:
     """The picture in a mode that can be scaled: palettes resolved, 16 bits made 8."""
     image.load()
-    if image.mode == "I" or image.mode.startswith("I;"):
-        return Image.fromarray(_eight_bits(np.asarray(image)))
+    if _is_deep(image):
+        return Image.fromarray(_eight_bits(np.asarray(image), (1 << depth) - 1))
     if image.mode == "PA" or "transparency" in image.info:
         return image.convert("RGBA")
     return image.convert({"1": "L", "P": "RGB"}[image.mode]) if image.mode in ("1", "P") else image
 
 
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """16-bit grey (H, W) as uint8, block by block: an index takes 8 bytes."""
+def _eight_bits(grey: np.ndarray, white: int) -> np.ndarray:
+    """16-bit grey (H, W) as uint8, scaled and rounded, block by block: an index takes 8 bytes."""
+    table = ((np.arange(white + 1) * 255 + white // 2) // white).astype(np.uint8)
     out = np.empty(grey.shape, np.uint8)
     flat, source = out.reshape(-1), grey.reshape(-1)
     for first in range(0, len(flat), 1 << 20):
-        flat[first : first + (1 << 20)] = _TO_BYTES[np.clip(source[first : first + (1 << 20)], 0, 65535)]
+        flat[first : first + (1 << 20)] = table[np.clip(source[first : first + (1 << 20)], 0, white)]
     return out
 
 

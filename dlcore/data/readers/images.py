@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, overload
@@ -13,11 +14,13 @@ from typing import Any, overload
 import numpy as np
 
 from dlcore.data.normalize import Normalizer
-from dlcore.data.readers._decode import SUFFIXES, decode, look
+from dlcore.data.readers._common_form import Form, form_of
+from dlcore.data.readers._decode import decode, examine, look
 from dlcore.data.readers._file import shown
+from dlcore.data.readers._picture_files import Found, find, left_out
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["ImageFolder", "decode", "is_hidden", "read_folder"]
+__all__ = ["ImageFolder", "decode", "read_folder", "read_parts"]
 
 _AT_ONCE = 1024  # pictures handed to the threads at a time
 _WARNINGS = 10  # corrupt files that are named one by one
@@ -36,17 +39,20 @@ def read_folder(
     """The pictures of a folder with one folder per class, whose names in sorted order are the classes.
 
     path : of the folder
-    size : H and W in pixels, or one number for both; None takes those of the first picture
-    color : "grey" or "rgb"; None takes grey where the first picture of each class is
+    size : H and W in pixels, or one number for both. None takes the size that more than half of the pictures have;
+        where there is none, or it has more than 2^20 pixels, the median height and width, scaled so that the shorter
+        side has at most 64 pixels.
+    color : "grey" or "rgb"; None takes grey where no picture has a coloured pixel
     corrupt : "stop" raises an error for a file that cannot be read; "skip" leaves it out with a warning
     workers : threads that decode
     memory : bytes of decoded pixels to keep, 512 MiB unless given. Pictures beyond it are decoded again whenever they
         are asked for, a batch at a time.
 
-    Files that end in .png, .jpg, .jpeg, .bmp, .gif or .webp are taken, from folders inside a class's folder too; others
-    are left alone, and so is what is hidden or was left by a system, such as __MACOSX. A link to a folder is followed
-    where it stands for a class, and not below. Each picture becomes ``size`` as :func:`decode` says. All are decoded
-    once here, which finds the files that cannot be read.
+    PNG, JPEG, BMP, GIF, WEBP, TIFF and PNM are taken, from folders inside a class's folder too, whatever the files are
+    called; others are left alone, and so is what is hidden or was left by a system, such as __MACOSX. A file that has
+    the suffix of a picture and is none is one that cannot be read. A link to a folder is followed where it stands for
+    a class, and not below. Each picture becomes ``size`` as :func:`decode` says; 16-bit grey is scaled by the bits that
+    the largest value of all pictures needs. All are decoded once here, which finds the files that cannot be read.
 
     Raises DataError, naming the folder or the file, where there is no folder, no picture, a class without any, or one
     class alone, and for the first file that cannot be read; ConfigError for an argument that is none of the above.
@@ -69,21 +75,55 @@ def read_folder(
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigError(f"read_folder: {name} is {value!r} but a whole number of at least {least} is expected")
     given = None if size is None else _checked_size(size)
-    root = Path(path)
-    found = _find(root)
+    folders, _ = read_parts([find(Path(path))], given, color, corrupt, memory, workers=workers)
+    return folders[0]
+
+
+def read_parts(
+    parts: Sequence[Found],
+    size: tuple[int, int] | None,
+    color: str | None,
+    corrupt: str,
+    memory: int,
+    *,
+    workers: int = 2,
+    rules: int = 2,
+) -> tuple[list[ImageFolder], tuple[str, ...]]:
+    """The pictures of several folders, which become alike, and what there is to know of them, a line each.
+
+    parts : the files of each folder
+    memory : bytes of decoded pixels to keep, of all folders
+    rules : 1 for those of version 0.1, by which the first pictures of the first folder decide size and colour
+
+    The other arguments and the errors are those of :func:`read_folder`.
+    """
     faults = _Faults(corrupt)
-    channels = {"grey": 1, "rgb": 3}.get(color or "") or _channels(found, faults)
-    shape = given or _size_of_first(found, faults)
-    classes = tuple(found)
-    paths = tuple(file for name in classes for file in found[name])
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(found[name]) for name in classes])
-    pixels = _Pixels(root, paths, labels, classes, shape, channels, workers, memory)
-    good = pixels.read(faults)
-    faults.tell(root)
-    for label, name in enumerate(classes):
-        if not (labels[good] == label).any():
-            raise DataError(f"{shown(root / name)}: no picture of this class can be read; replace them, or take it out")
-    return ImageFolder(pixels, good)
+    with ThreadPoolExecutor(workers) as pool:
+        form = _form_of_first(parts[0], size, color, faults) if rules == 1 else _form(parts, size, color, faults, pool)
+    pixels, good = [], []
+    for part in parts:
+        classes = tuple(part.classes)
+        labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(part.classes[name]) for name in classes])
+        pixels.append(_Pixels(part.root, part.files, labels, classes, form, workers, memory))
+        memory -= pixels[-1].kept.nbytes
+        good.append(pixels[-1].read(faults))
+        for label, name in enumerate(classes):
+            if not (labels[good[-1]] == label).any():
+                faults.tell(part.root)
+                raise DataError(
+                    f"{shown(part.root / name)}: no picture of this class can be read; replace them, or take it out"
+                )
+    faults.tell(parts[0].root)
+    words = list(form.words)
+    if form.undecided:
+        coloured, count = sum(one.coloured for one in pixels), sum(map(len, good))
+        if not coloured:
+            for one in pixels:
+                one.make_grey()
+        elif coloured < count:
+            words.append(f"{coloured:,} of {count:,} pictures have colours; --color grey reads all of them as grey")
+    lines = [*words, *([left] if (left := left_out(list(parts), faults.count)) and rules > 1 else [])]
+    return [ImageFolder(one, places) for one, places in zip(pixels, good, strict=True)], tuple(lines)
 
 
 class ImageFolder:
@@ -94,6 +134,7 @@ class ImageFolder:
     y : (N,) int64, the labels
     classes : their names
     paths : of the files
+    depth : bits of 16-bit grey that were scaled to 8; 16 where there is none
     lazy : True: x is made batch by batch, values in [0, 1] unless a normalizer is applied
 
     ``folder[3]`` is one example as (x, y); a slice, an array of positions or a boolean mask gives an ImageFolder of
@@ -142,6 +183,11 @@ class ImageFolder:
     def paths(self) -> tuple[Path, ...]:
         """The files, in the order of the examples."""
         return tuple(self._pixels.paths[place] for place in self._places)
+
+    @property
+    def depth(self) -> int:
+        """Bits that 16-bit grey uses, as :func:`decode` takes them."""
+        return self._pixels.form.depth
 
     @property
     def memory(self) -> int:
@@ -199,44 +245,41 @@ class _Pixels:
         paths: tuple[Path, ...],
         labels: np.ndarray,
         classes: tuple[str, ...],
-        size: tuple[int, int],
-        channels: int,
+        form: Form,
         workers: int,
         memory: int,
     ) -> None:
         self.root, self.paths, self.labels, self.classes = root, paths, labels, classes
-        self.shape = (*size, channels)
+        self.form = form
+        self.shape = (*form.size, form.channels)
         self.workers = workers
         self.sizes = [_size(path) for path in paths]
-        each = size[0] * size[1] * channels
-        self.kept = np.zeros((min(len(paths), memory // each), *self.shape), np.uint8)
+        self.coloured = 0  # pictures in which a pixel has a colour, known where the form is undecided
+        self.kept = np.zeros((min(len(paths), memory // math.prod(self.shape)), *self.shape), np.uint8)
 
     def read(self, faults: _Faults) -> np.ndarray:
         """Decode every picture once; the positions of those that can be read."""
         good = np.ones(len(self.paths), bool)
         with ThreadPoolExecutor(self.workers) as pool:
-            for first in range(0, len(self.paths), _AT_ONCE):
-                places = range(first, min(first + _AT_ONCE, len(self.paths)))
-                pictures = [pool.submit(self._keep, place) for place in places]
-                try:
-                    for place, picture in zip(places, pictures, strict=True):
-                        try:
-                            picture.result()
-                        except DataError as error:
-                            faults.add(self.paths[place], error)
-                            good[place] = False
-                finally:
-                    for picture in pictures:
-                        picture.cancel()
+            for place, coloured in _in_turn(pool, self._keep, range(len(self.paths)), self.paths, faults):
+                good[place] = coloured is not None
+                self.coloured += bool(coloured)
         return np.flatnonzero(good)
 
-    def _keep(self, place: int) -> None:
+    def _keep(self, place: int) -> bool:
+        """Decode a picture and keep it where there is room; whether it has colours that decide something."""
         pixels = self._decode(place)
         if place < len(self.kept):
             self.kept[place] = pixels
+        return self.form.undecided and bool((pixels != pixels[..., :1]).any())
+
+    def make_grey(self) -> None:
+        """One channel in the place of three that are equal in every picture."""
+        self.shape = (*self.form.size, 1)
+        self.kept = self.kept[..., :1].copy()
 
     def _decode(self, place: int) -> np.ndarray:
-        return decode(self.paths[place], self.shape[:2], self.shape[2])
+        return decode(self.paths[place], self.form.size, self.shape[2], depth=self.form.depth)
 
     def at(self, places: Any) -> np.ndarray:
         """Pictures (n, H, W, C) uint8, or one (H, W, C) for a single position."""
@@ -267,6 +310,11 @@ class _Faults:
             raise error
         self._errors.setdefault(path, str(error))
 
+    @property
+    def count(self) -> int:
+        """Of the files."""
+        return len(self._errors)
+
     def tell(self, root: Path) -> None:
         """One warning per file, of ten at most, and then their number."""
         for line in list(self._errors.values())[:_WARNINGS]:
@@ -276,69 +324,38 @@ class _Faults:
             warnings.warn(f"{shown(root)}: {more:,} more pictures are left out", UserWarning, stacklevel=3)
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is none of the user's: hidden, or left behind by a system."""
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
-def _find(root: Path) -> dict[str, list[Path]]:
-    """By class, the files of its pictures, sorted."""
-    name = shown(root)
-    try:
-        entries = sorted(entry for entry in os.listdir(root) if not is_hidden(entry))
-        classes = [entry for entry in entries if (root / entry).is_dir()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name}: the folder cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if not classes:
-        loose = sum(entry.lower().endswith(SUFFIXES) for entry in entries)
-        what = (
-            f"{_count(loose, 'picture')} {'lies' if loose == 1 else 'lie'} in the folder itself"
-            if loose
-            else "there is no folder in it"
-        )
-        raise DataError(f"{name}: {what}, but one folder of pictures per class is expected")
-    found, others = {}, {}
-    for entry in classes:
-        found[entry], others[entry] = _pictures_below(root / entry)
-    if not any(found.values()):
-        count = sum(others.values())
-        raise DataError(
-            f"{name}: no picture in the folders {', '.join(map(shown, classes[:5]))}"
-            f"{', ...' if len(classes) > 5 else ''}, but {_count(count, 'other file')}; expected {', '.join(SUFFIXES)}"
-        )
-    for entry, files in found.items():
-        if not files:
-            raise DataError(
-                f"{shown(root / entry)}: no picture of this class, but {_count(others[entry], 'other file')}; add some "
-                f"({', '.join(SUFFIXES)}), or take the folder out"
-            )
-    if len(classes) == 1:
-        raise DataError(f"{name}: {shown(classes[0])} is the only class, but at least two folders are expected")
-    return found
-
-
-def _pictures_below(folder: Path) -> tuple[list[Path], int]:
-    """The pictures in a folder and the folders in it, and the number of other files. Links to folders end here."""
-    pictures: list[Path] = []
-    others = 0
-    places = [folder]
-    while places:
-        place = places.pop()
+def _in_turn(
+    pool: ThreadPoolExecutor, work: Callable[[Any], Any], places: Sequence[Any], paths: Sequence[Path], faults: _Faults
+) -> Iterator[tuple[int, Any]]:
+    """What ``work`` makes of each place, in their order; None where the file of that place cannot be read."""
+    for first in range(0, len(places), _AT_ONCE):
+        block = range(first, min(first + _AT_ONCE, len(places)))
+        results = [pool.submit(work, places[i]) for i in block]
         try:
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    if is_hidden(entry.name):
-                        continue
-                    if entry.is_dir():
-                        if not entry.is_symlink():
-                            places.append(place / entry.name)
-                    elif entry.name.lower().endswith(SUFFIXES):
-                        pictures.append(place / entry.name)
-                    else:
-                        others += 1
-        except OSError as error:
-            raise DataError(f"{shown(place)}: the folder cannot be read: {error.strerror or error}") from error
-    return sorted(pictures), others
+            for i, result in zip(block, results, strict=True):
+                try:
+                    yield i, result.result()
+                except DataError as error:
+                    faults.add(paths[i], error)
+                    yield i, None
+        finally:
+            for result in results:
+                result.cancel()
+
+
+def _form(
+    parts: Sequence[Found], size: tuple[int, int] | None, color: str | None, faults: _Faults, pool: ThreadPoolExecutor
+) -> Form:
+    files = [file for part in parts for file in part.files]
+    looks = [look for _, look in _in_turn(pool, examine, files, files, faults) if look is not None]
+    if not looks:
+        raise DataError(f"{shown(parts[0].root)}: not one picture can be read; check the files")
+    return form_of(looks, size, color)
+
+
+def _form_of_first(found: Found, size: tuple[int, int] | None, color: str | None, faults: _Faults) -> Form:
+    channels = {"grey": 1, "rgb": 3}.get(color or "") or _channels(found.classes, faults)
+    return Form(size or _size_of_first(found.classes, faults), channels)
 
 
 def _channels(found: dict[str, list[Path]], faults: _Faults) -> int:
@@ -392,10 +409,6 @@ def _check_choice(name: str, value: Any, words: tuple[str | None, ...]) -> None:
 
 def _positions(index: Any) -> Any:
     return np.asarray(index) if isinstance(index, list | tuple | range) else index
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _size(path: Path) -> int:
