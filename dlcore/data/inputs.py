@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,7 +148,7 @@ class Inputs:
             if start.read(8).startswith((b"\x89PNG", b"\xff\xd8\xff")):
                 raise DataError(f"{file}: this is a picture, but the model reads tables")
         found = array("f")
-        with table_rows(path) as (header, _, rows, _):
+        with table_rows(path, rules=self._rules()) as (header, _, rows, _):
             takers = [self._taker(column, header, file) for column in self.columns or ()]
             for line, cells in rows:
                 for place, take in takers:
@@ -155,6 +156,11 @@ class Inputs:
         if not found:
             raise DataError(f"{file}: there is no row below the header; at least one is expected")
         return np.frombuffer(found, np.float32).reshape(-1, *self.shape)
+
+    def _rules(self) -> int:
+        """1 where names or levels are not in NFC: version 0.1 took them as a file had them."""
+        words = (word for column in self.columns or () for word in (column["name"], *column.get("values", ())))
+        return 2 if all(unicodedata.is_normalized("NFC", word) for word in words) else 1
 
     def _taker(
         self, column: Mapping[str, Any], header: list[str], file: str

@@ -17,12 +17,13 @@ from dlcore.data.own_images import images, name_of_data
 from dlcore.data.readers import plain_inputs, read_npz
 from dlcore.data.readers._columns import CATEGORIES, FEW
 from dlcore.data.readers._file import shown
-from dlcore.data.readers._rows import name_of
+from dlcore.data.readers._rows import is_table, name_of
+from dlcore.data.readers._sniff import DELIMITERS
 from dlcore.data.readers.table import OpenTable, Table, open_table
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["TAKES", "open_path", "refuse_others"]
+__all__ = ["TAKES", "is_a_table", "open_path", "refuse_others"]
 
 TAKES = {
     "table": ("target", "missing", "categorical", "ignore", "task"),
@@ -32,7 +33,10 @@ TAKES = {
 """By kind of data, the arguments of :func:`open_path` that it takes."""
 
 _WORDS = {"table": "a table (.csv or .tsv)", "npz": "an NPZ file", "images": "a folder of images"}
+_TABLES = (".csv", ".tsv")
+_MAYBE_TABLES = (".txt", ".dat", ".data", "")
 _FRACTIONS = (0.6, 0.2, 0.2)
+_AS_CLASSES = "; it is read as numbers; task classification would take them as classes"
 _NAMED = 5  # columns of categories that are named
 _LARGE = 1000  # of a target's mean size, beyond which the default training does not get there
 
@@ -56,6 +60,8 @@ def open_path(
 
     ================  ================================================================================================
     ``.csv .tsv``     a table, see :func:`~dlcore.data.read_csv`; with ``missing="mean"`` the mean of the training rows
+    ``.txt .dat``     and ``.data`` or no suffix: a table too, where an argument of a table is given or all of its first
+                      lines have as many cells and one column holds numbers
     ``.npz``          x and y, see :func:`~dlcore.data.read_npz`. Whole numbers in y are classes, others are to be
                       predicted; x of uint8 and three axes or four is taken for images and becomes float32 in [0, 1]
     a folder          of images, one folder per class, see :func:`~dlcore.data.read_folder`. Where it has folders that
@@ -86,11 +92,11 @@ def open_path(
     ('regression', ('a',), 6, 2, 2)
     """
     path = Path(os.path.expanduser(path))
-    kind = _kind(path)
     given = {
         "target": target, "missing": missing, "categorical": categorical, "ignore": ignore, "task": task,
         "image_size": image_size, "color": color, "corrupt": corrupt,
     }  # fmt: skip
+    kind = _kind(path, any(given[name] is not None for name in TAKES["table"]))
     refuse_others(given, TAKES[kind], f"is {shown(path)}, {_WORDS[kind]}")
     if kind == "table":
         opened = open_table(
@@ -116,12 +122,26 @@ def refuse_others(given: dict[str, Any], takes: Sequence[str], reason: str) -> N
             raise ConfigError(f"{name} goes with {takers}, but data {reason}; leave {name} out")
 
 
-def _kind(path: Path) -> str:
+def is_a_table(path: Path, asked: bool = False, text: bool = False) -> bool:
+    """Whether a path is a table: by its suffix, by what is ``asked`` of it, or because it plainly is one.
+
+    asked : whether there is a setting that only a table takes
+    text : whether there is one that only a text takes
+    """
+    suffix = path.suffix.lower()
+    if suffix in _TABLES:
+        return True
+    if suffix == ".npz" or not path.is_file():
+        return False
+    return (asked and suffix in _MAYBE_TABLES) or (not (text and suffix == ".txt") and is_table(path))
+
+
+def _kind(path: Path, asked: bool) -> str:
     if path.is_dir():
         return "images"
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    if is_a_table(path, asked):
         return "table"
+    suffix = path.suffix.lower()
     if suffix == ".npz":
         return "npz"
     if path.exists() and not path.is_file():
@@ -142,7 +162,8 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
                 "can be learnt of it; choose other targets, or another seed of the split"
             )
     table = opened.table(training=parts[0], dtype=np.float64 if normalize and rules > 1 else np.float32)
-    left_out = f", {table.dropped:,} with missing cells left out" if table.dropped else ""
+    left_out = _unusual(path, opened.delimiter)
+    left_out += f", {table.dropped:,} with missing cells left out" if table.dropped else ""
     left_out += ", the index left out" if table.index else ""
     names = [table.target] if isinstance(table.target, str) else table.target
     goal = f"{', '.join(map(shown, names))} {'is' if len(names) == 1 else 'are'} to be predicted"
@@ -153,7 +174,7 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
         if like:
             goal += f"; {', '.join(like)} read as numbers; categorical would take them as classes"
     elif task is None and table.task == "regression" and _like_classes(y):
-        goal += "; it is read as numbers; task classification would take them as classes"
+        goal += _AS_CLASSES
     return _splits(
         path,
         [table.data[rows] for rows in parts],
@@ -166,6 +187,16 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
         source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {goal}",
         inputs=Inputs.table(table.columns),
     )
+
+
+def _unusual(path: Path, delimiter: str) -> str:
+    """That a file was read as a table, where its name or its delimiter leaves a doubt.
+
+    >>> _unusual(Path("a.txt"), "\\t")
+    ', read as a table with tabs between its cells'
+    """
+    plain = path.suffix.lower() in _TABLES and delimiter in ",;\t"
+    return "" if plain else f", read as a table with {DELIMITERS[delimiter]} between its cells"
 
 
 def _numbering(table: Table) -> tuple[str, ...]:
@@ -294,6 +325,7 @@ def _npz(path: Path, normalize: bool, seed: int, task: str | None, rules: int) -
             f"{shown(path)}: x has shape {x.shape}, which looks like channels first, but channels last, (N, H, W, C), "
             "is expected; save x.transpose(0, 2, 3, 1)"
         )
+    remark = _AS_CLASSES if task is None and chosen == "regression" and _like_classes(y) else ""
     pictures = data.x.dtype == np.uint8 and x.ndim == 4 and x.shape[3] in (1, 3)
     inputs = Inputs.images(x.shape[1:3], x.shape[3]) if pictures else None
     try:
@@ -308,7 +340,7 @@ def _npz(path: Path, normalize: bool, seed: int, task: str | None, rules: int) -
         rules,
         task=chosen,
         classes=classes,
-        source=f"{shown(path)}, {len(data):,} examples of shape {data.shape}",
+        source=f"{shown(path)}, {len(data):,} examples of shape {data.shape}{remark}",
         inputs=inputs,
     )
 

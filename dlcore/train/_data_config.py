@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcore.errors import ConfigError
@@ -33,7 +34,7 @@ class DataConfig(Section):
     data: str = setting(
         "fashion-subset",
         "fashion, fashion-subset, digits, cars, penguins, vowels, hamlet; a folder with Fashion-MNIST's four files, or "
-        "with a folder of images per class; a .csv, .tsv, .npz or .txt",
+        "with a folder of images per class; a .csv, .tsv, .npz or .txt, which is a text unless it plainly is a table",
     )
     target: str | None = setting(
         None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
@@ -45,11 +46,13 @@ class DataConfig(Section):
     )
     missing: str | None = setting(
         None,
-        "what to do about a table's missing cells, empty or NA, NaN, null, ?, n/a or #N/A [default: refuse]",
+        "what to do about a table's missing cells, empty or NA, NaN, NULL, None, ?, #N/A and so on [default: refuse]",
         choices=("refuse", "drop", "mean"),
     )
     categorical: tuple[str, ...] | None = setting(
-        None, "columns of numbers that stand for categories, or among heads for classes"
+        None,
+        "columns whose values, such as numbers, stand for categories, or among heads for classes",
+        alias="--category",
     )
     ignore: tuple[str, ...] | None = setting(None, "columns of a table to leave out")
     task: str | None = setting(
@@ -100,13 +103,15 @@ class DataConfig(Section):
 
     def _load(self) -> Splits:
         from dlcore import data
-        from dlcore.data.own import refuse_others
+        from dlcore.data.own import TAKES, is_a_table, refuse_others
         from dlcore.data.readers._file import shown
         from dlcore.data.sources import has_fashion
 
         own = {name: getattr(self, name) for name in _OWN_DATA}
         path = os.path.expanduser(self.data)
-        table = path.lower().endswith((".csv", ".tsv")) and self.data not in data.names()
+        asked = any(getattr(self, name) is not None for name in ("target", "heads", *TAKES["table"]))
+        text = self.rules == 1 or self.window is not None or self.unknown is not None
+        table = self.data not in data.names() and is_a_table(Path(path), asked, text)
         if self.heads is not None:
             if self.target is not None:
                 raise ConfigError("target and heads came together; give one thing to predict, or several heads")
@@ -132,7 +137,7 @@ class DataConfig(Section):
                 f"data is {self.data!r} but a folder, a .csv, a .tsv, an .npz or one of {', '.join(data.names())} is "
                 f"expected{did_you_mean(self.data, data.names())}"
             )
-        if path.lower().endswith(".txt") and os.path.isfile(path):
+        if path.lower().endswith(".txt") and not table and os.path.isfile(path):
             refuse_others({**own, "target": self.target}, (), f"is {shown(self.data)}, a text")
             return data.open_text(path, window=self.window, unknown=self.unknown)
         if self.window is not None and table:

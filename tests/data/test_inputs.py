@@ -83,6 +83,35 @@ def test_what_does_not_fit_is_named_with_its_line(file: Path, text: str, words: 
     assert len(str(raised.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("labels", [["1", "2"], ["17", "3"], ["Mazda RX4", "Fiat 128"]])
+def test_an_index_without_a_name_is_passed_over(file: Path, labels: list[str]) -> None:
+    file.write_text(",age,colour,weight\n" + "".join(f'"{label}",7,red,1\n' for label in labels))
+    assert Inputs.table(COLUMNS).read(file).tolist() == [[1, 0, 0, 1, 7]] * 2
+
+
+@pytest.mark.parametrize("text", ["age weight colour\n7 1  red\n7 1  red\n", "age|weight|colour\n7|1|red\n7|1|red\n"])
+def test_any_delimiter_is_found(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert Inputs.table(COLUMNS).read(file).tolist() == [[1, 0, 0, 1, 7]] * 2
+
+
+@pytest.mark.parametrize("word", ["None", "NULL", "<NA>"])
+def test_a_word_for_missing_that_was_a_level_in_training_is_that_level(file: Path, word: str) -> None:
+    file.write_text(f"alley,width\n{word},{word}\n")
+    alley = {"name": "alley", "kind": "category", "values": ["", word, "paved"]}
+    assert Inputs.table([alley, {"name": "width", "kind": "number", "fill": 3.5}]).read(file).tolist() == [
+        [0, 1, 0, 3.5]
+    ]
+
+
+def test_names_and_levels_that_look_the_same_are_the_same(file: Path) -> None:
+    file.write_text("cafe\u0301\nre\u0301\nr\u00e9\n", "utf-8")
+    inputs = Inputs.table([{"name": "caf\u00e9", "kind": "category", "values": ["r\u00e9", "b"]}])
+    assert inputs.read(file).tolist() == [[1, 0], [1, 0]]
+    before = Inputs.table([{"name": "cafe\u0301", "kind": "category", "values": ["re\u0301", "r\u00e9"]}])
+    assert before.read(file).tolist() == [[1, 0], [0, 1]]  # as version 0.1 learnt them
+
+
 def test_a_category_that_was_never_missing_may_not_be(file: Path) -> None:
     file.write_text("colour\n\nNA\n")
     with pytest.raises(DataError, match="line 3: 'NA' is no known category; known are red"):

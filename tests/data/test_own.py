@@ -117,6 +117,52 @@ def test_an_index_that_is_left_out_is_said(tmp_path: Path) -> None:
     assert "10 rows, the index left out;" in data.source
 
 
+@pytest.mark.parametrize("name", ["t.txt", "t.dat", "t.data", "t", "t.tab"])
+@pytest.mark.parametrize(("mark", "word"), [("\t", "tabs"), ("|", "|"), ("  ", "spaces"), (";", "semicolons")])
+def test_a_file_that_plainly_is_a_table_is_read_as_one_whatever_its_name(
+    tmp_path: Path, name: str, mark: str, word: str
+) -> None:
+    rows = "".join(f"{i % 7}{mark}{i / 4}{mark}{'uvw'[i % 3]}\n" for i in range(20))
+    (tmp_path / name).write_text(f"a{mark}b{mark}y\n{rows}")
+    for data in (open_path(tmp_path / name), config.DataConfig(data=str(tmp_path / name)).load()):
+        assert (data.features, data.classes) == (("a", "b"), ("u", "v", "w"))
+        assert f"20 rows, read as a table with {word} between its cells; y is" in data.source
+
+
+def test_a_short_table_is_one_where_a_setting_of_tables_is_given(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("kind,y\n" + "u,b\nv,c\n" * 4)
+    assert config.DataConfig(data=str(tmp_path / "t.txt"), target="kind").load().features == ("y=b", "y=c")
+    with pytest.raises(DataError, match=r"ends in \.txt"):
+        open_path(tmp_path / "t.txt")
+    assert open_path(tmp_path / "t.txt", ignore=[], missing="drop").features == ("kind=u", "kind=v")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "First Voice:\nSpeak, speak, I pray.\n\nSecond Voice:\nWell, then, I will.\n" * 40,
+        "one, two, three\nfour, five, six\n" * 60,
+        "\n".join(f"{i}: verse and so on, and on" + "!" * (i % 3) + ", or not" * (i % 2) for i in range(200)),
+    ],
+)
+def test_prose_remains_a_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.txt").write_text(text)
+    assert config.DataConfig(data=str(tmp_path / "t.txt")).load().task == "text"
+
+
+def test_a_table_in_a_txt_is_a_text_by_the_settings_of_a_text_and_by_the_rules_of_version_0_1(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("a\ty\n" + "".join(f"{i % 7}\t{i / 4}\n" for i in range(200)))
+    settings: list[dict[str, Any]] = [{"window": 8}, {"unknown": "replace"}, {"rules": 1}]
+    for one in settings:
+        assert config.DataConfig(data=str(tmp_path / "t.txt"), **one).load().task == "text"
+    series = config.DataConfig(data=str(tmp_path / "t.txt"), window=8, target="y").load()
+    assert (series.task, series.train.x.shape[1:]) == ("regression", (8, 2))
+
+
+def test_category_is_another_flag_for_categorical() -> None:
+    assert config.settings()["categorical"].alias == "--category"
+
+
 # Archives ------------------------------------------------------------------------------------------------------------
 
 
@@ -225,6 +271,26 @@ def test_splits_of_a_folder_decode_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert splits.inputs is None
     with pytest.raises(DataError, match=r"train y\[5\] is 1, but 1 classes"):
         Splits(train=folder, dev=folder, test=folder, name="pets", task="classification", classes=("cat",))
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "told"),
+    [
+        (np.arange(30.0) % 3, None, True),
+        (np.array([[1.0], [5.0]] * 15, np.float32), None, True),
+        (np.arange(30) % 2 * -1.0, None, True),
+        (np.arange(30.0), None, False),
+        (np.arange(30) % 3 / 2, None, False),
+        (np.arange(30.0) % 3, "regression", False),
+        (np.arange(30) % 3, None, False),
+    ],
+)
+def test_an_archive_of_few_whole_float_targets_is_remarked_on(
+    tmp_path: Path, y: np.ndarray, task: str | None, told: bool
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).normal(size=(30, 2)), y=y)
+    source = open_path(tmp_path / "a.npz", task=task).source
+    assert ("read as numbers; task classification would take them as classes" in source) is told
 
 
 # Paths and settings --------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dlcore.data import read_csv
 from dlcore.data.readers._columns import Column
+from dlcore.data.readers.table import open_table
 from dlcore.errors import ConfigError, DataError
 
 FRUIT = "weight,colour,ripe,fruit\n120,red,1,apple\n7.5,red,0,cherry\n130,green,1,apple\n9,black,1,cherry\n"
@@ -54,6 +55,43 @@ def test_numbers_become_classes_in_the_order_of_their_values(file: Path) -> None
     table = read_csv(file, task="classification")
     assert table.classes == ("-1", "9", "10")
     assert table.data.y.tolist() == [2, 1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "y"),
+    [
+        (
+            ["18446744073709551615", "18446744073709551616", "-9007199254740993", "-9007199254740992"],
+            None,
+            [2, 3, 0, 1],
+        ),
+        (["90071992547409931.0", "90071992547409930", "90071992547409931", "2"], None, [2, 1, 2, 0]),
+        (["02115", "00501", "02115", "10001"], ("00501", "02115", "10001"), [1, 0, 1, 2]),
+        (["1", "01", "1.0", "2.0"], ("1", "2"), [0, 0, 0, 1]),
+        (["1e2", "99", "-0", "0.0"], ("0", "99", "100"), [2, 1, 0, 0]),
+    ],
+)
+def test_numbers_that_name_classes_keep_every_digit(
+    file: Path, cells: list[str], classes: tuple[str, ...] | None, y: list[int]
+) -> None:
+    file.write_text("a,y\n" + "".join(f"{i % 3},{cell}\n" for i, cell in enumerate(cells)))
+    table = read_csv(file, task="classification")
+    assert table.classes == (classes or tuple(str(i) for i in sorted({int(cell.split(".")[0]) for cell in cells})))
+    assert table.data.y.tolist() == y
+    assert isinstance(heads := read_csv(file, ["y"], categorical=["y"]).data.y, dict)
+    assert heads["y"].tolist() == y
+
+
+def test_numbers_that_name_categories_keep_every_digit(file: Path) -> None:
+    file.write_text("a,y\n9007199254740993,1\n9007199254740992,2\n9007199254740993,3\n")
+    assert read_csv(file, categorical=["a"]).data.x.tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("cell", ["inf", "1e999999999", "0.5"])
+def test_what_has_no_digits_to_tell_it_by_is_no_class(file: Path, cell: str) -> None:
+    file.write_text(f"a,y\n1,1\n2,2\n3,{cell}\n")
+    with pytest.raises(DataError, match=f"y holds {cell}, but classes are names or whole numbers"):
+        read_csv(file, task="classification")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +153,7 @@ def test_several_targets_that_cannot_be_are_one_line(
     ("categorical", "words"),
     [
         (["half"], "holds 0.5, but .*; take it out of categorical"),
-        ([], "'€ 5' is a number with .*, or name cost in cate"),
+        ([], "'€ 5' has the pattern '€ 0'.*classes by --category cost"),
     ],
 )
 def test_what_to_do_about_one_of_several_targets(file: Path, categorical: list[str], words: str) -> None:
@@ -126,7 +164,9 @@ def test_what_to_do_about_one_of_several_targets(file: Path, categorical: list[s
         )
 
 
-@pytest.mark.parametrize("cell", ["", "NA", "NaN", "nan", "null", "?", "  ", "n/a", "N/A", "#N/A", "#n/a"])
+@pytest.mark.parametrize(
+    "cell", ["", "NA", "NaN", "nan", "null", "?", "  ", "n/a", "N/A", "#N/A", "#n/a", "NULL", "None", "<NA>", "-1.#IND"]
+)
 def test_missing_cells_are_refused_dropped_or_filled(file: Path, cell: str) -> None:
     file.write_text(f"a,b,y\n1,u,1\n{cell},u,2\n5,{cell},3\n3,v,4\n")
     with pytest.raises(
@@ -168,6 +208,39 @@ def test_the_forms_that_tables_have(file: Path, text: str, x: list[list[float]])
     assert table.data.y.tolist() == [[2]]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a|b, in cm|y\n1|u, v|3\n2|w, x|4\n",
+        "a,b|c,y\n1,u|v,3\n2,w|z,4\n",
+        "a   b y\n1 'u'   3\n 2 w\t4 \n",
+        '"a" "b" "y"\n"1" 1 "u v" 3\n"2" 2 w 4\n',  # as R writes it: no name for the first column
+        "a:b:y\n1:u:3\n2:w:4\n",
+        "a~b~y\n1~u~3\n2~w~4\n",
+        "a^b^y\n1^u^3\n2^w^4\n",
+        '\ufeffa;b;y\n1;"u; ""v"", or\nso";3\n2;"w, x, z";4\n',
+    ],
+)
+def test_any_delimiter_is_found_by_lines_of_as_many_cells(file: Path, text: str) -> None:
+    file.write_bytes(text.encode())
+    table = read_csv(file)
+    assert (table.features[0], table.target) == ("a", "y")
+    assert table.data.x.tolist() == [[1, 1, 0], [2, 0, 1]]
+    assert table.data.y.tolist() == [[3], [4]]
+
+
+def test_a_damaged_line_changes_no_delimiter(file: Path) -> None:
+    file.write_text("a,b | c,y\n" + "1,u | v,3\n" * 20 + "1,u | v\n")
+    with pytest.raises(DataError, match="line 22 has 2 cells, but the header has 3"):
+        read_csv(file)
+
+
+def test_rare_delimiters_stand_in_names_too(file: Path) -> None:
+    file.write_text("full name\nJohn Smith\nJane Doe\n")
+    with pytest.raises(DataError, match="the only column is the target full name"):
+        read_csv(file)
+
+
 @pytest.mark.parametrize("order", ["le", "be"])
 def test_utf_16_with_a_mark_is_read(file: Path, order: str) -> None:
     file.write_bytes("\ufeffgrün\ty\n1\t2\n".encode(f"utf-16-{order}"))
@@ -180,6 +253,20 @@ def test_an_index_is_left_out_and_said(file: Path) -> None:
     assert (table.features, table.index) == (("a",), True)
     file.write_text("a,y\n1,2\n")
     assert not read_csv(file).index
+
+
+@pytest.mark.parametrize("labels", [range(1, 13), [3, 1, 7, 2], [5, 5, 6, 9], ["Mazda", "Fiat", "Volvo"]])
+def test_an_index_of_any_labels_is_left_out(file: Path, labels: Any) -> None:
+    file.write_text('"",a,y\n' + "".join(f"{label},{i % 3},1\n" for i, label in enumerate(labels)))
+    table = read_csv(file)
+    assert (table.features, table.index, len(table.data)) == (("a",), True, len(labels))
+
+
+def test_names_and_levels_that_look_the_same_are_the_same(file: Path) -> None:
+    file.write_text("cafe\u0301,y\nre\u0301,1\nr\u00e9,2\nA\u030a,3\n", "utf-8")
+    table = read_csv(file, ignore=[])
+    assert table.features == ("caf\u00e9=r\u00e9", "caf\u00e9=\u00c5")
+    assert table.data.x.tolist() == [[1, 0], [1, 0], [0, 1]]
 
 
 def test_columns_are_ignored_whatever_they_hold(file: Path) -> None:
@@ -195,6 +282,71 @@ def test_numbers_in_text_are_categories_where_they_are_asked_for_or_names(file: 
     assert len(read_csv(file, categorical=named).features) == 2
 
 
+DRESSED = {
+    "a unit without a list": (lambda v: f"{v} furlongs", "'0 furlongs'"),
+    "another script": (lambda v: "".join(chr(0x966 + int(digit)) for digit in str(v)), "'0'"),
+    "some with a sign": (lambda v: f">{v}" if v > 40 else str(v), "'>0'"),
+    "two units": (lambda v: f"{v}k" if v % 2 else f"{v}M", "'0[Mk]'"),
+    "a range": (lambda v: f"{v}–{v + 9}", "'0–0'"),
+    "a time": (lambda v: f"{v % 24:02}h{v % 60:02}", "'0h0'"),
+    "a footnote": (lambda v: f"{v}†", "'0†'"),
+    "a code": (lambda v: f"SKU-{v:05}", "'SKU-0'"),
+    "a currency in front": (lambda v: f"kr {v},50", "'kr 0'"),
+    "words among them": (lambda v: f"{v} doors" if v % 3 else "door " + "abcdefghij"[v % 10], "'0 doors'"),
+    "a date": (lambda v: f"{v % 28 + 1} {['Jan', 'Feb', 'Mar'][v % 3]} 2020", "'0 [A-Z][a-z]+ 0'"),
+}
+
+
+@pytest.mark.parametrize("name", DRESSED)
+def test_numbers_with_more_around_them_are_refused_with_their_pattern(file: Path, name: str) -> None:
+    form, pattern = DRESSED[name]
+    cells = [form(v * 37 % 80) for v in range(300)]
+    file.write_text("fuel use,y\n" + "".join(f'"{cell}",{i * 0.5}\n' for i, cell in enumerate(cells)), "utf-8")
+    with pytest.raises(DataError, match=f"fuel use, line .* {pattern}.*--ignore 'fuel use'.*--category 'fuel use'"):
+        read_csv(file)
+    assert len(read_csv(file, categorical=["fuel use"]).features) == len(set(cells))
+    if pattern[1].isalpha():  # as the name of a class may
+        assert len(read_csv(file, "fuel use").classes or ()) == len(set(cells))
+        return
+    with pytest.raises(DataError, match=f"fuel use, line .* {pattern}.*as classes by --task classification"):
+        read_csv(file, "fuel use")
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        ["18-24", "25-34", "35-49", "50-64", "65+", "<18"],
+        ["Q1", "Q2", "Q3", "Q4"],
+        [f"room {i}" for i in range(12)],
+        ["2-door", "3-door", "5-door"],
+        [f"{i} star" for i in range(6)],
+        [f"{word} {i} in the long list of all the streets" for i, word in enumerate("abcdefghijklmnopqrstuvwxyz")],
+    ],
+)
+def test_few_names_with_digits_are_categories(file: Path, levels: list[str]) -> None:
+    file.write_text("a,y\n" + "".join(f"{levels[i % len(levels)]},{i}\n" for i in range(200)))
+    assert len(read_csv(file).features) == len(levels)
+
+
+def test_classes_may_be_called_by_a_name_and_a_number(file: Path) -> None:
+    file.write_text("a,y\n" + "".join(f"{i},class {i % 30}\n" for i in range(200)))
+    assert len(read_csv(file).classes or ()) == 30
+
+
+def test_text_with_a_level_for_every_second_row_is_refused(file: Path) -> None:
+    file.write_text("a,y\n" + "".join(f"{letters(i % 110)},1\n" for i in range(200)))
+    with pytest.raises(DataError, match=r"a is text with 110 different values in 200 rows.*--ignore a,.*--category a"):
+        read_csv(file)
+
+
+def test_version_0_1_took_what_is_now_refused(file: Path) -> None:
+    rows = "".join(f"{i % 60} furlongs,{'None' if i % 2 else 'Low'},{letters(i % 110)},{i}\n" for i in range(200))
+    file.write_text("distance,alley,street,y\n" + rows)
+    assert len(open_table(file, rules=1).table().features) == 60 + 2 + 110
+    with pytest.raises(DataError, match="column alley, line 3: the cell is missing"):
+        open_table(file, categorical=["distance", "street"])
+
+
 def test_a_few_rows_may_each_have_a_value_of_their_own(file: Path) -> None:
     file.write_text("a,y\n" + "".join(f"q{i},w{i}\n" for i in range(20)))
     assert len(read_csv(file).features) == 20
@@ -205,6 +357,10 @@ def test_a_few_rows_may_each_have_a_value_of_their_own(file: Path) -> None:
 def test_quoted_cells_hold_delimiters_and_line_ends(file: Path) -> None:
     file.write_text('a,y\n"x, or\nso",1\n"say ""z""",2\n"x, or\nso",abc\n')
     assert read_csv(file, "y", task="classification").features == ('a=say "z"', "a=x, or\nso")
+
+
+def letters(i: int) -> str:
+    return "".join("abcdefghij"[int(digit)] for digit in str(i))
 
 
 BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
@@ -221,7 +377,7 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "text among numbers": (
         "a,y\n" + "".join(f"{i},1\n" for i in range(15)) + "abc,1\n" + "".join(f"{i},1\n" for i in range(15)),
         {},
-        "column a, line 17: 'abc' is not a number, as 30 of 31 cells are; mend the cell, or name a in categorical",
+        "column a, line 17: 'abc' is not a number, as 30 of 31 cells are; mend .*--ignore a, .*--category a",
     ),
     "text in the target": ("a,y\n" + "1,2\n" * 20 + "1,x\n", {}, "column y, line 22: 'x' is not a number.*task"),
     "text to regress on": (
@@ -259,9 +415,9 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     ),
     "target as category": ("a,b\n1,2\n", {"categorical": ["b"]}, "categorical names the target b"),
     "many categories": (
-        "a,b\n" + "".join(f"q{i},2\n" for i in range(1001)),
+        "a,b\n" + "".join(f"{letters(i)},2\n" for i in range(1001)),
         {},
-        "column a has more than 1,000.*leave it out with ignore",
+        "column a has more than 1,000.*leave it out by --ignore a",
     ),
     "many classes": ("a,b\n" + "".join(f"1,{i}\n" for i in range(1001)), {"task": "classification"}, "1,001 different"),
     "one class": ("a,b\n1,u\n2,u\n", {}, "column b has the values u, but at least two"),
@@ -276,22 +432,29 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         {"limit": 4000, "categorical": ["a"]},
         "column a alone",
     ),
-    "index that does not count": (",a,y\n0,1,2\n2,3,4\n", {}, "line 1: column 1 of 3 has no name"),
     "last column without a name": ("a,y,\n1,2,\n3,4,5\n", {}, "line 1: column 3 of 3 has no name"),
     "nothing but commas": (",,\n1,2,3\n", {}, "line 1: column 1 of 3 has no name"),
     "below a separator": ("sep=;\na;y\n1;2;3\n", {}, "line 3 has 3 cells"),
     "percent": (
         "a,y\n" + "".join(f"{i}%,2\n" for i in range(30)),
         {},
-        "line 2: '0%' .* as 30 of 30 .*1234.5, or name a",
+        "line 2: '0%' has the pattern '0%', as 30 of 30 .*1234.5.*--ignore a.*--category a",
     ),
-    "thousands": ('a,y\n1,"250,000.00"\n2,999\n', {}, "column y, line 2: '250,000.00' is a number with more.*set task"),
+    "thousands": (
+        'a,y\n1,"250,000.00"\n2,999\n',
+        {},
+        "column y, line 2: '250,000.00' has the pattern '0', .*--task classification",
+    ),
     "many prices": (
         "a,y\n" + "".join(f"1,€ {i}.50\n" for i in range(2000)),
         {},
-        "y, line 2: '€ 0.50' is a number with",
+        "y, line 2: '€ 0.50' has the pattern '€ 0'",
     ),
-    "units": ("a,y\n0.3 kg,1\n?,2\n12 kg,3\n", {"missing": "mean"}, "column a, line 2: '0.3 kg' is a number with more"),
+    "units": (
+        "a,y\n?,2\n" + "".join(f"{i / 4} kg,1\n" for i in range(25)) * 9,
+        {"missing": "mean"},
+        "column a, line 3: '0.0 kg' has the pattern '0 kg', as 25 of 25 different values",
+    ),
     "a class per row": (
         "a,y\n" + "".join(f"1,q{i}\n" for i in range(1000)),
         {},
@@ -303,14 +466,14 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         "y has more than 1,000 .*another target",
     ),
     "a note per row": (
-        "a,y\n" + "".join(f"q{i},1\n" for i in range(30)),
+        "a,y\n" + "".join(f"{letters(i)},1\n" for i in range(30)),
         {},
-        "a has a value of its own in nearly every",
+        "a is text with 30 different values in 30 rows",
     ),
     "a date per row": (
-        "a,y\n" + "".join(f"q{i or 1},1\n" for i in range(30)),
+        "a,y\n" + "".join(f"2024-01-{i or 1:02},1\n" for i in range(30)),
         {},
-        "leave it out with ignore, or name a in",
+        "pattern '0-0-0'.* leave it out by --ignore a, .* by --category a",
     ),
     "no such column to ignore": (
         "id,a,y\n1,2,3\n",

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from array import array
+from collections import Counter
 
 import numpy as np
 
-from dlcore.data.readers._rows import MISSING, name_of, number, too_large
+from dlcore.data.readers._cells import MISSING, MISSING_BEFORE, number
+from dlcore.data.readers._patterns import is_number_written_otherwise, pattern_of
+from dlcore.data.readers._rows import name_of, too_large
 from dlcore.errors import DataError
 
-__all__ = ["CATEGORIES", "FEW", "Column", "ordered"]
+__all__ = ["CATEGORIES", "FEW", "Column", "flag", "ordered"]
 
 CATEGORIES = 1000  # different values that a column of categories, or a target of classes, may have
 FEW = 20  # different values of which one may well have a row to itself, as in a small table
 _NUMERIC_SHARE = 0.9  # from here on, text among numbers is a mistake in the file and not a category
 _OWN_SHARE = 0.95  # of rows with a value of their own, beyond which text is an ID, a date or a note and not a category
-
-_CURRENCY = "(?:[$€£¥]|EUR|USD|GBP|CHF)"
-_UNITS = (
-    r"%|‰|°[CF]?|[kmµ]?g|lbs?|oz|[kcmµ]?m[²³23]?|ft|km/h|mph|m/s|[mc]?l|mL|ms|min|"
-    r"k?W|kWh|hp|PS|[kMGT]i?B|[kMG]?Hz|kcal|mmHg"
-)
-_DRESSED = re.compile(
-    rf"[+-]?\s?(?:{_CURRENCY}\s?)?[+-]?"
-    r"(?:[0-9]{1,3}(?:[,.'’\s][0-9]{3})+(?:[.,][0-9]+)?|[0-9]+(?:[.,][0-9]+)?)"
-    rf"(?:\s?{_CURRENCY}|\s?(?:{_UNITS}))?"
-)
-_LONGEST = 40  # characters of a number
+_MOST = 0.5  # of rows with levels of their own, beyond which each level has too few rows to learn from
+_ALIKE = 5  # different values from which on they share a pattern
+_SHARED = 0.5  # of the different values that share patterns, from which on they are numbers and not names
 
 
 class Column:
@@ -35,20 +29,21 @@ class Column:
 
     numbers : of each row; NaN where the cell is missing or holds text
     codes : of each row, a position in ``words``, −1 where missing; both are given up beyond CATEGORIES words
-    first_dressed : the first cell that is a number with more around it, such as 250,000.00 or 45%, with its line
+    rules : 1 takes each column that version 0.1 took
     """
 
-    def __init__(self, name: str, file: str) -> None:
+    def __init__(self, name: str, file: str, rules: int = 2) -> None:
         self.name = name
         self.label = f"{file}: column {name_of(name)}"
         self.numbers = array("d")
         self.codes = array("i")
         self.words: dict[str, int] | None = {}
+        self.rules = rules
+        self._missing = MISSING if rules > 1 else MISSING_BEFORE
+        self._first: dict[str, int] = {}  # the line of each word, also when words are given up
         self._values: list[float] = []  # of each word, NaN for text
-        self._dressed: set[int] = set()  # the words that are numbers with more around them
-        self.n_text = self.n_missing = self._n_dressed = 0
+        self.n_text = self.n_missing = 0
         self.first_text: tuple[int, str] | None = None
-        self.first_dressed: tuple[int, str] | None = None
         self.first_missing: int | None = None
         self.too_large: tuple[int, str] | None = None
 
@@ -57,25 +52,19 @@ class Column:
         code = None if self.words is None else self.words.get(cell)
         if code is not None:
             value = self._values[code]
-            dressed = code in self._dressed
-        elif cell in MISSING:
+        elif cell in self._missing:
             self._add_missing(line)
             return
         else:
             value = self._new(cell, line)
-            dressed = value != value and len(cell) <= _LONGEST and _DRESSED.fullmatch(cell) is not None
-            if dressed:
-                self.first_dressed = self.first_dressed or (line, cell)
             if self.words is not None and len(self.words) < CATEGORIES:
                 code = self.words[cell] = len(self.words)
+                self._first[cell] = line
                 self._values.append(value)
-                if dressed:
-                    self._dressed.add(code)
             else:
                 self.words, self.codes = None, array("i")
         if value != value:  # NaN: text
             self.n_text += 1
-            self._n_dressed += dressed
         self.numbers.append(value)
         if code is not None:
             self.codes.append(code)
@@ -109,11 +98,11 @@ class Column:
             )
         return np.frombuffer(self.codes, np.intc) < 0
 
-    def is_numeric(self, remedy: str) -> bool:
+    def is_numeric(self, remedy: str, target: bool = False) -> bool:
         """Whether every present cell is a number.
 
         Raises DataError where nearly every one is, or is one but for a unit or the like, with ``remedy`` for a column
-        that is meant as text.
+        that is meant as text; of a ``target`` what begins with a letter, such as class 12, is a name.
         """
         if self.first_text is None:
             return True
@@ -124,18 +113,36 @@ class Column:
                 f"{self.label}, line {line}: {cell!r:.60} is not a number, as {self.present - self.n_text:,} of "
                 f"{self.present:,} cells are; mend the cell, or {remedy}"
             )
-        plain = self.present - self.n_text
-        if self.first_dressed and plain + self._n_dressed >= _NUMERIC_SHARE * self.present:
-            line, cell = self.first_dressed
-            raise DataError(
-                f"{self.label}, line {line}: {cell!r:.60} is a number with more around it, as {self._n_dressed:,} of "
-                f"{self.present:,} cells are; write plain numbers such as 1234.5, or {remedy}"
-            )
+        if self.rules > 1:
+            self._refuse_numbers_in_text(remedy, target)
         return False
 
+    def _refuse_numbers_in_text(self, remedy: str, target: bool) -> None:
+        """Where most of many different values share a pattern with digits, or all of few can only be numbers."""
+        values = zip(self._first, self._values, strict=True)
+        patterns = {word: pattern_of(word) for word, value in values if value != value}  # "" for none
+        if target:
+            patterns = {word: of if not of[:1].isalpha() else "" for word, of in patterns.items()}
+        n, plain = len(self._first), len(self._first) - len(patterns)
+        counts = Counter(of for of in patterns.values() if of)
+        alike = [word for word, of in patterns.items() if of and counts[of] >= _ALIKE]
+        if n <= FEW or plain + len(alike) < _SHARED * n:
+            alike = [word for word, of in patterns.items() if of and is_number_written_otherwise(of)]
+            if not alike or plain + len(alike) < _NUMERIC_SHARE * n:
+                return
+        what = f"as {len(alike):,} of {n:,} different values have{f', and {plain:,} are numbers' if plain else ''}"
+        if alike:
+            word = max(alike, key=lambda word: counts[patterns[word]])
+            line, found = self._first[word], f"{word!r:.60} has the pattern {patterns[word]!r}, {what}"
+        else:
+            line, word = self.first_text or (0, "")
+            found = f"{word!r:.60} is not a number, as {plain:,} of {n:,} different values are"
+        raise DataError(f"{self.label}, line {line}: {found}; write plain numbers such as 1234.5, or {remedy}")
+
     def is_its_own(self) -> bool:
-        """Whether nearly every row has a value of its own, as an ID, a date or a note has."""
-        return self.words is not None and len(self.words) > max(FEW, _OWN_SHARE * self.present)
+        """Whether too many rows have a value of their own, as an ID, a date or a note has."""
+        share = _MOST if self.rules > 1 else _OWN_SHARE
+        return self.words is not None and len(self.words) > max(FEW, share * self.present)
 
     def values(self) -> np.ndarray:
         """(N,) float64, NaN where missing. Raises DataError for numbers that have no place in float32."""
@@ -159,6 +166,15 @@ class Column:
         for rank, word in enumerate(words):
             place[self.words[word]] = rank
         return place[np.frombuffer(self.codes, np.intc) if self.codes else np.empty(0, np.intc)], words
+
+
+def flag(name: str, column: str) -> str:
+    """A flag with a column's name, as it is typed.
+
+    >>> flag("ignore", "fuel type")
+    "--ignore 'fuel type'"
+    """
+    return f"--{name} {shlex.quote(name_of(column))}"
 
 
 def ordered(word: str) -> tuple[float, str]:

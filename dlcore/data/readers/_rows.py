@@ -7,52 +7,51 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from dlcore.data.readers._cells import MISSING, number
 from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
+from dlcore.data.readers._sniff import cells_of, delimiter_of, is_plainly_a_table
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
 
-__all__ = ["LIMIT", "MISSING", "Rows", "TableRows", "name_of", "no_column", "number", "table_rows", "too_large"]
+__all__ = [
+    "LIMIT",
+    "MISSING",
+    "Rows",
+    "TableRows",
+    "is_table",
+    "name_of",
+    "no_column",
+    "number",
+    "table_rows",
+    "too_large",
+]
 
 LIMIT = 1 << 30  # bytes of a file
 _LARGEST = 3.4028234663852886e38  # of float32
 _LINE = 1 << 24  # characters of a line: its cells take up to twenty times as much
-MISSING = frozenset({"", "NA", "NaN", "nan", "null", "?"}) | {
-    mark + n + "/" + a for mark in ("", "#") for n in "nN" for a in "aA"
-}
-"""Cells that hold nothing; the spreadsheets' ``#N/A`` in any case."""
-
-_NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf(?:inity)?)", re.IGNORECASE)
-
+_SNIFFED = 100  # lines
+_SNIFFED_CHARACTERS = 1 << 20
 _SEPARATOR = re.compile(r"sep=([,;\t|])[\r\n]*", re.IGNORECASE)  # what spreadsheets write above the header
 
 Rows = Iterator[tuple[int, list[str]]]
 
 
 class TableRows(NamedTuple):
-    """The header, the delimiter and the other rows, each with its line; cells are stripped.
+    """The header, the delimiter and the other rows, each with its line; cells are stripped, and in Unicode's form NFC.
 
-    indexed : whether an index, a first column without a name that counts the rows from 0, was left out
+    indexed : whether an index, a first column without a name, was left out
     """
 
     header: list[str]
     delimiter: str
     rows: Rows
     indexed: bool
-
-
-def number(cell: str) -> float | None:
-    """The number that a stripped cell holds, infinity included; None where it holds text.
-
-    Stricter than ``float``, which takes ``1_000`` and digits of every script.
-
-    >>> number("-1.5e3"), number("1_000"), number("1e999")
-    (-1500.0, None, inf)
-    """
-    return float(cell) if _NUMBER.fullmatch(cell) else None
 
 
 def name_of(column: str) -> str:
@@ -69,11 +68,14 @@ def no_column(file: str, column: str, header: list[str]) -> str:
 
 
 @contextmanager
-def table_rows(path: str | os.PathLike[str], limit: int = LIMIT) -> Iterator[TableRows]:
+def table_rows(path: str | os.PathLike[str], limit: int = LIMIT, rules: int = 2) -> Iterator[TableRows]:
     """A table as text. Blank lines do not count, and neither do an index and the empty columns of trailing commas.
 
-    The delimiter is the one that a first line ``sep=;`` names, else the one of comma, semicolon and tab that makes most
-    columns of the header line, in doubt the comma.
+    The delimiter is the one that a first line ``sep=;`` names, else what
+    :func:`~dlcore.data.readers._sniff.delimiter_of` finds. Where blanks delimit and the header lacks one name, the
+    first column is an index, as R writes it.
+
+    rules : 1 leaves the cells in the Unicode that the file has, as version 0.1 did
 
     Raises DataError as :func:`~dlcore.data.read_csv` says, while the rows are taken too: do so within ``with``.
     """
@@ -82,27 +84,27 @@ def table_rows(path: str | os.PathLike[str], limit: int = LIMIT) -> Iterator[Tab
         size = bytes_of(file)
         if size > limit:
             raise DataError(f"{name}: the file has {size:,} bytes, but at most {limit:,} are read; split it")
-        encoding = "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-        file.seek(0)
-        text = io.TextIOWrapper(file, encoding=encoding, newline="")
+        text = _decoded(file)
         lines = _lines(text, name)
         reader: Any = None
         try:
-            first = next(lines, "")
-            named = _SEPARATOR.fullmatch(first)
-            delimiter = (
-                named[1] if named else max(",;\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
-            )
-            reader = csv.reader(_chain(first, lines), delimiter=delimiter, strict=True)
+            start = _start(lines)
+            named = _SEPARATOR.fullmatch(start[0]) if start else None
+            delimiter = named[1] if named else delimiter_of(start)
+            reader = cells_of(chain(start, lines), delimiter)
             if named:
                 next(reader)
-            header = [cell.strip() for cell in next(reader, [])]
+            header = _tidy(next(reader, []), rules)
             line = reader.line_num
+            rows = ((reader.line_num, _tidy(row, rules)) for row in reader if row)
+            if delimiter == " " and (first := next(rows, None)):
+                rows = chain([first], rows)
+                header = [""] * (len(first[1]) == len(header) + 1) + header
             taken = _named(header)
             _check_header(header, taken, name, line)
-            yield TableRows(header[taken], delimiter, _rows(reader, header, taken, name, line), taken.start > 0)
+            yield TableRows(header[taken], delimiter, _rows(rows, header, taken, name, line), taken.start > 0)
         except UnicodeDecodeError as error:
-            if encoding == "utf-16":
+            if text.encoding == "utf-16":
                 raise DataError(
                     f"{name}: the file is UTF-16, as a spreadsheet's Unicode text is, and damaged ({error.reason}); "
                     "save it as CSV UTF-8"
@@ -117,10 +119,36 @@ def table_rows(path: str | os.PathLike[str], limit: int = LIMIT) -> Iterator[Tab
             raise DataError(f"{name}: line {line}: {error}; check the quotes and the line ends") from None
 
 
-def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
-    if first:
-        yield first
-    yield from lines
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is plainly a table by its first lines, whatever its name."""
+    try:
+        with opened(path) as file, _decoded(file) as text:
+            return is_plainly_a_table(_start(_lines(text, shown(path))))
+    except (DataError, UnicodeDecodeError):
+        return False
+
+
+def _decoded(file: Any) -> io.TextIOWrapper:
+    encoding = "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    file.seek(0)
+    return io.TextIOWrapper(file, encoding=encoding, newline="")
+
+
+def _start(lines: Iterator[str]) -> list[str]:
+    """The first lines, by which the delimiter is found."""
+    found, characters = [], 0
+    for line in islice(lines, _SNIFFED):
+        found.append(line)
+        characters += len(line)
+        if characters > _SNIFFED_CHARACTERS:
+            break
+    return found
+
+
+def _tidy(cells: Sequence[str], rules: int) -> list[str]:
+    if rules > 1 and not all(map(str.isascii, cells)):
+        return [unicodedata.normalize("NFC", cell).strip() for cell in cells]
+    return [cell.strip() for cell in cells]
 
 
 def _lines(text: io.TextIOWrapper, name: str) -> Iterator[str]:
@@ -168,24 +196,17 @@ def _no_name(name: str, line: int, place: int, width: int) -> str:
     return f"{name}: line {line}: column {place} of {width} has no name; name it, or take it out"
 
 
-def _rows(reader: Any, header: list[str], taken: slice, name: str, line: int) -> Rows:
+def _rows(rows: Rows, header: list[str], taken: slice, name: str, line: int) -> Rows:
     """The cells of the columns that are ``taken``; ``line`` is the header's."""
     width = len(header)
-    count = 0
-    for row in reader:
-        if not row:
-            continue
+    for place, row in rows:
         if len(row) != width:
             cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
             advice = "quote cells that hold the delimiter" if len(row) > width else "fill it up"
-            raise DataError(f"{name}: line {reader.line_num} has {cells}, but the header has {width}; {advice}")
-        cells = [cell.strip() for cell in row]
-        if taken.start and cells[0] != str(count):
-            raise DataError(_no_name(name, line, 1, width))
-        if taken.stop < width and any(cells[taken.stop :]):
+            raise DataError(f"{name}: line {place} has {cells}, but the header has {width}; {advice}")
+        if taken.stop < width and any(row[taken.stop :]):
             raise DataError(_no_name(name, line, taken.stop + 1, width))
-        count += 1
-        yield reader.line_num, cells[taken]
+        yield place, row[taken]
 
 
 def _first_not_utf8(path: str | os.PathLike[str]) -> tuple[int, int]:

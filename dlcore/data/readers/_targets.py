@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 
 from dlcore.data.dataset import Task
-from dlcore.data.readers._columns import CATEGORIES, FEW, Column
+from dlcore.data.readers._columns import CATEGORIES, FEW, Column, flag
 from dlcore.data.readers._rows import name_of
 from dlcore.errors import DataError
 
 __all__ = ["is_numeric", "several_of", "target_of"]
+
+_DIGITS = 100  # of a number that stands for a class
 
 
 def is_numeric(goal: Column, task: str | None, several: bool) -> bool:
     """Whether the target, alone or one of ``several``, is a column of numbers."""
     if task in ("classification", "binary"):
         return goal.first_text is None
-    return goal.is_numeric(f"name {name_of(goal.name)} in categorical" if several else "set task to classification")
+    remedy = flag("category", goal.name) if several else "--task classification"
+    return goal.is_numeric(f"take its values as classes by {remedy}", target=True)
 
 
 def several_of(
@@ -77,11 +81,35 @@ def _named(goal: Column, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]
 
 
 def _numbered(goal: Column, rows: np.ndarray, remedy: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    if goal.rules > 1 and goal.words is not None:
+        return _identified(goal, rows, remedy)
     values = goal.values()[rows]
     found, labels = np.unique(values, return_inverse=True)
     odd = found[found != np.floor(found)]
     if len(odd):
-        raise DataError(f"{goal.label} holds {odd[0]:g}, but classes are names or whole numbers; {remedy}")
-    if len(found) > CATEGORIES:
-        raise DataError(f"{goal.label} has {len(found):,} different values, more than {CATEGORIES:,} classes")
+        raise DataError(_no_class(goal, f"{odd[0]:g}", remedy))
+    if len(found) > CATEGORIES or goal.rules > 1:
+        n = f"{len(found):,}" if len(found) > CATEGORIES else f"more than {CATEGORIES:,}"
+        raise DataError(f"{goal.label} has {n} different values, more than {CATEGORIES:,} classes")
     return labels, tuple(f"{value:.0f}" for value in found)
+
+
+def _identified(goal: Column, rows: np.ndarray, remedy: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Whole numbers told from one another by every digit, which float64 does not hold beyond 2**53; 7, 07 and 7.0 are
+    one class, called 07 where each cell is so."""
+    places, words = goal.categories(remedy)
+    taken, within = np.unique(places[rows], return_inverse=True)
+    spelled: dict[Decimal, list[str]] = {}
+    for word in (words[place] for place in taken):
+        value = Decimal(word)
+        if not value.is_finite() or value.adjusted() > _DIGITS or value != value.to_integral_value():
+            raise DataError(_no_class(goal, word, remedy))
+        spelled.setdefault(value, []).append(word)
+    order = {value: label for label, value in enumerate(sorted(spelled))}
+    labels = np.array([order[Decimal(words[place])] for place in taken], np.int64)
+    names = (same[0] if len(same) == 1 and same[0].isdecimal() else str(int(v)) for v, same in sorted(spelled.items()))
+    return labels[within], tuple(names)
+
+
+def _no_class(goal: Column, value: str, remedy: str) -> str:
+    return f"{goal.label} holds {value}, but classes are names or whole numbers; {remedy}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Targets, Task
-from dlcore.data.readers._columns import Column
+from dlcore.data.readers._columns import Column, flag
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._row_numbers import counts_by_one, is_index_name
 from dlcore.data.readers._rows import LIMIT, name_of, no_column, table_rows
@@ -37,7 +37,7 @@ class Table:
         without the regressions
     columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
     dropped : rows that were left out because a cell was missing
-    index : whether a first column without a name that counts the rows from 0 was left out
+    index : whether a first column without a name was left out
     row_numbers : the columns of numbers that go up by one from row to row and have an index's name, such as id, which
         were left out: they tell the order of the file, and nothing of a new row
     counting : the other columns that go up by one from row to row, which stay
@@ -74,7 +74,7 @@ def read_csv(
     task: str | None = None,
     limit: int = LIMIT,
 ) -> Table:
-    """Read a table with a header line from a CSV file in UTF-8, or in UTF-16 with a byte order mark.
+    """Read a table with a header line from a CSV or text file in UTF-8, or in UTF-16 with a byte order mark.
 
     path : of the file
     target : the name of the column to predict; None takes the last one that is not ignored. A list of names gives a
@@ -83,27 +83,30 @@ def read_csv(
     categorical : names of columns that stand for categories whatever they look like, such as numbers; among several
         targets, of those whose numbers stand for classes
     ignore : names of columns to leave out
-    missing : what to do about cells that are empty or hold NA, NaN, nan, null, ?, n/a or #N/A. "refuse" raises an
-        error; "drop" leaves their rows out; "mean" fills numbers with the mean of the column's other cells and makes a
-        category of its own, "", of missing names. A missing target cannot be filled; of several, some may be missing.
+    missing : what to do about cells that are empty or hold ?, NA, NaN, NULL, None, #N/A or another of the words that
+        pandas reads so. "refuse" raises an error; "drop" leaves their rows out; "mean" fills numbers with the mean of
+        the column's other cells and makes a category of its own, "", of missing names. A missing
+        target cannot be filled; of several, some may be missing.
     task : "classification", y (N,) int64; "binary", y (N, 1) float32 of 0 and 1; "regression", y (N, 1) float32; None
         takes "classification" where the target is text, else "regression". Of several targets each is as with None
     limit : bytes of the file, 1 GiB unless given; x may have four times as many, and reading takes at most twelve
         times as many beside it
 
-    The delimiter is what a first line ``sep=;`` names, else a comma, a semicolon or a tab, whichever makes most columns
-    of the header line. A first column without a name that counts the rows from 0, and last ones without a name and
-    empty throughout, are left out, and so is a column of numbers that go up by one from row to row and has an index's
-    name, such as id, unless it is the target or the last column to learn from. A column whose
-    every present cell is a number is one feature; any other column is a category, one feature of 0 or 1 for each of its
-    values, in sorted order. Classes are sorted too, numbers by value. Blank lines do not count.
+    The delimiter is what a first line ``sep=;`` names, else the one of the comma, the semicolon, the tab and the bar
+    that gives the first lines as many cells as the header, and most of them; a file without these may have blanks, ":",
+    "~" or "^". A first column without a name, which is an index, and last ones without a name and empty throughout, are
+    left out, and so is a column of numbers that go up by one from row to row and has an index's name, such as id,
+    unless it is the target or the last column to learn from. Names and cells are read in Unicode's form NFC. A column
+    whose every present cell is a number is one feature; any other column is a category, one feature of 0 or 1 for
+    each of its values, in sorted order. Classes are sorted too, numbers by value. Blank lines do not count.
 
     Raises DataError, naming the file with the line (the header is line 1) and the column, for a file that is no table
     or in another encoding, a header with an empty or repeated name or none at all, rows of another length, text in a
-    column of which nine cells in ten are numbers, or are but for a unit or the like ("45%", "250,000.00"), numbers that
-    float32 does not hold, missing cells as said above, more than 1,000 different values of a category, text that
-    differs in nearly every row, and a target that is not there, does not suit the task or has almost a class per row;
-    ConfigError for another word than those above.
+    column of which nine cells in ten are numbers, text whose many different values are numbers with more around them
+    ("12 kg", "<5", "18-24", "2024-01-05"), or few that can only be numbers ("45%", "250,000.00"), unless the column is
+    named in ``categorical``, numbers that float32 does not hold, missing cells as said above, more than 1,000 different
+    values of a category, text with more than half as many values as rows, and a target that is not there, does not suit
+    the task or has almost a class per row; ConfigError for another word than those above.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "fruit.csv"
@@ -135,7 +138,7 @@ def open_table(
     """The table before its gaps are filled, so that they can be filled by the means of the training rows alone; the
     arguments and errors of :func:`read_csv`.
 
-    rules : 1 keeps the columns that number the rows, as version 0.1 did
+    rules : 1 keeps the columns that number the rows, and those of text that is now refused, as version 0.1 did
     """
     for name, value in (("missing", missing), ("task", task)):
         if value not in _CHOICES[name]:
@@ -148,9 +151,9 @@ def open_table(
             "for classes in categorical"
         )
     file = shown(path)
-    with table_rows(path, limit) as (header, delimiter, rows, index):
+    with table_rows(path, limit, rules) as (header, delimiter, rows, index):
         targets = _checked_names(file, header, target, categorical, ignore)
-        taken = [(place, Column(name, file)) for place, name in enumerate(header) if name not in ignore]
+        taken = [(place, Column(name, file, rules)) for place, name in enumerate(header) if name not in ignore]
         n = 0
         for line, cells in rows:
             n += 1
@@ -161,7 +164,9 @@ def open_table(
         raise DataError(f"{file}: there is no row below the header; at least one is expected")
     if delimiter != ",":
         _refuse_decimal_commas(columns)
-    return OpenTable(file, columns, targets, frozenset(categorical), missing, task, limit, index, several, rules)
+    return OpenTable(
+        file, columns, targets, frozenset(categorical), missing, task, limit, index, several, rules, delimiter
+    )
 
 
 class OpenTable:
@@ -188,10 +193,12 @@ class OpenTable:
         index: bool,
         several: bool,
         rules: int,
+        delimiter: str,
     ) -> None:
         self.file = file
         self.target = tuple(targets) if several else targets[0]
         self.index = index
+        self.delimiter = delimiter
         self._fill = missing == "mean"
         self._limit = 4 * limit
         goals = [next(column for column in columns if column.name == name) for name in targets]
@@ -208,7 +215,7 @@ class OpenTable:
         numbers = {
             column.name: column.values()
             for column in self._inputs
-            if column.name not in categorical and column.is_numeric(f"name {name_of(column.name)} in categorical")
+            if column.name not in categorical and column.is_numeric(_remedy(column))
         }
         names = {
             column.name: _categories(column, column.name in categorical)
@@ -379,10 +386,17 @@ def _categories(column: Column, wanted: bool) -> tuple[np.ndarray, list[str]]:
     """As :meth:`Column.categories`; where nobody asked for them, nearly every row may not have a value of its own."""
     if not wanted and column.is_its_own():
         raise DataError(
-            f"{column.label} has a value of its own in nearly every row; leave it out with ignore, or name "
-            f"{name_of(column.name)} in categorical"
+            f"{column.label} is text with {len(column.words or ()):,} different values in {column.present:,} rows, as "
+            f"an ID, a date or a note is; {_remedy(column)}"
         )
-    return column.categories("leave it out with ignore")
+    return column.categories(f"leave it out by {flag('ignore', column.name)}")
+
+
+def _remedy(column: Column) -> str:
+    return (
+        f"leave it out by {flag('ignore', column.name)}, or take its values as categories by "
+        f"{flag('category', column.name)}"
+    )
 
 
 def _refuse_decimal_commas(columns: Sequence[Column]) -> None:
