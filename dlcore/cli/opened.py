@@ -45,7 +45,7 @@ def open_model(command: str, model: str, data: str | None, seed: int, runs: str)
     splits = settings.data.load()
     settings = settings.resolve(splits)
     ids = "int64" if as_source(splits.train).dtype.kind in "iu" else None
-    made = settings.model.build(outputs_of(splits), text=splits.task == "text")
+    made = settings.model.build(outputs_of(splits), text=splits.task == "text", change=settings.seen(splits).change)
     built = made.build(splits.train.shape, seed, input_dtype=ids)
     return settings, built, splits
 

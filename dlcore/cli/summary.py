@@ -28,6 +28,7 @@ __all__ = [
     "about_test",
     "about_training",
     "about_transfer",
+    "behind",
     "environment",
     "last_value",
     "model_name",
@@ -76,6 +77,8 @@ def about_data(data: Splits) -> str:
     sizes = f"{len(data.train):,} training + {held_out}{len(data.dev):,} dev + {len(data.test):,} test {unit(data)}"
     shape = " × ".join(map(str, data.train.shape))
     what = f"{len(data.classes)} classes" if data.classes else "one number to predict"
+    if data.last_value is not None and data.train.y.shape[1] > 1:
+        what = f"{data.train.y.shape[1]:,} numbers to predict"
     if data.task == "multitask":
         what = f"{len(data.train.y)} targets: {', '.join(_targets(data))}"
     return "\n      ".join([f"data: {data.source}", f"{sizes} of {shape}, {what}", *data.notes])
@@ -126,7 +129,7 @@ def about_loss(settings: Config, data: Splits) -> str:
     """The loss; of several targets all, with their weights where these are not 1."""
     from dlcore.train.config import standardized
 
-    loss, weights, scaled = settings.loss(data), settings.train.weights(), standardized(data)
+    loss, weights, scaled = settings.loss(data), settings.train.weights(), standardized(settings.seen(data))
     if isinstance(loss, str):
         return f"{loss} of standardised targets" if scaled else loss
     shares = {name: f"{weights[name]:g} " if weights.get(name, 1.0) != 1.0 else "" for name in loss}
@@ -171,15 +174,36 @@ def results(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | N
     return found
 
 
-def last_value(data: Splits, objective: Objective) -> dict[str, float]:
-    """The figures on the test set of the forecast that nothing changes: the target's last value in each window."""
+def last_value(data: Splits, objective: Objective, part: str = "test") -> dict[str, float]:
+    """The figures on a part of the forecast that nothing changes: the target's last value in each window."""
+    import numpy as np
+
     from dlcore.losses import StandardizedMSE
 
-    x, y, *_ = data.test.rows(slice(None))
+    x, y, *_ = getattr(data, part).rows(slice(None))
     last = x[:, -1] if data.normalizer is None else data.normalizer.inverse(x[:, -1])
-    guess, loss = last[:, data.last_value].reshape(y.shape), objective.loss
+    guess, loss = np.repeat(last[:, data.last_value, None], y.shape[1], axis=1), objective.loss  # (N,) -> (N, H)
     outputs = (guess - loss.mean) / loss.std if isinstance(loss, StandardizedMSE) else guess
     return {metric.name: float(metric(y, guess)) for metric in objective.metrics} | {"loss": float(loss(outputs, y))}
+
+
+def behind(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | None) -> str:
+    """That a forecaster is worse on the development set than the last value or the simpler model; else empty."""
+    if data.last_value is None:
+        return ""
+    found = {"the last value (nothing changes)": last_value(data, trainer.objectives[""], "dev")}
+    if rival is not None:
+        found[f"the {settings.run.baseline} baseline"] = rival.evaluate(data.dev)
+    mine = trainer.evaluate(data.dev)
+    better = {name: figures for name, figures in found.items() if figures["loss"] < mine["loss"]}
+    if not better:
+        return ""
+    label = "r2" if "r2" in mine else "loss"
+    others = " and ".join(f"{name} ({label} {figure(figures[label])})" for name, figures in better.items())
+    return (
+        f"note: {model_name(settings)} is worse than {others} on the development set ({label} {figure(mine[label])}); "
+        "predict by what is better, or try a longer --window, --calendar or more data"
+    )
 
 
 def about_test(trainer: Trainer, results: dict[str, dict[str, float]]) -> str:

@@ -301,6 +301,8 @@ class _Job:
             **({} if memory is None else {"memory": memory}),
         }
         write_atomically(run.folder / "result.json", lambda: json.dumps(plain(result), indent=2) + "\n")
+        if words := summary.behind(settings, data, trainer, self.rival):
+            log(words)
 
     def _say_samples(self) -> None:
         """A few lines of text from the model."""

@@ -10,6 +10,8 @@ import numpy as np
 from dlcore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from dlcore.data._change import Change
+    from dlcore.data._series_inputs import SeriesInputs
     from dlcore.data.inputs import Inputs
     from dlcore.data.normalize import Normalizer
 
@@ -138,6 +140,7 @@ class Splits:
     notes : what to know about them before anything is trained, a line each for people
     last_value : of a series, the feature of x that holds the target's past: a forecast is compared with its last value
     inputs : how a file becomes x, before the normalizer; None where no file does
+    change : of a series, the size of its changes in training; None where the target is learnt as it is
 
     Raises DataError where the parts do not have the same shape, a label is not one of the classes, or the targets
     do not suit the task.
@@ -158,10 +161,11 @@ class Splits:
     source: str = ""
     licence: str = ""
     normalizer: Normalizer | None = None
-    inputs: Inputs | None = None
+    inputs: Inputs | SeriesInputs | None = None
     train_dev: Part | None = None
     notes: tuple[str, ...] = ()
     last_value: int | None = None
+    change: Change | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):

@@ -5,6 +5,7 @@ from dlcore.nn.activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from dlcore.nn.characters import CharacterModel
 from dlcore.nn.container import Heads, Residual, Sequential
 from dlcore.nn.filter import Filter2D
+from dlcore.nn.forecast import FromLast
 from dlcore.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Embedding
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
@@ -25,6 +26,7 @@ __all__ = [
     "Embedding",
     "Filter2D",
     "Flatten",
+    "FromLast",
     "GlobalAvgPool2D",
     "Heads",
     "LeakyReLU",

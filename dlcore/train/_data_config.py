@@ -46,8 +46,9 @@ class DataConfig(Section):
     )
     missing: str | None = setting(
         None,
-        "what to do about a table's missing cells, empty or NA, NaN, NULL, None, ?, #N/A and so on [default: refuse]",
-        choices=("refuse", "drop", "mean"),
+        "what to do about a table's missing cells, empty or NA, NaN, NULL, None, ?, #N/A and so on; previous: the value "
+        "before, of a series [default: refuse]",
+        choices=("refuse", "drop", "mean", "previous"),
     )
     categorical: tuple[str, ...] | None = setting(
         None,
@@ -77,6 +78,18 @@ class DataConfig(Section):
         "of a text, characters through which gradients flow [default: 64]; of a table, past rows from which the next "
         "value of the target is predicted [default: none, a row is an example]",
         within="[1, inf)",
+    )
+    horizon: int | None = setting(
+        None, "of a series, how many of the next values are predicted [default: 1]", within="[1, inf)"
+    )
+    time: tuple[str, ...] | None = setting(
+        None,
+        "of a series, the column that tells the time of a row, or those that do together, such as year month "
+        "[default: dates, or an evenly counting time or year, where there is one]",
+    )
+    by: str | None = setting(None, "of a table with several series stacked, the column that tells them apart")
+    calendar: bool | None = setting(
+        None, "of a series with dates, sine and cosine of hour, day of the week and day of the year as inputs"
     )
     unknown: str | None = setting(
         None,
@@ -109,9 +122,11 @@ class DataConfig(Section):
 
         own = {name: getattr(self, name) for name in _OWN_DATA}
         path = os.path.expanduser(self.data)
-        asked = any(getattr(self, name) is not None for name in ("target", "heads", *TAKES["table"]))
+        of_tables = ("target", "heads", "horizon", "time", "by", "calendar", *TAKES["table"])
+        asked = any(getattr(self, name) is not None for name in of_tables)
         text = self.rules == 1 or self.window is not None or self.unknown is not None
         table = self.data not in data.names() and is_a_table(Path(path), asked, text)
+        self._check_series(table)
         if self.heads is not None:
             if self.target is not None:
                 raise ConfigError("target and heads came together; give one thing to predict, or several heads")
@@ -141,9 +156,21 @@ class DataConfig(Section):
             refuse_others({**own, "target": self.target}, (), f"is {shown(self.data)}, a text")
             return data.open_text(path, window=self.window, unknown=self.unknown)
         if self.window is not None and table:
-            refuse_others(own, ("ignore",), f"is {shown(self.data)} as a series, for window is given")
+            refuse_others(own, ("ignore", "missing"), f"is {shown(self.data)} as a series, for window is given")
             self._refuse_sequence(f"is {shown(self.data)}", ("unknown",))
-            return data.open_series(path, self.window, target=self.target, ignore=self.ignore, normalize=self.normalize)
+            return data.open_series(
+                path,
+                self.window,
+                target=self.target,
+                ignore=self.ignore,
+                normalize=self.normalize,
+                horizon=self.horizon or 1,
+                time=self.time,
+                by=self.by,
+                missing=self.missing or "refuse",
+                calendar=bool(self.calendar),
+                rules=self.rules,
+            )
         self._refuse_sequence(f"is {shown(self.data)}")
         if has_fashion(path):
             refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
@@ -156,6 +183,16 @@ class DataConfig(Section):
             rules=self.rules,
             **own,
         )
+
+    def _check_series(self, table: bool) -> None:
+        """Refuse what is for a series where the data are none."""
+        series = table and self.window is not None
+        for name in ("horizon", "time", "by", "calendar"):
+            if getattr(self, name) is not None and not series:
+                remedy = "give --window, the rows of the past that a prediction sees" if table else f"leave {name} out"
+                raise ConfigError(f"{name} goes with a table as a series, but data is {self.data!r:.60}; {remedy}")
+        if self.missing == "previous" and not series:
+            raise ConfigError("missing is previous, which is for a series; take refuse, drop or mean, or give --window")
 
     def _refuse_sequence(self, reason: str, names: tuple[str, ...] = ("window", "unknown")) -> None:
         for name in names:

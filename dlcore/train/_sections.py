@@ -19,6 +19,7 @@ from dlcore.train.memory import limit_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dlcore.data._change import Change
     from dlcore.data.augment import Augmentation
     from dlcore.nn import Module
     from dlcore.optim import Optimizer, Schedule
@@ -68,11 +69,11 @@ class ModelConfig(Section):
         None, "one vote each, or 1/distance, so that nearer ones count more", choices=("uniform", "distance")
     )
 
-    def build(self, outputs: int | dict[str, int], text: bool = False) -> Module:
+    def build(self, outputs: int | dict[str, int], text: bool = False, change: Change | None = None) -> Module:
         """The model, for so many outputs, or for so many of each head; see :mod:`dlcore.train.models`."""
         from dlcore.train import models
 
-        return models.build(outputs, self, text)
+        return models.build(outputs, self, text, change)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ def tasks_of(data: Splits) -> dict[str, str]:
 
 
 def outputs_of(data: Splits) -> int | dict[str, int]:
-    """How many numbers a model gives for an example: the classes' logits, or one; of several targets by name.
+    """How many numbers a model gives for an example: the classes' logits, one, or the values ahead of a series; of
+    several targets by name.
 
     >>> from dlcore.data import load
     >>> outputs_of(load("digits")), outputs_of(load("penguins"))
@@ -53,6 +54,8 @@ def outputs_of(data: Splits) -> int | dict[str, int]:
     classes = data.classes if isinstance(data.classes, dict) else {"": data.classes or ()}
     one = ("binary", "regression")
     found = {name: 1 if task in one else len(classes[name]) for name, task in tasks_of(data).items()}
+    if data.last_value is not None:  # a series, of which several values ahead are predicted
+        return data.train.y.shape[1]
     return found.get("", found)  # pyright: ignore[reportReturnType]
 
 
@@ -73,6 +76,8 @@ def standardized(data: Splits) -> dict[str, StandardizedMSE]:
 
     if data.normalizer is None:
         return {}
+    if data.change is not None:
+        return {"": StandardizedMSE(data.change.mean, data.change.std)}
     tasks = tasks_of(data).items()
     return {name: StandardizedMSE.fit(_target(data, name)) for name, task in tasks if task == "regression"}
 

@@ -78,7 +78,8 @@ __all__ = [
 _OWNER = {name: owner for owner, table in CHOICES.items() for takes in table.values() for name in takes}
 _FOLLOWS = _OWNER | {
     "lr": "optimizer", "baseline": "model", "target": "data", "heads": "data", "ignore": "data", "metrics": "data",
-    "loss_weights": "data", "window": "data", "unknown": "data",
+    "loss_weights": "data", "window": "data", "unknown": "data", "horizon": "data",
+    "time": "data", "by": "data", "calendar": "data",
 }  # fmt: skip
 """By setting, the choice that it depends on: where that changes, a former value means nothing."""
 
@@ -282,10 +283,22 @@ lr_decay out or change schedule
         >>> Config.of(data="cars").objective(load("cars", normalize=True)).mean > 20  # miles per gallon
         True
         """
-        names, standard = self.loss(data), standardized(data)
+        names, standard = self.loss(data), standardized(self.seen(data))
         if isinstance(names, str):
             return standard.get("", names)
         return names | standard
+
+    def seen(self, data: Splits) -> Splits:
+        """The data as the model has them: to a model of one's own file, a series' target is a number like any other.
+
+        >>> from dlcore.data import load
+        >>> data = load("cars")
+        >>> Config.of(model="linear").seen(data) is data
+        True
+        """
+        if data.change is not None and ".py" in (self.model.model or ""):
+            return replace(data, change=None)
+        return data
 
     def _check_task(self, data: Splits) -> str:
         """The task; where several targets were not asked for, a ConfigError."""
@@ -325,7 +338,7 @@ lr_decay out or change schedule
         chosen = self.resolve(data)
         place = resolve(chosen.train.device if device is None else device)
         if model is None:
-            model = chosen.model.build(outputs_of(data), data.task == "text")
+            model = chosen.model.build(outputs_of(data), data.task == "text", self.seen(data).change)
             dtype = "float64" if chosen.train.precision == "float64" else "float32"
             integer = "int64" if data.task == "text" else None
             with Memory(place, chosen.train.memory_limit).bounded():

@@ -16,6 +16,7 @@ from dlcore import nn
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dlcore.data._change import Change
     from dlcore.train.config import ModelConfig
 
 Outputs = int | dict[str, int]
@@ -23,11 +24,14 @@ Outputs = int | dict[str, int]
 __all__ = ["build", "cnn", "from_file", "linear", "logistic", "mlp", "recurrent"]
 
 
-def build(outputs: Outputs, config: ModelConfig, text: bool = False) -> nn.Module:
+def build(
+    outputs: Outputs, config: ModelConfig, text: bool = False, change: Change | None = None
+) -> nn.Module:
     """The model that a resolved ``config`` names: one of this module's, or ``file.py:function``.
 
     outputs : logits of a classification, 1 for a binary task or one number; a dict of them, by head, for several tasks
     text : whether the outputs are those of each step of a text
+    change : of a series, so that the model of this module predicts the change from a window's last value
 
     >>> from dlcore.train.config import ModelConfig
     >>> build(10, ModelConfig(model="mlp", hidden=(32,)))
@@ -39,8 +43,12 @@ def build(outputs: Outputs, config: ModelConfig, text: bool = False) -> nn.Modul
     if ".py" in name:
         return from_file(name, outputs)
     if name in ("rnn", "lstm", "gru"):
-        return characters(outputs, config) if text and isinstance(outputs, int) else recurrent(outputs, config)
-    return {"cnn": cnn, "mlp": mlp, "logistic": logistic, "linear": linear}[name](outputs, config)
+        model = characters(outputs, config) if text and isinstance(outputs, int) else recurrent(outputs, config)
+    else:
+        model = {"cnn": cnn, "mlp": mlp, "logistic": logistic, "linear": linear}[name](outputs, config)
+    if change is None:
+        return model
+    return nn.FromLast(model, change.changes, change.spread, change.levels, change.carry, change.bound)
 
 
 def cnn(outputs: Outputs, config: ModelConfig) -> nn.Sequential:

@@ -202,7 +202,7 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
     """
     from dlcore.data.source import as_source, fingerprint
 
-    scales = {name: asdict(scale) for name, scale in standardized(data).items()}
+    scales = {name: asdict(scale) for name, scale in standardized(settings.seen(data)).items()}
     return {
         "data": data.name,
         "task": data.task,
