@@ -141,7 +141,9 @@ class Clock:
         """
         names = {"months": "month", "weekdays": "weekday"}
         if self.unit != "seconds":
-            return f"{self.step:g} {names[self.unit]}{'s' * (self.step != 1)}" if self.unit in names else f"{self.step:g}"
+            return (
+                f"{self.step:g} {names[self.unit]}{'s' * (self.step != 1)}" if self.unit in names else f"{self.step:g}"
+            )
         for size, name in ((7 * DAY, "week"), (DAY, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second")):
             if self.step >= size and self.step % size == 0:
                 count = self.step / size

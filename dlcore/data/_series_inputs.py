@@ -79,9 +79,7 @@ class SeriesInputs:
         """
         for name in self.columns:
             if name not in table.columns:
-                raise DataError(
-                    f"{no_column(table.file, name, list(table.columns))}, but the model was trained on it"
-                )
+                raise DataError(f"{no_column(table.file, name, list(table.columns))}, but the model was trained on it")
         found = np.stack([table.columns[name].values()[rows] for name in self.columns], axis=1)
         if self.calendar and self.clock is not None and times is not None:
             found = np.concatenate([found, calendar_features(self.clock, times[rows])[1]], axis=1)

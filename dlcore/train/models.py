@@ -24,9 +24,7 @@ Outputs = int | dict[str, int]
 __all__ = ["build", "cnn", "from_file", "linear", "logistic", "mlp", "recurrent"]
 
 
-def build(
-    outputs: Outputs, config: ModelConfig, text: bool = False, change: Change | None = None
-) -> nn.Module:
+def build(outputs: Outputs, config: ModelConfig, text: bool = False, change: Change | None = None) -> nn.Module:
     """The model that a resolved ``config`` names: one of this module's, or ``file.py:function``.
 
     outputs : logits of a classification, 1 for a binary task or one number; a dict of them, by head, for several tasks

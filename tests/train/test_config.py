@@ -306,6 +306,10 @@ def test_what_is_left_open_follows_from_the_data(
         "color",
         "corrupt",
         "window",
+        "horizon",
+        "time",
+        "by",
+        "calendar",
         "unknown",
     } | {
         "target",
