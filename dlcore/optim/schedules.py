@@ -35,6 +35,9 @@ class Schedule(Recorded):
     0.025
     """
 
+    ends: int | None = None
+    """Epochs that it was made for, after which the rate changes no more; None where it has no end."""
+
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__")
 
@@ -164,7 +167,7 @@ class Cosine(Schedule):
     """
 
     def __init__(self, epochs: int, floor: float = 0.0) -> None:
-        self.epochs = int(_at_least("Cosine", "epochs", epochs, 1))
+        self.epochs = self.ends = int(_at_least("Cosine", "epochs", epochs, 1))
         self.floor = _at_least("Cosine", "floor", floor, 0.0)
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
@@ -186,6 +189,7 @@ class Warmup(Schedule):
         if then is not None and not isinstance(then, Schedule):
             raise ConfigError(f"Warmup: then is {then!r} but a schedule is expected, such as Cosine(10)")
         self.then = then or Constant()
+        self.ends = self.then.ends
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         return min(step / self.steps, 1.0) * self.then(lr, epoch, step)

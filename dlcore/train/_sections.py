@@ -164,7 +164,7 @@ class OptimizerConfig(Section):
 
     optimizer: str | None = setting(
         None,
-        "update rule [default: adam; adamw for an mlp on a table, whose weights are held small by their decay]",
+        "update rule [default: adam; adamw, which decays weights, for an mlp on a table without penalty]",
         choices=CHOICES["optimizer"],
     )
     lr: float | None = setting(

@@ -92,8 +92,10 @@ class EarlyStopping(Callback):
     monitor : name in the epoch's record, such as "dev_loss" or "dev_accuracy"
     min_delta : how much better counts as an improvement
 
-    The weights of the best epoch are restored at the end, whether or not the run was stopped early. Losses and errors
-    are better when smaller, other metrics when larger.
+    The weights of the best epoch are restored at the end, whether or not the run was stopped early, and with them all
+    from which another ``fit`` goes on: running statistics, the optimiser's state, the learning rate, and the counters
+    of epochs and steps, which name schedule, order and masks. It goes on as if there had been no epoch after the best
+    one, and so does the history. Losses and errors are better when smaller, other metrics when larger.
 
     >>> import dlcore as dl
     >>> data = dl.data.load("penguins", target="sex", normalize=True)
@@ -117,7 +119,7 @@ class EarlyStopping(Callback):
         self.min_delta = min_delta
         self.best: float | None = None
         self.best_epoch = -1
-        self._weights: dict[str, np.ndarray] = {}
+        self._kept: Mapping[str, Any] = {}
 
     def on_start(self, trainer: Trainer) -> None:
         if self.monitor not in trainer.records:
@@ -125,7 +127,7 @@ class EarlyStopping(Callback):
                 f"EarlyStopping: {self.monitor!r} is not recorded; give fit a dev set, or choose from "
                 f"{', '.join(trainer.records)}"
             )
-        self.best, self.best_epoch, self._weights = None, -1, {}
+        self.best, self.best_epoch, self._kept = None, -1, {}
         trainer.history.stopped_epoch = None
         self._sign = 1.0 if trainer.larger_is_better(self.monitor) else -1.0
 
@@ -135,21 +137,27 @@ class EarlyStopping(Callback):
             value = -self._sign * math.inf  # no figure is worse
         if self.best is None or self._sign * (value - self.best) > self.min_delta:
             self.best, self.best_epoch = value, record["epoch"]
-            self._weights = trainer.model.state_dict()
+            self._kept = snapshot.after_epoch(trainer)
         elif record["epoch"] - self.best_epoch >= self.patience:
             trainer.history.stopped_epoch = record["epoch"]
             trainer.stop()
 
     def on_end(self, trainer: Trainer) -> None:
-        if self._weights:
-            trainer.model.load_state_dict(self._weights)
-            trainer.history.best_epoch = self.best_epoch
+        if not self._kept:
+            return
+        if trainer.complete and "optimizer" in self._kept:
+            snapshot.go_back(trainer, self._kept)
+        else:  # an interrupted run goes on from its checkpoint; one of version 0.1 has kept the weights alone
+            trainer.model.load_state_dict(self._kept["model"])
+        trainer.history.best_epoch = self.best_epoch
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self._weights}
+        kept = {name: value for name, value in self._kept.items() if name != "model"}
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self._kept.get("model", {}), "kept": kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.best_epoch, self._weights = state["best"], state["best_epoch"], dict(state["weights"])
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self._kept = {"model": dict(state["weights"]), **state.get("kept", {})} if state["weights"] else {}
 
 
 class Checkpoint(Callback):
@@ -228,6 +236,9 @@ class Checkpoint(Callback):
         """Make sure that the folder is this run's, and tidy it."""
         there = snapshot.paths(self.folder)
         last = None if trainer.saved is None else trainer.saved.resolve()
+        if last in {path.resolve() for step, path in there.items() if step > trainer.step}:
+            self._forget_after(trainer)  # this trainer's own, and it has gone back to its best epoch since
+            return
         if not there:
             self.best, self.best_step = None, -1
         elif last not in {path.resolve() for path in there.values()}:
@@ -249,6 +260,15 @@ class Checkpoint(Callback):
                 )
         if not description.exists():
             rebuild.save_model(description, trainer.model)
+
+    def _forget_after(self, trainer: Trainer) -> None:
+        """Remove the states of later steps; what is left is of the way that is gone on."""
+        for step, path in reversed(snapshot.paths(self.folder).items()):
+            if step > trainer.step:
+                path.unlink(missing_ok=True)
+        trainer.saved = next(reversed(snapshot.paths(self.folder).values()), None)
+        if self.best_step > trainer.step:
+            self.best, self.best_step = None, -1
 
     def _let_go(self) -> None:
         if self.lock is None:

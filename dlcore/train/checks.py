@@ -18,7 +18,16 @@ from dlcore.train.objectives import Measured, each
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
 
-__all__ = ["NORMALISES_ONE", "check_set", "examples_of", "instance", "least_rows", "steps_of_epoch", "whole"]
+__all__ = [
+    "NORMALISES_ONE",
+    "check_schedule",
+    "check_set",
+    "examples_of",
+    "instance",
+    "least_rows",
+    "steps_of_epoch",
+    "whole",
+]
 
 
 NORMALISES_ONE = "BatchNorm cannot normalise one position, as 1 example gives it here"
@@ -64,6 +73,23 @@ def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a figure of two examples may be undefined
             measured.metrics()
+
+
+def check_schedule(trainer: Trainer) -> None:
+    """Warn where the epochs to come lie behind the end of the schedule: at a rate of 0 nothing is learnt."""
+    ends, begins = trainer.schedule.ends, trainer.first_epoch
+    if ends is None or max(trainer.epochs, trainer.epoch + 1) <= ends or trainer.epoch >= trainer.epochs:
+        return
+    rate = trainer.schedule(trainer.lr, ends, trainer.step + 1)
+    if rate and begins < ends:
+        return  # the rate stays where the schedule has brought it
+    effect = f"stays {rate:g}" if rate else "is 0: no weight changes"
+    warnings.warn(
+        f"fit: the schedule {trainer.schedule!r} ended after epoch {ends}, and in epochs {max(begins, ends) + 1} to "
+        f"{trainer.epochs} the learning rate {effect}; give trainer.schedule one that lasts for {trainer.epochs} "
+        "epochs, or begin again with a new trainer",
+        stacklevel=3,
+    )
 
 
 def steps_of_epoch(trainer: Trainer, train: Source | Stream) -> int:

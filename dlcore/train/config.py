@@ -186,7 +186,8 @@ lr_decay out or change schedule
         given = self.override({"model": model})
         learner = model if model != "knn" else self.run.baseline or baseline(model, data)
         if given.optimizer.optimizer is None:
-            given = given.override({"optimizer": usual_optimizer(learner, data)})
+            penalized = given.penalty.penalty != "none" and given.optimizer.weight_decay is None  # one decay is enough
+            given = given.override({"optimizer": "adam" if penalized else usual_optimizer(learner, data)})
         optimizer = given.optimizer.optimizer or ""
         filled = {
             "epochs": EPOCHS[few],

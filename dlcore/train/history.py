@@ -32,6 +32,16 @@ class History:
         """Take in the record of one more epoch."""
         self.records.append(record)
 
+    def forget_after(self, epoch: int) -> None:
+        """Keep the records of the epochs before ``epoch``, from which training goes on.
+
+        >>> history = History()
+        >>> history.append({"epoch": 0, "loss": 0.5}); history.append({"epoch": 1, "loss": 0.7})
+        >>> history.forget_after(1); history["loss"]
+        [0.5]
+        """
+        self.records[:] = [record for record in self.records if record.get("epoch", -1) < epoch]
+
     def __len__(self) -> int:
         return len(self.records)
 

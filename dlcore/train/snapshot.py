@@ -14,7 +14,7 @@ import json
 import platform
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER",
     "Snapshot",
+    "after_epoch",
     "check",
     "find",
+    "go_back",
     "newest",
     "paths",
     "put_back",
@@ -93,18 +95,12 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
     trainer.read_losses()
     state = {
         "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "mixed": None if trainer.mixed is None else trainer.mixed.state_dict(),
+        **_learning(trainer, epoch_done),
         "segments": {s.path: [s.active, s.lr_scale] for s in trainer.model.built().segments},
         "fit": trainer.fits,
-        "epoch": trainer.epoch + epoch_done,
         "start": trainer.first_epoch,
         "epochs": trainer.epochs,
-        "step": trainer.step,
-        "clock": trainer.model.clock.step,
-        "lr": trainer.lr,
         "lr_given": trainer.optimizer.config.get("lr"),
-        "lr_of_last_step": trainer.optimizer.lr,
         "stopping": trainer.stopping,
         "history": {
             "records": list(trainer.history),
@@ -124,6 +120,25 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
         if odd := first_not_finite(state[part]):
             raise trainer.divergence(f"{odd} of the {part} is not finite", trainer.step)
     return state
+
+
+def after_epoch(trainer: Trainer) -> dict[str, Any]:
+    """All from which training goes on after the epoch that is ending, but the history and the callbacks: for
+    :func:`go_back`."""
+    return {"model": trainer.model.state_dict(), **_learning(trainer, epoch_done=True)}
+
+
+def _learning(trainer: Trainer, epoch_done: bool) -> dict[str, Any]:
+    """What changes with each step, besides the model: the rule's state, and the counters that name rates and draws."""
+    return {
+        "optimizer": trainer.optimizer.state_dict(),
+        "mixed": None if trainer.mixed is None else trainer.mixed.state_dict(),
+        "epoch": trainer.epoch + epoch_done,
+        "step": trainer.step,
+        "clock": trainer.model.clock.step,
+        "lr": trainer.lr,
+        "lr_of_last_step": trainer.optimizer.lr,
+    }
 
 
 def first_not_finite(arrays: dict[str, Any]) -> str | None:
@@ -359,6 +374,23 @@ def check(trainer: Trainer, snapshot: Snapshot) -> None:
         )
 
 
+def go_back(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Bring a trainer to where :func:`after_epoch` has taken ``state``."""
+    trainer.model.load_state_dict(state["model"])
+    _put_learning(trainer, state)
+    trainer.lr = state["lr"]
+
+
+def _put_learning(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    if trainer.mixed is not None:
+        trainer.mixed.load_state_dict(state["mixed"])
+    trainer.optimizer.lr = state["lr_of_last_step"]
+    trainer.model.clock.step = state["clock"]
+    trainer.epoch, trainer.step = state["epoch"], state["step"]
+    trainer.model.built().zero_grad()
+
+
 def put_back(trainer: Trainer, snapshot: Snapshot) -> None:
     """Bring a trainer, whose model is built and attached, to where a snapshot was taken.
 
@@ -367,19 +399,14 @@ def put_back(trainer: Trainer, snapshot: Snapshot) -> None:
     state = snapshot.plain
     try:
         set_weights(trainer.model, state["model"], snapshot.path)
-        trainer.optimizer.load_state_dict(state["optimizer"])
-        if trainer.mixed is not None:
-            trainer.mixed.load_state_dict(state["mixed"])
-        trainer.optimizer.lr = state["lr_of_last_step"]
+        _put_learning(trainer, state)
         if state.get("lr_given") == trainer.optimizer.config.get("lr"):
             trainer.lr = state["lr"]
         vector = trainer.model.built()
         for path, (active, scale) in state["segments"].items():
             vector.set_active(path, active)
             vector.scale_lr(path, scale)
-        vector.zero_grad()
-        trainer.model.clock.step = state["clock"]
-        trainer.epoch, trainer.first_epoch, trainer.step = state["epoch"], state["start"], state["step"]
+        trainer.first_epoch = state["start"]
         trainer.fits, trainer.stopping = state["fit"], state["stopping"]
         history = state["history"]
         trainer.history.records = list(history["records"])

@@ -27,7 +27,16 @@ from dlcore.tensor import Tensor, no_grad
 from dlcore.train import snapshot
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import Carried, called
-from dlcore.train.checks import NORMALISES_ONE, check_set, examples_of, instance, least_rows, steps_of_epoch, whole
+from dlcore.train.checks import (
+    NORMALISES_ONE,
+    check_schedule,
+    check_set,
+    examples_of,
+    instance,
+    least_rows,
+    steps_of_epoch,
+    whole,
+)
 from dlcore.train.evaluation import examples, measure, predictions
 from dlcore.train.feed import Feed
 from dlcore.train.history import History
@@ -189,7 +198,8 @@ class Trainer:
             newest good checkpoint is taken; "auto" looks in the folder of this trainer's Checkpoint, and starts anew
             where that holds none. The result is, bit for bit, that of a fit that was never interrupted
 
-        Returns the history of all epochs so far. Raises DataError, ConfigError and ShapeError before the first step
+        Returns the history of all epochs so far; where early stopping has restored an earlier epoch, a further fit goes
+        on from there, and so does the history. Raises DataError, ConfigError and ShapeError before the first step
         where the data do not fit, CheckpointError where there is nothing to go on from, TrainingError where a loss is
         not finite, DeviceError where a CUDA device is out of memory, and Interrupted (a KeyboardInterrupt) where a
         signal ended a run that has a Checkpoint: the run is saved then.
@@ -225,6 +235,7 @@ class Trainer:
             self.memory.begin()
             self.fits += 1
             self.first_epoch, self.resumed = self.epoch, None
+            self.history.forget_after(self.epoch)
             if found is not None and resume == "auto" and found.plain["fit"] > self.fits:
                 self._pass_over(found)
                 return self.history
@@ -232,6 +243,7 @@ class Trainer:
                 snapshot.check(self, found)
                 snapshot.put_back(self, found)
             self.epochs = self.first_epoch + epochs
+            check_schedule(self)
             if found is not None and self.stopping and self.epochs > found.plain["epochs"]:
                 warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
             with notified(self):

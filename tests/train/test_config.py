@@ -493,6 +493,8 @@ def test_a_dense_network_on_a_table_decays_its_weights_by_default(
 
 def test_what_is_given_goes_before_the_decay_of_tables() -> None:
     cars = data.load("cars")
+    assert Config.of(data="cars", penalty="l2").resolve(cars).optimizer.optimizer == "adam"
+    assert Config.of(data="cars", penalty="l2", weight_decay=0.1).resolve(cars).optimizer.optimizer == "adamw"
     assert Config.of(data="cars", optimizer="adam").resolve(cars).optimizer.weight_decay is None
     assert Config.of(data="cars", weight_decay=0.2).resolve(cars).optimizer.weight_decay == 0.2
     with pytest.raises(ConfigError, match="weight_decay goes with the optimizer adamw"):

@@ -143,10 +143,16 @@ class Slow:
 @pytest.mark.parametrize("kind", [Slow, job.streamed])
 def test_a_run_on_data_beyond_memory_is_resumed_too(kind: Any, tmp_path: Path) -> None:
     train = kind(job.data())
-    job.fit(job.trainer(tmp_path / "whole"), resume=None, train=train)
+
+    def trainer(folder: Path, *before: dl.train.Callback) -> dl.Trainer:
+        made = job.trainer(folder, before)
+        made.penalty = dl.optim.L2(0.1, examples=len(job.data()))
+        return made
+
+    job.fit(trainer(tmp_path / "whole"), resume=None, train=train)
     with pytest.raises(dl.train.Interrupted):
-        job.fit(job.trainer(tmp_path / "cut", [job.Interrupt(9)]), train=train)
-    job.fit(job.trainer(tmp_path / "cut"), train=train)
+        job.fit(trainer(tmp_path / "cut", job.Interrupt(9)), train=train)
+    job.fit(trainer(tmp_path / "cut"), train=train)
     assert job.ended(tmp_path / "cut") == job.ended(tmp_path / "whole")
 
 
