@@ -101,6 +101,7 @@ def about_model(settings: Config, trainer: Trainer, label: str = "model") -> str
     name = Path(model.model or "").name  # of one's own: the file's, without its folder
     parts = [name, *_named(channels=model.channels, hidden=model.hidden, activation=model.activation)]
     parts += ["in both directions"] if model.bidirectional else []
+    parts += ["global average pooling"] if model.global_pool else []
     return f"{label}: {', '.join([*parts, *_named(dropout=model.dropout)])}; {trainer.model.count():,} parameters"
 
 

@@ -16,6 +16,7 @@ from dlcore.data.dataset import Dataset, Splits, Task, check_labels
 from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.readers import read_idx
+from dlcore.data.readers.idx import IDX_PARTS, idx_files
 from dlcore.data.sequences import hamlet, vowels
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
@@ -71,7 +72,8 @@ def load(
     seed : of the split. digits, cars and penguins are split 60-20-20, in proportion of digit, of species, or of sex
         where that is the target. Fashion's and vowels' test sets are always the official ones; the dev set, a tenth of
         the training examples but at most 5,000, is drawn in proportion. hamlet is split by position.
-    path : for fashion only, a folder with the four gzipped IDX files, or with a folder ``fashion-mnist`` of them
+    path : for fashion only, a folder with the four IDX files, gzipped or not, or with a folder ``fashion-mnist`` of
+        them
 
     ``fashion`` is looked for in ``path``, ``$DLCORE_DATA``, ``dlcore`` in the user's cache folder
     (``$XDG_CACHE_HOME`` or ``~/.cache``), the Debian package ``dataset-fashion-mnist``, and last in the package itself,
@@ -129,15 +131,16 @@ _FASHION_CLASSES = (
 
 
 def _fashion(name: str, folder: Path, place: str, seed: int) -> Splits:
-    images, labels, test_images, test_labels = (read_idx(folder / file) for file in _FASHION_FILES)
+    files = idx_files(folder)
+    images, labels, test_images, test_labels = (read_idx(files[part]) for part in IDX_PARTS)
     for part, x, y in (("train", images, labels), ("t10k", test_images, test_labels)):
         if x.dtype != np.uint8 or x.shape[1:] != (28, 28) or y.shape != x.shape[:1]:
             raise DataError(
                 f"{folder}: the {part} files hold images {x.shape} of {x.dtype} and labels {y.shape}, "
                 "expected (N, 28, 28) of uint8 and (N,)"
             )
-    for file, y in ((_FASHION_FILES[1], labels), (_FASHION_FILES[3], test_labels)):
-        check_labels(y, len(_FASHION_CLASSES), f"{folder / file}: label")
+    for part, y in (("train labels", labels), ("test labels", test_labels)):
+        check_labels(y, len(_FASHION_CLASSES), f"{files[part]}: label")
     dev = min(max(len(labels) // 10, 1), 5000) / len(labels)
     train_rows, dev_rows = split_rows(len(labels), (1 - dev, dev), seed, labels)
     return Splits(
@@ -173,7 +176,7 @@ def _fashion_folder(path: str | os.PathLike[str] | None) -> tuple[Path, str]:
 
 def has_fashion(place: str | os.PathLike[str]) -> bool:
     """Whether a folder is meant as ``path`` of :func:`load`: it has one of Fashion-MNIST's four files, if not all."""
-    return any(Path(place, folder, file).is_file() for folder in ("", "fashion-mnist") for file in _FASHION_FILES)
+    return any(idx_files(Path(place, folder)) for folder in ("", "fashion-mnist"))
 
 
 def cache() -> Path:
@@ -183,7 +186,7 @@ def cache() -> Path:
 
 def _complete(place: Path) -> Path | None:
     for folder in (place, place / "fashion-mnist"):
-        if all((folder / file).is_file() for file in _FASHION_FILES):
+        if len(idx_files(folder)) == len(IDX_PARTS):
             return folder
     return None
 

@@ -11,6 +11,8 @@ __all__ = [
     "DECAY",
     "EPOCHS",
     "FEW_EXAMPLES",
+    "LARGE",
+    "LARGE_IMAGES",
     "RECURRENT",
     "RULES",
     "TASKS",
@@ -19,7 +21,7 @@ __all__ = [
 
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "model": {
-        "cnn": {"channels": (16, 30), "activation": "relu", "dropout": 0.5},
+        "cnn": {"channels": (16, 30), "activation": "relu", "dropout": 0.5, "global_pool": False},
         "mlp": {"hidden": (128,), "activation": "relu", "dropout": 0.0},
         "gru": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
         "lstm": {"hidden": (64,), "bidirectional": True, "dropout": 0.3},
@@ -56,6 +58,10 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 """By task, the loss and the metrics; the first metric is the default."""
 
+LARGE_IMAGES = 48
+"""From so many pixels of the shorter side on, a cnn is of this kind: what is on them may be anywhere."""
+LARGE = {"channels": (16, 32, 64), "global_pool": True}
+"""What a cnn for large images has in the place of the other defaults."""
 FEW_EXAMPLES = 2000
 """Below this a training set has few batches: the second number of EPOCHS, BATCH_SIZE and DECAY holds."""
 RECURRENT = ("gru", "lstm", "rnn")

@@ -33,8 +33,9 @@ class DataConfig(Section):
 
     data: str = setting(
         "fashion-subset",
-        "fashion, fashion-subset, digits, cars, penguins, vowels, hamlet; a folder with Fashion-MNIST's four files, or "
-        "with a folder of images per class; a .csv, .tsv, .npz or .txt, which is a text unless it plainly is a table",
+        "fashion, fashion-subset, digits, cars, penguins, vowels, hamlet; a folder with the four IDX files of "
+        "Fashion-MNIST, MNIST or the like, or with a folder of images per class; a .csv, .tsv, .npz or .txt, which is "
+        "a text unless it plainly is a table",
     )
     target: str | None = setting(
         None, "what to predict: a table's column [default: the last]; of penguins species, sex or body_mass"
@@ -117,6 +118,7 @@ class DataConfig(Section):
     def _load(self) -> Splits:
         from dlcore import data
         from dlcore.data.own import TAKES, is_a_table, refuse_others
+        from dlcore.data.own_idx import is_fashion, open_idx
         from dlcore.data.readers._file import shown
         from dlcore.data.sources import has_fashion
 
@@ -174,6 +176,9 @@ class DataConfig(Section):
         self._refuse_sequence(f"is {shown(self.data)}")
         if has_fashion(path):
             refuse_others(own, (), f"is {self.data}, Fashion-MNIST")
+            if self.rules > 1 and not is_fashion(path):
+                refuse_others({"target": self.target}, (), f"is {self.data}, IDX files")
+                return open_idx(path, self.normalize, self.split_seed)
             return data.load("fashion", self.normalize, target=self.target, seed=self.split_seed, path=path)
         return data.open_path(
             path,

@@ -56,7 +56,14 @@ class ModelConfig(Section):
         choices=CHOICES["model"],
         file=True,
     )
-    channels: tuple[int, ...] | None = setting(None, "filters of each convolution", within="[1, inf)")
+    channels: tuple[int, ...] | None = setting(
+        None,
+        "filters of each convolution; for images with 48 pixels or more on the shorter side 16 32 64",
+        within="[1, inf)",
+    )
+    global_pool: bool | None = setting(
+        None, "average each channel over the image before the last layer; for images of 48 pixels or more: yes"
+    )
     hidden: tuple[int, ...] | None = setting(None, "units of each hidden layer", within="[1, inf)")
     bidirectional: bool | None = setting(None, "read sequences in both directions")
     activation: str | None = setting(

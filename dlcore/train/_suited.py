@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
-from dlcore.train._choices import RECURRENT
+from dlcore.train._choices import LARGE_IMAGES, RECURRENT
 from dlcore.train._tasks import check_metrics
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dlcore.train.config import Config
 
 __all__ = [
+    "are_large",
     "baseline",
     "check_measures",
     "check_model",
@@ -71,12 +72,20 @@ def decays(model: str, data: Splits) -> bool:
     return model == "mlp" and len(data.train.shape) == 1
 
 
-def learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
+def are_large(data: Splits) -> bool:
+    """Whether they are images of photographs' kind rather than of digits': by the shorter side."""
+    return is_images(data) and min(data.train.shape[:2]) >= LARGE_IMAGES
+
+
+def learning_rate(optimizer: str, model: str, task: str, few: bool, pixels: int = 0) -> float:
     """The default learning rate: sound rather than best.
 
     sgd and momentum follow the size of the gradient, and that of a squared error has no bound. The other rules take
     steps of about lr per parameter: few examples give few steps, and a single layer must go far in each. The decay of
     adamw is per unit of lr, and wants smaller ones.
+
+    pixels : of an image, all channels: a step of a single layer moves its outputs by lr times as many inputs, so that
+        the more there are, the smaller the steps
     """
     if optimizer in ("sgd", "momentum"):
         return 0.01 if task == "regression" else 0.1
@@ -85,18 +94,21 @@ def learning_rate(optimizer: str, model: str, task: str, few: bool) -> float:
     rate, rate_of_few = {
         "rmsprop": (1e-3, 5e-3), "adam": (3e-3, 15e-3), "adamw": (3e-3, 5e-3), "adagrad": (1e-2, 5e-2),
     }[optimizer]  # fmt: skip
-    return (rate_of_few if few else rate) * (10 if model in ("logistic", "linear") else 1)
+    if model not in ("logistic", "linear"):
+        return rate_of_few if few else rate
+    return min(10 * (rate_of_few if few else rate), 25 / pixels if pixels else 1.0)
 
 
 def baseline(model: str, data: Splits) -> str:
-    """The next simpler model; a network for knn, the other way of learning."""
+    """The next simpler model; a network for knn, the other way of learning. Of large images an mlp would be slower
+    than the cnn, with a weight for each pixel and unit: there it is logistic regression."""
     if model == "knn":
         return "cnn" if is_images(data) else "mlp"
     if data.task == "text":
         return "none"
     if model in ("logistic", "linear"):
         return "none"
-    if model != "mlp" and is_images(data):
+    if model != "mlp" and is_images(data) and not are_large(data):
         return "mlp"
     return "linear" if data.task in ("regression", "multitask") else "logistic"
 

@@ -15,6 +15,7 @@ reads this module.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,18 @@ from typing import TYPE_CHECKING, Any
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train import _toml
-from dlcore.train._choices import BATCH_SIZE, CHOICES, CLIP_NORM, DECAY, EPOCHS, FEW_EXAMPLES, RECURRENT, RULES, TEXT
+from dlcore.train._choices import (
+    BATCH_SIZE,
+    CHOICES,
+    CLIP_NORM,
+    DECAY,
+    EPOCHS,
+    FEW_EXAMPLES,
+    LARGE,
+    RECURRENT,
+    RULES,
+    TEXT,
+)
 from dlcore.train._sections import (
     SECTIONS,
     DataConfig,
@@ -38,6 +50,7 @@ from dlcore.train._sections import (
 )
 from dlcore.train._setting import Setting
 from dlcore.train._suited import (
+    are_large,
     baseline,
     check_measures,
     check_model,
@@ -200,11 +213,14 @@ lr_decay out or change schedule
         values = given.flat()
         if task == "text":
             filled |= TEXT
+        large = self.data.rules > 1 and are_large(data)
+        if model == "cnn" and large:
+            filled |= LARGE
         if model in RECURRENT and values["clip_value"] is None:
             filled["clip_norm"] = CLIP_NORM
         if optimizer == "adamw" and decays(learner, data):
             filled["weight_decay"] = DECAY[few]
-        filled["lr"] = learning_rate(optimizer, learner, task, few)
+        filled["lr"] = learning_rate(optimizer, learner, task, few, math.prod(data.train.shape) if large else 0)
         resolved = Config.of(**(values | {name: value for name, value in filled.items() if values[name] is None}))
         check_measures(resolved, data)
         return resolved

@@ -52,7 +52,8 @@ def build(outputs: Outputs, config: ModelConfig, text: bool = False, change: Cha
 def cnn(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
     """3 × 3 convolutions, each with batch norm, activation and 2 × 2 max-pooling; then dropout and a dense layer.
 
-    config : channels, activation, dropout
+    config : channels, activation, dropout; global_pool, by which the dense layer takes the mean of each channel over
+        the image (Lin, Chen and Yan, 2014) and not the activation of each channel at each place
 
     The convolutions have no bias: batch norm would take it away again (notes 3.9).
 
@@ -71,7 +72,8 @@ def cnn(outputs: Outputs, config: ModelConfig) -> nn.Sequential:
             nn.MaxPool2D(2),
         )
     ]
-    return nn.Sequential(*blocks, nn.Flatten(), *_dropout(config), _last(outputs))
+    joined = nn.GlobalAvgPool2D() if config.global_pool else nn.Flatten()
+    return nn.Sequential(*blocks, joined, *_dropout(config), _last(outputs))
 
 
 def mlp(outputs: Outputs, config: ModelConfig) -> nn.Sequential:

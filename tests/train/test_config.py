@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cyclopts import CycloptsError
 from hypothesis import given as for_all
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from dlcore import data, optim
 from dlcore.cli import app
+from dlcore.data import Dataset, Splits
 from dlcore.errors import ConfigError
 from dlcore.nn import Dropout
 from dlcore.train import config as c
@@ -378,7 +380,9 @@ def test_an_unknown_data_set_is_named_with_a_suggestion() -> None:
 
 def test_a_folder_is_searched_for_fashion_mnist(tmp_path: Path) -> None:
     (tmp_path / "train-labels-idx1-ubyte.gz").touch()
-    with pytest.raises(data.dataset.DataError, match="lacks Fashion-MNIST's files"):
+    with pytest.raises(
+        data.dataset.DataError, match=r"no IDX file of the train images, such as train-images-idx3-ubyte\.gz"
+    ):
         Config.of(data=str(tmp_path)).data.load()
     source = Path(data.__file__).parent / "files" / "fashion"
     assert len(Config.of(data=str(source)).data.load().test) == 1000
@@ -452,6 +456,39 @@ def test_the_default_cnn_is_small() -> None:
     trainer = config.trainer(config.data.load(), "cpu")
     assert trainer.model.count() <= 20_000
     assert trainer.model.output_shape == (10,)
+
+
+def _images(shape: tuple[int, ...], n: int = 6) -> Splits:
+    part = Dataset(np.zeros((n, *shape), np.float32), np.arange(n) % 2)
+    return Splits(train=part, dev=part, test=part, name="x", task="classification", classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "large"), [((47, 90, 3), False), ((48, 48, 1), True), ((64, 85, 3), True), ((28, 28, 1), False)]
+)
+def test_large_images_have_a_cnn_with_global_pooling_and_logistic_regression_beside_it(
+    shape: tuple[int, ...], large: bool
+) -> None:
+    data = _images(shape)
+    chosen = Config().resolve(data)
+    expected = ((16, 32, 64), True, "logistic") if large else ((16, 30), False, "mlp")
+    assert (chosen.model.channels, chosen.model.global_pool, chosen.run.baseline) == expected
+    kinds = [type(layer).__name__ for layer in chosen.model.build(2).layers]  # type: ignore[attr-defined]
+    assert ("GlobalAvgPool2D" in kinds, "Flatten" in kinds) == (large, not large)
+    asked = Config.of(channels=(4,), global_pool=not large).resolve(data)
+    assert (asked.model.channels, asked.model.global_pool) == ((4,), not large)
+    earlier = Config.of(rules=1).resolve(data)
+    assert (earlier.model.channels, earlier.model.global_pool) == ((16, 30), False)
+
+
+def test_a_single_layer_takes_smaller_steps_the_more_pixels_an_image_has() -> None:
+    rates = [
+        Config.of(model="logistic").resolve(_images(shape)).optimizer.lr
+        for shape in ((28, 28, 1), (48, 48, 1), (48, 48, 3), (96, 96, 3))
+    ]
+    assert rates == pytest.approx([0.15, 25 / 2304, 25 / 6912, 25 / 27648])
+    assert Config.of(model="logistic", rules=1).resolve(_images((96, 96, 3))).optimizer.lr == 0.15
+    assert Config.of(model="cnn").resolve(_images((96, 96, 3))).optimizer.lr == 0.015
 
 
 def test_the_sections_are_frozen_and_take_keywords_only() -> None:

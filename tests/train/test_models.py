@@ -38,6 +38,13 @@ def test_without_dropout_there_is_no_such_layer() -> None:
     assert kinds(models.mlp(2, ModelConfig(hidden=(4,), dropout=0.0))) == ["Flatten", "Dense", "ReLU", "Dense"]
 
 
+@pytest.mark.parametrize(("pool", "inputs"), [(False, 7 * 7 * 8), (True, 8), (None, 7 * 7 * 8)])
+def test_global_pooling_leaves_one_number_a_channel(pool: bool | None, inputs: int) -> None:
+    config = ModelConfig(model="cnn", channels=(4, 8), global_pool=pool)
+    model = models.build(3, config).build(IMAGE)
+    assert model.state_dict()[f"{len(model.layers) - 1}.w"].shape == (inputs, 3)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", ["logistic", "linear"])
 def test_logistic_and_linear_are_one_layer(name: str) -> None:
     model = models.build(10, ModelConfig(model=name)).build(IMAGE)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -14,9 +16,49 @@ import numpy as np
 from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 
-__all__ = ["read_idx"]
+__all__ = ["IDX_PARTS", "idx_files", "read_idx"]
+
+IDX_PARTS = ("train images", "train labels", "test images", "test labels")
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+_NAME = re.compile(r"(.*?)[-_.]?(train|t10k|test)[-_.](images|labels)[-_.]idx\d[-_.]ubyte(\.gz)?", re.IGNORECASE)
+
+
+def idx_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """By its part, one of ``IDX_PARTS``, each IDX file of a folder that holds MNIST or one of its relatives.
+
+    They are known by names such as ``train-images-idx3-ubyte.gz``, with or without ``.gz`` and what stands in front of
+    ``train``, and with a dot in the place of a hyphen; also where each lies in a folder of its own name, as some
+    programs unpack them. Nothing is found where there is no such folder.
+
+    Raises DataError where the files are those of several data sets.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "t10k-labels.idx1-ubyte").touch()
+    >>> {part: file.name for part, file in idx_files(folder).items()}
+    {'test labels': 't10k-labels.idx1-ubyte'}
+    """
+    folder, found, sets = Path(folder), dict[str, Path](), dict[str, str]()
+    try:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError:  # a folder that cannot be listed; what is looked for in it is said where it is needed
+        entries = []
+    for entry in entries:
+        match = _NAME.fullmatch(entry.name)
+        file = entry / entry.name if entry.is_dir() else entry
+        if match is None or not file.is_file():
+            continue
+        sets.setdefault(match[1].lower(), entry.name)
+        found.setdefault(f"{'train' if match[2].lower() == 'train' else 'test'} {match[3].lower()}", file)
+    if len(sets) > 1:
+        raise DataError(
+            f"{shown(folder)}: {' and '.join(map(shown, list(sets.values())[:2]))} are of different data sets, but one "
+            "is expected; give each a folder of its own"
+        )
+    return found
 
 
 def read_idx(path: str | os.PathLike[str], limit: int = 1 << 32) -> np.ndarray:
