@@ -25,6 +25,7 @@ from backends import transfer
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
+from dlcore.train._own_code import changed
 from dlcore.train.checkpoint import MODEL, SNAPSHOT, DamagedError, read_arrays, set_weights, write_arrays
 from dlcore.version import __version__
 
@@ -115,6 +116,7 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
         "examples": trainer.examples,
         "layers": _layers(trainer.model),
         "may_differ": _may_differ(trainer),
+        "own_code": trainer.own_code,
     }
     for part in ("model", "optimizer"):
         if odd := first_not_finite(state[part]):
@@ -351,6 +353,11 @@ def check(trainer: Trainer, snapshot: Snapshot) -> None:
                 f"the {name} of {path} were others" if "data" in name else f"{name} was {before} in {path} but is {now}"
             )
             raise ConfigError(f"resume: {what}; give the same, or start a new run")
+    for name in changed(state.get("own_code", {}), trainer.own_code, "same"):
+        raise ConfigError(
+            f"resume: the {name} computes something else than in {path}: its code, its arguments or a value that it "
+            "uses has changed; give the same, or start a new run"
+        )
     if trainer.penalty is not None and "examples" not in state:
         lam = getattr(trainer.penalty, "lam", 0.0)
         kept = (
@@ -367,6 +374,10 @@ def check(trainer: Trainer, snapshot: Snapshot) -> None:
             warnings.warn(
                 f"resume: {name} was {before} and is {now}; the run goes on, but not to the same bits", stacklevel=4
             )
+    for name in changed(state.get("own_code", {}), trainer.own_code, "near"):
+        warnings.warn(
+            f"resume: the code of the {name} has changed; the run goes on, but may not be the same run", stacklevel=4
+        )
     given = trainer.optimizer.config.get("lr")
     if state.get("lr_given") != given:
         warnings.warn(

@@ -25,6 +25,7 @@ from dlcore.optim.clipping import Clip
 from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
 from dlcore.train import snapshot
+from dlcore.train._own_code import own_code
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import Carried, called
 from dlcore.train.checks import (
@@ -153,6 +154,8 @@ class Trainer:
         self.drop_last = False
         self.fingerprints: dict[str, str | None] = {}
         """Of the training and the development set."""
+        self.own_code: dict[str, Any] = {}
+        """Digests of the user's own functions and classes, as this fit has begun with them."""
         self.progress = Progress(self.objectives)
         self.records: list[str] = []
         """The names of the figures in this fit's records that can be monitored."""
@@ -226,6 +229,7 @@ class Trainer:
         self.least_rows = least_rows(self, sets["train"])
         self.steps_per_epoch = steps_of_epoch(self, sets["train"])
         self.records = self._recorded(sets)
+        self.own_code = own_code(self)
         self.history.examples = {name: len(data) for name, data in sets.items() if isinstance(data, Source)}
         self.progress = Progress(self.objectives)
         self.stopping = self.abandoned = self.complete = self._diverged = False
