@@ -115,6 +115,13 @@ def test_classes_that_hold_folders_stay_classes(tmp_path: Path, folders: dict[st
     assert data.classes == tuple(sorted({name.partition("/")[0] for name in folders}))
 
 
+def test_classes_that_are_called_like_parts_are_remarked_on(tmp_path: Path) -> None:
+    assert "warning: the classes are called Train, Val; if these are parts" in notes(
+        open_path(write_folder(tmp_path / "a", {"Train": 10, "Val": 10}))
+    )
+    assert "warning" not in notes(open_path(write_folder(tmp_path / "b", {"train": 5, "bus": 5, "test": 5})))
+
+
 def test_images_beside_equal_folders_make_them_classes(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         write_folder(tmp_path / name, {"indoors": 3, "outdoors": 3})

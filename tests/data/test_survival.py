@@ -233,6 +233,9 @@ def _pictures() -> dict[str, bytes]:
         ("clear.webp", "RGBA", {}),
         ("first.gif", "P", {}),
         ("plain.bmp", "RGB", {}),
+        ("plain.tif", "L", {"exif": _exif(6)}),
+        ("packed.tif", "RGB", {"compression": "tiff_lzw"}),
+        ("deep.pgm", "I", {}),
     ):
         file = io.BytesIO()
         image.convert(mode).save(file, Image.registered_extensions()[Path(name).suffix], **options)
