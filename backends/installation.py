@@ -1,6 +1,6 @@
-"""How this package came here, and so the command that installs an optional part of it.
+"""How this package was installed, and the command that installs an extra of it in the same way.
 
-The distribution is not on every index under its name: what works is what was done before, with an extra added. It is
+No index need have the distribution under its name: what works is the former command with an extra added. It is
 needed for errors alone, so that it imports its modules when it is asked.
 """
 
@@ -25,14 +25,14 @@ def install_line(extra: str) -> str:
 
     ==========================  ====================================================================
     a checkout                  ``pip install -e '.[cuda13]'``, with its folder where that is another
-    a copy without pyproject    the same, in a checkout
+    files without metadata      the same, in a checkout
     a wheel                     ``pip install '/folder/dlcore_xp-1.0-py3-none-any.whl[cuda13]'``
     a folder, not editable      ``pip install '/folder[cuda13]'``
     a repository or an address  ``pip install 'dlcore-xp[cuda13] @ git+https://...'``
     an index                    ``pip install 'dlcore-xp[cuda13]'``
     ==========================  ====================================================================
 
-    It never raises: what cannot be found out counts as a copy.
+    It never raises: an origin that cannot be read counts as a copy.
 
     >>> install_line("cuda13").startswith("pip install ")
     True

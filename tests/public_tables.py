@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SEEDS", "TABLES", "Comparison", "Table", "compare", "lines", "missing_packages"]
+__all__ = ["PLAIN", "SEEDS", "TABLES", "Comparison", "Table", "compare", "lines", "missing_packages", "write_plain"]
 
 SEEDS = range(5)
 PACKAGES = {"sklearn": "sklearn", "statsmodels": "statsmodels", "vega": "vega_datasets", "pydataset": "pydataset"}
@@ -89,9 +89,10 @@ def _vega(file: str) -> Iterator[list[str]]:
         yield from csv.reader(io.StringIO(text))
         return
     records = json.loads(text)
-    yield list(records[0])
+    header = list(dict.fromkeys(key for record in records for key in record))
+    yield header
     for record in records:
-        yield ["" if value is None else str(value) for value in record.values()]
+        yield ["" if record.get(key) is None else str(record[key]) for key in header]
 
 
 def _pydataset(name: str) -> Iterator[list[str]]:
@@ -147,6 +148,22 @@ TABLES = {
     "bioChemists": Table("pydataset:pscl/bioChemists", "art"),
 }
 """By a short name: 100 to 20,000 rows each, numbers and categories, cells missing in six."""
+
+
+PLAIN = (
+    "airports.csv", "anscombe.json", "barley.json", "burtin.json", "cars.json", "crimea.json", "driving.json",
+    "iowa-electricity.csv", "iris.json", "la-riots.csv", "ohlc.json", "seattle-temps.csv", "seattle-weather.csv",
+    "sf-temps.csv", "stocks.csv", "us-employment.csv", "wheat.json",
+)  # fmt: skip
+"""The tables in vega_datasets, of every kind: names, dates, series one below the other, a few rows."""
+
+
+def write_plain(name: str, folder: Path) -> Path:
+    """A table of :data:`PLAIN` as it is, as a CSV file."""
+    file = (folder / name).with_suffix(".csv")
+    with file.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows(_vega(name))
+    return file
 
 
 def missing_packages(names: Iterable[str] = TABLES) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from public_tables import SEEDS, TABLES, compare, lines, missing_packages
+from public_tables import PLAIN, SEEDS, TABLES, compare, lines, missing_packages, write_plain
 
 from dlcore.cli import main
 
@@ -39,6 +39,20 @@ def test_the_default_model_keeps_up_with_a_linear_one(figures: MutableMapping[st
     assert len(found) == 30
     assert all(100 <= one.rows <= 20_000 for one in found)
     assert len(below) <= MOST_BELOW, below
+
+
+@pytest.mark.full
+@pytest.mark.skipif("vega_datasets" in missing_packages(), reason="vega_datasets is not installed")
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_table_as_it_is_trains_or_is_refused_in_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--missing", "mean", "--epochs", "1", "--baseline", "none", "--device", "cpu"]
+    code = main(["train", "--data", write_plain(name, tmp_path).name, *words])
+    errors = [line for line in capsys.readouterr().err.splitlines() if "warning" not in line]
+    assert (code, len(errors)) in ((0, 0), (1, 1), (2, 1)), errors
+    print(name, code, *errors)
 
 
 @pytest.mark.skipif(bool(missing_packages(["diabetes"])), reason="scikit-learn is not installed")
