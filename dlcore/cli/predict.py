@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, DEVICE
+from dlcore.cli.forecast import columns_of_arrays, forecasts, is_series, lines
 from dlcore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def predict(
 ) -> int:
     """Say what the model of a run makes of images, of the rows of CSV tables, or of arrays in an NPZ file.
 
+    A run on a series predicts the values that follow the last row of a table, with their times.
     A folder stands for all pictures in it and in the folders below. Images are brought to the model's size and colours
     as they were in training, and everything is normalised with the statistics of the training set. For knn, which
     memorises its training set again, a probability is the share of the votes. A file that cannot be read is named, the
@@ -80,6 +82,14 @@ def predict(
         answer = functools.partial(trainer.predict, batch_size=BATCH)
     normalizer = Normalizer.from_dict(about["normalizer"]) if about.get("normalizer") else None
     failed: list[str] = []
+    if is_series(about):
+        if npz is not None:
+            print(f"dlcore: note: {npz}: {columns_of_arrays(about)}", file=sys.stderr)
+        for said in forecasts(files, about, normalizer, answer, failed):
+            for line in [json.dumps(said)] if json_ else lines(said, _number):
+                print(line, flush=sys.stdout.isatty())
+        if npz is None:
+            return 1 if failed else 0
     examples = _from_npz(npz, shape) if npz else _from_files(files, about, str(found.folder), failed)
     say = _as_json if json_ else _in_words
     for names, x in _sequences(npz, shape) if npz and about.get("lengths") else _batches(examples):

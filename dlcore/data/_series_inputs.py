@@ -85,8 +85,9 @@ class SeriesInputs:
             found = np.concatenate([found, calendar_features(self.clock, times[rows])[1]], axis=1)
         return found
 
-    def read_ends(self, path: str | os.PathLike[str]) -> list[Ahead]:
-        """The end of each series in a table: its last ``window`` rows, in the order of time.
+    def read_ends(self, path: str | os.PathLike[str]) -> tuple[list[Ahead], list[DataError]]:
+        """The end of each series in a table: its last ``window`` rows, in the order of time; and what is wrong with
+        those of the others, where there are several.
 
         Columns are found by their names, in any order, and others are left alone. Raises DataError as
         :func:`~dlcore.data.open_series`, and where the last rows have a gap, a missing cell that nothing fills, or are
@@ -95,7 +96,7 @@ class SeriesInputs:
         >>> import pathlib, tempfile
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "new.csv"
         >>> _ = file.write_text("b,a\\n1,2\\n3,4\\n5,6\\n")
-        >>> SeriesInputs(("a", "b"), 2).read_ends(file)[0].x.tolist()
+        >>> SeriesInputs(("a", "b"), 2).read_ends(file)[0][0].x.tolist()
         [[4.0, 3.0], [6.0, 5.0]]
         """
         table = read_table(path)
@@ -109,11 +110,16 @@ class SeriesInputs:
                         f"{no_column(table.file, name, list(table.columns))}, but by it the model knows the time"
                     )
             times = table.times(self.clock)
-        ends = []
+        ends, wrong = [], []
         for group, members in table.groups(self.by):
-            order = in_order(table, self.clock, times, [(group, members)])
-            ends.append(self._end(table, group, order.rows, order.starts, times))
-        return ends
+            try:
+                order = in_order(table, self.clock, times, [(group, members)])
+                ends.append(self._end(table, group, order.rows, order.starts, times))
+            except DataError as error:
+                if self.by is None:
+                    raise
+                wrong.append(error)
+        return ends, wrong
 
     def _end(
         self, table: SeriesTable, group: str, rows: np.ndarray, starts: np.ndarray, times: np.ndarray | None
