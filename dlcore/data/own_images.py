@@ -20,7 +20,7 @@ from dlcore.data.readers.images import ImageFolder, read_parts
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["images", "name_of_data"]
+__all__ = ["folders_of_parts", "images", "name_of_data"]
 
 _BY_CHANCE = Parting()
 _IMAGES = 10_000  # from which a normalizer of images takes its statistics
@@ -53,7 +53,7 @@ def images(
     if size is not None and len(size) not in (1, 2):
         raise ConfigError(f"image_size is {tuple(size)} but one or two numbers are expected, such as 64 or 48 64")
     wanted = None if size is None else (size[0], size[-1])
-    folders, notes = _folders_of_parts(path) if rules > 1 else (_earlier_folders(path), [])
+    folders, notes = folders_of_parts(path) if rules > 1 else (_earlier_folders(path), [])
     if len(folders) > 1 and (parting.equal or ("test" in folders and test is not None)):
         given = "keep_equal_together" if parting.equal else "test"
         raise ConfigError(f"{given} is given, but {shown(path)} has folders of its parts; leave it out")
@@ -135,7 +135,7 @@ def _dealt(
 # Folders of parts ----------------------------------------------------------------------------------------------------
 
 
-def _folders_of_parts(path: Path) -> tuple[dict[str, Path], list[str]]:
+def folders_of_parts(path: Path) -> tuple[dict[str, Path], list[str]]:
     """The folder of each part, ``path`` itself where all images are to be split, and lines about what is left out."""
     inner = {name: _folders_in(path / name) for name in _folders_in(path)}
     named: dict[str, list[str]] = {}
