@@ -88,7 +88,7 @@ def _parts(run: Run) -> dict[str, dict[str, Any]]:
         return run.result["parts"]
 
     from backends.device import resolve
-    from dlcore.cli.evaluate import check
+    from dlcore.cli.examined import check
     from dlcore.cli.opened import data_of
     from dlcore.train.measured import measure_parts
     from dlcore.train.run import objective_of

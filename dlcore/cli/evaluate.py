@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import warnings
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from dlcore.cli.examined import Examined, of_file, of_run
 from dlcore.cli.flags import DEBUG
-from dlcore.cli.opened import data_of
 from dlcore.cli.summary import model_name, table_of, unit
-from dlcore.errors import DataError
+from dlcore.errors import ConfigError
 
-if TYPE_CHECKING:
-    from dlcore.data import Splits
-
-__all__ = ["check", "evaluate"]
+__all__ = ["evaluate"]
 
 
 def evaluate(
@@ -24,6 +20,13 @@ def evaluate(
     /,
     *,
     part: Annotated[Literal["test", "dev", "train"], Parameter(help="which part of the data")] = "test",
+    data: Annotated[
+        str | None,
+        Parameter(
+            help="another labelled table, .npz or folder of images, read with the run's own columns, classes and "
+            "normalisation [default: the part of the run's data]"
+        ),
+    ] = None,
     device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto [default: as the run]")] = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     json_: Annotated[
@@ -33,6 +36,7 @@ def evaluate(
 ) -> int:
     """Measure the model of a run: its loss and its metrics on the test set, as at the end of its training.
 
+    Where the run's own file has changed since, the examples that it has learned from are left out of the test set.
     A run that is not finished is measured with the weights of its newest checkpoint; one of knn memorises its training
     set again. A run of your own model runs the copy of your file that it holds: evaluate only runs whose code you would
     run.
@@ -40,46 +44,35 @@ def evaluate(
     from backends.device import describe, resolve
     from dlcore.train.run import Run, objective_of, plain
 
+    if data is not None and part != "test":
+        raise ConfigError(f"--data and --part {part} came together; another file has no parts, leave one out")
     found = Run.find(run, runs)
     settings = found.settings
     place = resolve(settings.train.device if device is None else device)
     if settings.model.model == "knn":
         from dlcore.cli.knn import remembered
+        from dlcore.train.rebuild import load_about
 
         memory, splits, _ = remembered(found, place, part)
         which = "its training set memorised again"
-        figures = memory.measure(getattr(splits, part))[0]
+        about, shape = load_about(found.folder)
+        chosen = Examined(splits, getattr(splits, part), f"the {part} set")
+        chosen = chosen if data is None else of_file(found, about, shape, data)
+        figures = memory.measure(chosen.part)[0]
     else:
         model, about, which = found.model(place)
-        splits = data_of(settings, about)
-        check(splits, model.input_shape, about, part)
-        trainer = settings.trainer(splits, place, model=model, loss=objective_of(about))
-        figures = trainer.evaluate(getattr(splits, part))
+        shape = model.input_shape
+        chosen = of_run(found, about, shape, part) if data is None else of_file(found, about, shape, data)
+        trainer = settings.trainer(chosen.splits, place, model=model, loss=objective_of(about))
+        figures = trainer.evaluate(chosen.part)
+    examples = {"examples": len(chosen.part), "left_out": chosen.left_out}
     if json_:
-        print(json.dumps({"run": str(found.folder), "part": part, "weights": which, "figures": plain(figures)}))
+        of = {"part": part} if data is None else {"data": data}
+        print(json.dumps({"run": str(found.folder), **of, "weights": which, **examples, "figures": plain(figures)}))
         return 0
     print(describe(place))
     print(f"run: {found.folder}, {which}")
-    print(f"data: {splits.source}")
-    print(f"      {len(getattr(splits, part)):,} {unit(splits)}, the {part} set")
+    print(f"data: {chosen.splits.source}")
+    print(f"      {len(chosen.part):,} {unit(chosen.splits)}, {chosen.what}")
     print("\n".join(table_of({model_name(settings): figures}, part)))
     return 0
-
-
-def check(splits: Splits, shape: tuple[int | None, ...], about: dict[str, Any], part: str) -> None:
-    """Say where the training set, or another part, is not that of the training any more.
-
-    shape, about : of the model, as model.json has them
-
-    Raises DataError for examples of another shape; others of the same shape are a UserWarning.
-    """
-    from dlcore.data.source import as_source, fingerprint
-
-    if splits.train.shape != shape:
-        raise DataError(
-            f"{splits.name}: examples have shape {splits.train.shape}, but the model was trained on {shape}; the data "
-            "have changed since"
-        )
-    for name, before in (about.get("fingerprints") or {}).items():
-        if name in (part, "train") and fingerprint(as_source(getattr(splits, name))) != before:
-            warnings.warn(f"{splits.name}: the {name} set is not the one of the training any more", stacklevel=2)

@@ -19,7 +19,7 @@ from backends.device import Device
 from backends.threads import blas_threads
 from dlcore import metrics, report
 from dlcore.cli import summary
-from dlcore.cli.evaluate import check
+from dlcore.cli.examined import check
 from dlcore.cli.progress import PlainLines, counting
 from dlcore.data import batches
 from dlcore.data.source import as_source
@@ -29,6 +29,7 @@ from dlcore.train import Interrupted, rebuild
 from dlcore.train import run as folders
 from dlcore.train.checkpoint import write_atomically
 from dlcore.train.config import Config, dump
+from dlcore.train.learned_rows import write_rows
 
 if TYPE_CHECKING:
     from dlcore.cli.train import Log
@@ -114,7 +115,7 @@ def _labels(y: Any) -> np.ndarray:
 def remembered(run: Run, device: Device, part: str = "train") -> tuple[Memory, Splits, dict[str, Any]]:
     """The training set of a run, memorised again, with all its data and what model.json would say of them now.
 
-    part : of the data, checked as the training set is; raises and warns as :func:`dlcore.cli.evaluate.check`
+    part : of the data, checked as the training set is; raises and warns as :func:`dlcore.cli.examined.check`
     """
     about, shape = rebuild.load_about(run.folder)
     data = run.settings.data.load()
@@ -153,6 +154,7 @@ class Knn:
         done = False
         try:
             folders.write_settings(run.folder, self.settings)
+            write_rows(run.folder, self.data.digests)
             rebuild.save_about(
                 run.folder / "model.json", self.data.train.shape, _about(self.settings, self.data),
                 "knn has no layers; evaluate and predict memorise its training set again",

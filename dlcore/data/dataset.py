@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
@@ -141,6 +142,9 @@ class Splits:
     last_value : of a series, the feature of x that holds the target's past: a forecast is compared with its last value
     inputs : how a file becomes x, before the normalizer; None where no file does
     change : of a series, the size of its changes in training; None where the target is learnt as it is
+    target : of a table, the name of the column that became y, or the names of several
+    digests : by part, what tells its examples from others before any normalizer, (n,) uint64; see
+        :mod:`dlcore.data.overlap`
 
     Raises DataError where the parts do not have the same shape, a label is not one of the classes, or the targets
     do not suit the task.
@@ -166,6 +170,8 @@ class Splits:
     notes: tuple[str, ...] = ()
     last_value: int | None = None
     change: Change | None = None
+    target: str | tuple[str, ...] | None = None
+    digests: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):

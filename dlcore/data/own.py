@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,33 @@ import numpy as np
 
 from dlcore.data.dataset import Dataset, Splits, Targets, Task
 from dlcore.data.inputs import Inputs
+from dlcore.data.labelled import Reading, prepared
 from dlcore.data.normalize import Normalizer
+from dlcore.data.overlap import digests_of, equal_inputs
 from dlcore.data.own_images import images, name_of_data
+from dlcore.data.parts import Parting, remarks
 from dlcore.data.readers import plain_inputs, read_npz
 from dlcore.data.readers._columns import CATEGORIES, FEW
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._rows import is_table, name_of
 from dlcore.data.readers._sniff import DELIMITERS
 from dlcore.data.readers.table import OpenTable, Table, open_table
-from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
 __all__ = ["TAKES", "is_a_table", "open_path", "refuse_others"]
 
 TAKES = {
-    "table": ("target", "missing", "categorical", "ignore", "task"),
-    "npz": ("task",),
-    "images": ("image_size", "color", "corrupt"),
-}
+    "table": (
+        "target", "missing", "categorical", "ignore", "task", "test", "group", "split", "time", "keep_equal_together",
+    ),
+    "npz": ("task", "test", "keep_equal_together"),
+    "images": ("image_size", "color", "corrupt", "test", "keep_equal_together"),
+}  # fmt: skip
 """By kind of data, the arguments of :func:`open_path` that it takes."""
 
 _WORDS = {"table": "a table (.csv or .tsv)", "npz": "an NPZ file", "images": "a folder of images"}
 _TABLES = (".csv", ".tsv")
 _MAYBE_TABLES = (".txt", ".dat", ".data", "")
-_FRACTIONS = (0.6, 0.2, 0.2)
 _AS_CLASSES = "; it is read as numbers; task classification would take them as classes"
 _NAMED = 5  # columns of categories that are named
 _LARGE = 1000  # of a target's mean size, beyond which the default training does not get there
@@ -54,6 +57,11 @@ def open_path(
     image_size: Sequence[int] | None = None,
     color: str | None = None,
     corrupt: str | None = None,
+    test: str | os.PathLike[str] | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    time: Sequence[str] | None = None,
+    keep_equal_together: bool = False,
     rules: int = 2,
 ) -> Splits:
     """Data from a path, in three parts: 60-20-20, in proportion of the classes where there are classes.
@@ -78,6 +86,13 @@ def open_path(
         too
     image_size, color, corrupt : of a folder of images, where ``read_folder`` calls them size, color and corrupt; one
         number of image_size stands for both
+    test : another file or folder of the same kind, whose examples are the test set: read as the training data are, with
+        their columns, levels and classes; the parts of the first file are training and dev set then, 80-20
+    group, split, time : columns of a table that say which rows go into which part, and are no features: rows of one
+        value of ``group`` stay in one part; the words in ``split``, such as train, dev, val and test, name the part;
+        by ``time``, a list of the columns that tell it, such as ["date"], the training rows come first and the test
+        rows last. Give one of them at most.
+    keep_equal_together : examples of equal inputs stay in one part
     rules : version of the rules by which all this is done; 1 is for runs of version 0.1
 
     Raises DataError for what the readers refuse, for y of an NPZ that is not one target per example, for parts with
@@ -94,10 +109,12 @@ def open_path(
     path = Path(os.path.expanduser(path))
     given = {
         "target": target, "missing": missing, "categorical": categorical, "ignore": ignore, "task": task,
-        "image_size": image_size, "color": color, "corrupt": corrupt,
+        "image_size": image_size, "color": color, "corrupt": corrupt, "test": test, "group": group, "split": split,
+        "time": time, "keep_equal_together": keep_equal_together or None,
     }  # fmt: skip
     kind = _kind(path, any(given[name] is not None for name in TAKES["table"]))
     refuse_others(given, TAKES[kind], f"is {shown(path)}, {_WORDS[kind]}")
+    parting = Parting(group=group, split=split, time=time, equal=keep_equal_together, tested=test is not None)
     if kind == "table":
         opened = open_table(
             path,
@@ -107,11 +124,12 @@ def open_path(
             missing=missing or "refuse",
             task=task,
             rules=rules,
+            aside=parting.columns,
         )
-        return _table(path, opened, normalize, seed, task, rules)
+        return _table(path, opened, normalize, seed, task, rules, parting, test)
     if kind == "npz":
-        return _npz(path, normalize, seed, task, rules)
-    return images(path, normalize, seed, image_size, color, corrupt or "stop", rules)
+        return _npz(path, normalize, seed, task, rules, parting, test)
+    return images(path, normalize, seed, image_size, color, corrupt or "stop", rules, parting, test)
 
 
 def refuse_others(given: dict[str, Any], takes: Sequence[str], reason: str) -> None:
@@ -153,8 +171,19 @@ def _kind(path: Path, asked: bool) -> str:
 # Tables --------------------------------------------------------------------------------------------------------------
 
 
-def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str | None, rules: int) -> Splits:
-    parts = _rows(path, len(opened), seed, opened.y, opened.task)
+def _table(
+    path: Path,
+    opened: OpenTable,
+    normalize: bool,
+    seed: int,
+    task: str | None,
+    rules: int,
+    parting: Parting,
+    test: str | os.PathLike[str] | None,
+) -> Splits:
+    parts, said = _rows(
+        path, len(opened), seed, opened.y, opened.task, rules, parting, lambda: opened.table().data, opened
+    )
     for name, values in opened.y.items() if isinstance(opened.y, dict) else ():
         if (np.isnan(values) if values.dtype.kind == "f" else values < 0)[parts[0]].all():
             raise DataError(
@@ -175,18 +204,35 @@ def _table(path: Path, opened: OpenTable, normalize: bool, seed: int, task: str 
             goal += f"; {', '.join(like)} read as numbers; categorical would take them as classes"
     elif task is None and table.task == "regression" and _like_classes(y):
         goal += _AS_CLASSES
+    inputs = Inputs.table(table.columns)
+    sets = [table.data[rows] for rows in parts]
+    if test is not None:
+        reading = Reading(
+            shape=table.data.shape, task=table.task, classes=table.classes, inputs=inputs, target=table.target,
+            missing="drop" if opened.missing == "drop" else None,
+        )  # fmt: skip
+        sets.append(_tested(reading, test, said))
     return _splits(
         path,
-        [table.data[rows] for rows in parts],
+        sets,
         normalize,
         rules,
-        notes=_numbering(table),
+        parting,
+        notes=(*_numbering(table), *said),
         task=table.task,
         classes=table.classes,
         features=table.features,
         source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {goal}",
-        inputs=Inputs.table(table.columns),
+        inputs=inputs,
+        target=table.target,
     )
+
+
+def _tested(reading: Reading, test: str | os.PathLike[str], said: list[str]) -> Any:
+    """The test set from a file of its own."""
+    data, notes = reading.read(test)
+    said.append(f"test set: {shown(test)}, {len(data):,} examples{''.join(f'; {note}' for note in notes)}")
+    return data
 
 
 def _unusual(path: Path, delimiter: str) -> str:
@@ -269,25 +315,64 @@ def _like_classes(y: Any) -> bool:
     return len(found) <= min(FEW, len(y) - 1) and bool((found == np.floor(found)).all())
 
 
-def _rows(path: Path, n: int, seed: int, y: Targets, task: str) -> list[np.ndarray]:
-    """The positions of the three parts."""
+def _rows(
+    path: Path,
+    n: int,
+    seed: int,
+    y: Targets,
+    task: str,
+    rules: int,
+    parting: Parting,
+    plain: Callable[[], Any],
+    opened: OpenTable | None = None,
+) -> tuple[list[np.ndarray], list[str]]:
+    """The positions of the parts, and remarks on them.
+
+    plain : gives the examples before any normalizer
+    opened : the table, where there is one
+    """
     if isinstance(y, dict):
         labels = next((labels for labels in y.values() if labels.dtype.kind == "i"), None)
     else:
         labels = None if task == "regression" else y.reshape(n).astype(np.int64)
-    try:
-        return split_rows(n, _FRACTIONS, seed, labels)
-    except DataError as error:
-        raise DataError(f"{shown(path)}: {error}") from None
+    return parting.rows(
+        shown(path),
+        n,
+        seed,
+        labels,
+        cells=() if opened is None else list(opened.aside.values()),
+        lines=() if opened is None else opened.lines.tolist(),
+        equal=lambda: equal_inputs(digests_of(plain())),
+        rules=rules,
+    )
 
 
 def _splits(
-    path: Path, parts: Sequence[Dataset], normalize: bool, rules: int, notes: Sequence[str] = (), **known: Any
+    path: Path,
+    parts: Sequence[Dataset],
+    normalize: bool,
+    rules: int,
+    parting: Parting,
+    notes: Sequence[str] = (),
+    **known: Any,
 ) -> Splits:
     normalizer = Normalizer.fit(parts[0], bounded=rules > 1) if normalize else None
     notes = (*notes, *_constant_inputs(parts[0].x, known.get("features"), normalize))
-    train, dev, test = (part if normalizer is None else normalizer.apply(part) for part in parts)
-    return Splits(train=train, dev=dev, test=test, name=name_of_data(path), normalizer=normalizer, notes=notes, **known)
+    digests = None
+    if rules > 1:
+        digests = {name: digests_of(part) for name, part in zip(("train", "dev", "test"), parts, strict=True)}
+        notes = (*notes, *remarks(parts, digests, known.get("classes"), parting))
+    train, dev, test = (prepared(part, normalizer) for part in parts)
+    return Splits(
+        train=train,
+        dev=dev,
+        test=test,
+        name=name_of_data(path),
+        normalizer=normalizer,
+        notes=notes,
+        digests=digests,
+        **known,
+    )
 
 
 def _constant_inputs(x: np.ndarray, names: tuple[str, ...] | None, normalize: bool) -> Iterator[str]:
@@ -310,7 +395,15 @@ def _constant_inputs(x: np.ndarray, names: tuple[str, ...] | None, normalize: bo
 # Archives of arrays --------------------------------------------------------------------------------------------------
 
 
-def _npz(path: Path, normalize: bool, seed: int, task: str | None, rules: int) -> Splits:
+def _npz(
+    path: Path,
+    normalize: bool,
+    seed: int,
+    task: str | None,
+    rules: int,
+    parting: Parting,
+    test: str | os.PathLike[str] | None,
+) -> Splits:
     data = read_npz(path)
     chosen, classes, y = _targets(shown(path), data.y, task)
     words = data.lengths is not None and data.x.dtype.kind in "iub"
@@ -332,12 +425,17 @@ def _npz(path: Path, normalize: bool, seed: int, task: str | None, rules: int) -
         data = Dataset(data.x.reshape(x.shape).astype(np.float64) if exact else x, y, data.lengths)
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from None
-    parts = [data[rows] for rows in _rows(path, len(data), seed, y, chosen)]
+    rows, said = _rows(path, len(data), seed, y, chosen, rules, parting, lambda: data)
+    parts = [data[some] for some in rows]
+    if test is not None:
+        parts.append(_tested(Reading(shape=data.shape, task=chosen, classes=classes, inputs=inputs), test, said))
     return _splits(
         path,
         parts,
         normalize and not words,
         rules,
+        parting,
+        notes=said,
         task=chosen,
         classes=classes,
         source=f"{shown(path)}, {len(data):,} examples of shape {data.shape}{remark}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,25 +10,22 @@ import numpy as np
 
 from dlcore.data.dataset import Splits
 from dlcore.data.inputs import Inputs
+from dlcore.data.labelled import Reading
 from dlcore.data.normalize import Normalizer
+from dlcore.data.overlap import digests_of, equal_inputs
+from dlcore.data.parts import Parting, part_named, remarks
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._picture_files import find, has_pictures, is_hidden
 from dlcore.data.readers.images import ImageFolder, read_parts
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["images", "name_of_data"]
+__all__ = ["folders_of_parts", "images", "name_of_data"]
 
-_FRACTIONS = (0.6, 0.2, 0.2)
+_BY_CHANCE = Parting()
 _IMAGES = 10_000  # from which a normalizer of images takes its statistics
 _MEMORY = 512 << 20  # bytes of decoded pixels, over all parts
 _NAMED = 20  # classes whose images are counted in words
-_PARTS = {
-    "train": ("train", "training", "trn"),
-    "dev": ("dev", "devel", "development", "val", "valid", "validate", "validation", "eval", "evaluation"),
-    "test": ("test", "testing", "tst"),
-}
-_FILLERS = ("set", "data", "dataset", "images", "imgs", "pictures", "split", "seg")  # as in test_set
 
 
 def name_of_data(path: Path) -> str:
@@ -45,16 +41,22 @@ def images(
     color: str | None,
     corrupt: str,
     rules: int = 2,
+    parting: Parting = _BY_CHANCE,
+    test: str | os.PathLike[str] | None = None,
 ) -> Splits:
     """The pictures of a folder, one folder per class or one per part with one per class in each, as ``open_path`` says.
 
+    parting, test : what says in which part a picture goes, and the folder of the test set where it has one of its own
     rules : 1 for those of version 0.1: parts by the names train, dev, val and test alone, pictures by their suffixes,
         size and colour by the first
     """
     if size is not None and len(size) not in (1, 2):
         raise ConfigError(f"image_size is {tuple(size)} but one or two numbers are expected, such as 64 or 48 64")
     wanted = None if size is None else (size[0], size[-1])
-    folders, notes = _folders_of_parts(path) if rules > 1 else (_earlier_folders(path), [])
+    folders, notes = folders_of_parts(path) if rules > 1 else (_earlier_folders(path), [])
+    if len(folders) > 1 and (parting.equal or ("test" in folders and test is not None)):
+        given = "keep_equal_together" if parting.equal else "test"
+        raise ConfigError(f"{given} is given, but {shown(path)} has folders of its parts; leave it out")
     found = [find(folder, rules) for folder in folders.values()]
     names = {part: folder.name for part, folder in folders.items()}
     for part, one in zip(folders, found, strict=True):
@@ -66,23 +68,36 @@ def images(
                 f"{shown(names[lacks])}; give both the same"
             )
     read, said = read_parts(found, wanted, color, corrupt, _MEMORY, rules=rules)
-    (train, dev, test), drawn = _dealt(path, dict(zip(folders, read, strict=True)), names, seed)
+    known = dict(zip(folders, read, strict=True))
+    if test is not None:
+        reading = Reading(
+            shape=read[0].shape, task="classification", classes=read[0].classes, corrupt=corrupt,
+            inputs=Inputs.images(read[0].shape[:2], read[0].shape[2], read[0].depth),
+        )  # fmt: skip
+        known["test"] = reading.read(test)[0]
+        notes = [*notes, f"test set: {shown(test)}, {len(known['test']):,} images"]
+    (train, dev, test_set), drawn = _dealt(path, known, names, seed, parting, rules)
     notes = [*said, *notes, *drawn] if rules > 1 else []
-    y = np.concatenate([part.y for part in (train, dev, test)])
+    y = np.concatenate([part.y for part in (train, dev, test_set)])
     inputs, classes = Inputs.images(train.shape[:2], train.shape[2], train.depth), train.classes
     counts = np.bincount(y, minlength=len(classes)).tolist()
     some = [f"{shown(name)} {count:,}" for name, count in zip(classes[:_NAMED], counts, strict=False)]
     notes = [f"images by class: {', '.join(some)}{', ...' if len(classes) > _NAMED else ''}", *notes]
+    digests = None
+    if rules > 1:
+        parts = {"train": train, "dev": dev, "test": test_set}
+        digests = {name: digests_of(part) for name, part in parts.items()}
+        notes += remarks(list(parts.values()), digests, classes, parting if len(folders) == 1 else None)
     normalizer = None
     if normalize:
         normalizer = _statistics(train, rules)
-        train, dev, test = (part.normalized(normalizer) for part in (train, dev, test))
+        train, dev, test_set = (part.normalized(normalizer) for part in (train, dev, test_set))
     height, width, channels = train.shape
     colour = "grey" if channels == 1 else "in colour"
     return Splits(
         train=train,
         dev=dev,
-        test=test,
+        test=test_set,
         name=name_of_data(path),
         task="classification",
         classes=classes,
@@ -90,22 +105,26 @@ def images(
         normalizer=normalizer,
         inputs=inputs,
         notes=tuple(notes),
+        digests=digests,
     )
 
 
 def _dealt(
-    path: Path, parts: dict[str, ImageFolder], names: dict[str, str], seed: int
+    path: Path, parts: dict[str, ImageFolder], names: dict[str, str], seed: int, parting: Parting, rules: int
 ) -> tuple[tuple[ImageFolder, ...], list[str]]:
     """The training, dev and test images, and a line about what was drawn for a part that has no folder."""
     train = parts["train"]
+    if len(names) == 1:
+        places, lines = parting.rows(
+            shown(path), len(train), seed, train.y, equal=lambda: equal_inputs(digests_of(train)), rules=rules
+        )
+        return (*(train[rows] for rows in places), *(parts[name] for name in parts if name == "test")), lines
     try:
-        if len(parts) == 1:
-            return tuple(train[rows] for rows in split_rows(len(train), _FRACTIONS, seed, train.y)), []
         lacking = next((part for part in ("dev", "test") if part not in parts), None)
         if lacking is None:
             return (train, parts["dev"], parts["test"]), []
         share = min(max(len(train) // 5, 1), 5000) / len(train)
-        rows, drawn = split_rows(len(train), (1 - share, share), seed, train.y)
+        rows, drawn = split_rows(len(train), (1 - share, share), seed, train.y, rules=rules)
     except DataError as error:
         raise DataError(f"{shown(path)}: {error}") from None
     parts = {**parts, "train": train[rows], lacking: train[drawn]}
@@ -116,24 +135,12 @@ def _dealt(
 # Folders of parts ----------------------------------------------------------------------------------------------------
 
 
-def part_of(name: str) -> str | None:
-    """The part that a folder of this name holds: "train", "dev" or "test"; None where the name says nothing.
-
-    >>> [part_of(name) for name in ("Training", "seg_test", "VALID", "validation-set", "tests", "trains")]
-    ['train', 'test', 'dev', 'dev', None, None]
-    """
-    words = [word for word in re.split(r"[\W_]+", name.lower()) if word and word not in _FILLERS]
-    if len(words) != 1:
-        return None
-    return next((part for part, known in _PARTS.items() if words[0] in known), None)
-
-
-def _folders_of_parts(path: Path) -> tuple[dict[str, Path], list[str]]:
+def folders_of_parts(path: Path) -> tuple[dict[str, Path], list[str]]:
     """The folder of each part, ``path`` itself where all images are to be split, and lines about what is left out."""
     inner = {name: _folders_in(path / name) for name in _folders_in(path)}
     named: dict[str, list[str]] = {}
     for name in inner:
-        if (part := part_of(name)) is not None:
+        if (part := part_named(name)) is not None:
             named.setdefault(part, []).append(name)
     if any(inner[name] for name in named.get("train", ())) and (len(named) > 1 or len(inner) == 1):
         for names in named.values():
@@ -148,7 +155,7 @@ def _folders_of_parts(path: Path) -> tuple[dict[str, Path], list[str]]:
             f"{shown(folders.pop(part).name)} has no folders of classes, and is left out; dlcore predict takes it"
             for part in without
         ]
-        others = [shown(name) for name in inner if part_of(name) is None]
+        others = [shown(name) for name in inner if part_named(name) is None]
         if others:
             notes.append(f"left out beside the folders of the parts: {', '.join(others[:_NAMED])}")
         return folders, notes

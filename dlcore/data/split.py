@@ -12,7 +12,7 @@ from backends.random import derive, permutation
 from dlcore.data.dataset import Dataset, Splits, Targets
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["hold_out", "split", "split_rows"]
+__all__ = ["hold_out", "split", "split_rows", "strata_of"]
 
 
 def split(
@@ -22,8 +22,9 @@ def split(
 
     fractions : positive numbers with sum 1
     seed : the same seed gives the same parts, on every machine
-    stratify : with integer y of one label per row, each part gets its fraction of each class, rounded up or down.
-        Float y (regression, binary 0.0 and 1.0) and a dict of targets have no such classes: it is ignored.
+    stratify : with y of one class per row, integers or floats of 0 and 1 alone, each part gets its fraction of each
+        class, rounded up or down, and the first part at least one row of each. In a dict of targets, the first that has
+        such classes counts, and where it is missing is a class of its own. It is ignored for other targets.
 
     The rows come in random order, whether or not they are sorted in ``data``.
 
@@ -33,12 +34,16 @@ def split(
     >>> [np.bincount(part.y).tolist() for part in split(data)]
     [[9, 3], [3, 1], [3, 1]]
     """
-    labels = _strata(data.y) if stratify else None
+    labels = strata_of(data.y) if stratify else None
     return tuple(data[rows] for rows in split_rows(len(data), fractions, seed, labels))
 
 
-def split_rows(n: int, fractions: Sequence[float], seed: int, labels: np.ndarray | None = None) -> list[np.ndarray]:
+def split_rows(
+    n: int, fractions: Sequence[float], seed: int, labels: np.ndarray | None = None, *, rules: int = 2
+) -> list[np.ndarray]:
     """The positions that :func:`split` puts into each part, stratified by ``labels`` (n,) if there are any.
+
+    rules : 1 lets the only row of a class go into any part, as version 0.1 did
 
     >>> [len(rows) for rows in split_rows(10, (0.7, 0.3), seed=0)]
     [7, 3]
@@ -46,7 +51,7 @@ def split_rows(n: int, fractions: Sequence[float], seed: int, labels: np.ndarray
     shares = _checked(fractions)
     order = permutation(derive(seed, "split"), n)
     strata = np.zeros(n, np.intp) if labels is None else np.unique(labels[order], return_inverse=True)[1]
-    counts = _apportion(np.bincount(strata, minlength=1), shares)  # (strata, parts)
+    counts = _apportion(np.bincount(strata, minlength=1), shares, rules)  # (strata, parts)
     part = np.empty(n, np.intp)
     part[np.argsort(strata, kind="stable")] = np.repeat(np.tile(np.arange(len(shares)), len(counts)), counts.ravel())
     rows = [order[part == p] for p in range(len(shares))]
@@ -56,10 +61,11 @@ def split_rows(n: int, fractions: Sequence[float], seed: int, labels: np.ndarray
     return rows
 
 
-def hold_out(data: Splits, share: float, seed: int = 0) -> Splits:
+def hold_out(data: Splits, share: float, seed: int = 0, *, rules: int = 2) -> Splits:
     """``data`` with a ``share`` of the training examples moved into ``train_dev``, the classes in proportion.
 
     seed : of what is held out
+    rules : 1 takes only integers for classes, as version 0.1 did
 
     Where the development set is of another kind than the training set, the held-out part tells what of the difference
     is overfitting. A share of 0 gives ``data`` as it is.
@@ -73,15 +79,34 @@ def hold_out(data: Splits, share: float, seed: int = 0) -> Splits:
     """
     if not share:
         return data
-    rows = split_rows(len(data.train), (1.0 - share, share), seed, _strata(data.train.y))
-    kept, held = (data.train[np.sort(part)] for part in rows)
-    return replace(data, train=kept, train_dev=held)
+    y = data.train.y
+    labels = strata_of(y) if rules > 1 or (not isinstance(y, dict) and y.dtype.kind in "iub") else None
+    rows = [np.sort(part) for part in split_rows(len(data.train), (1.0 - share, share), seed, labels, rules=rules)]
+    kept, held = (data.train[part] for part in rows)
+    digests = data.digests
+    if digests is not None:
+        digests = {**digests, "train": digests["train"][rows[0]], "train_dev": digests["train"][rows[1]]}
+    return replace(data, train=kept, train_dev=held, digests=digests)
 
 
-def _strata(y: Targets) -> np.ndarray | None:
-    if isinstance(y, dict) or y.dtype.kind not in "iub" or y.size != len(y):
+def strata_of(y: Targets) -> np.ndarray | None:
+    """The class of each row (n,), by which parts are stratified; None where the targets have no classes.
+
+    >>> strata_of(np.array([[0.0], [1.0], [1.0]]))
+    array([0, 1, 1])
+    >>> strata_of({"price": np.array([2.5, 3.0]), "kind": np.array([1, -1])})
+    array([ 1, -1])
+    """
+    if isinstance(y, dict):
+        return next((labels for labels in map(strata_of, y.values()) if labels is not None), None)
+    if y.size != len(y):
         return None
-    return y.reshape(-1)
+    if y.dtype.kind in "iub":
+        return y.reshape(-1)
+    known = y[~np.isnan(y)]
+    if not len(known) or not ((known == 0) | (known == 1)).all():
+        return None
+    return np.where(np.isnan(y), -1, y).astype(np.int64).reshape(-1)
 
 
 def _checked(fractions: Sequence[float]) -> np.ndarray:
@@ -91,17 +116,22 @@ def _checked(fractions: Sequence[float]) -> np.ndarray:
     return np.asarray(values, np.float64) / sum(values)
 
 
-def _apportion(sizes: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _apportion(sizes: np.ndarray, shares: np.ndarray, rules: int) -> np.ndarray:
     """Whole numbers (strata, parts): ``sizes`` × ``shares``, each rounded up or down, with each row's sum its size.
 
     In each stratum the rows left over by rounding down go to the parts that are furthest behind their share over all
-    strata so far. (With each stratum on its own, classes of one row each would all go to the largest part.)
+    strata so far. (With each stratum on its own, classes of one row each would all go to the largest part.) The first
+    part, which is trained on, gets a row of every stratum, unless labels with a row each, such as numbers that are no
+    classes, would fill it.
     """
+    rare = np.floor(sizes * shares[0] + 1e-6) == 0
+    learned = rare & (rules > 1 and rare.sum() <= sizes.sum() * shares[0])
     counts = np.empty((len(sizes), len(shares)), np.intp)
     behind = np.zeros(len(shares))
-    for row, size in zip(counts, sizes, strict=True):
+    for row, size, first in zip(counts, sizes, learned, strict=True):
         ideal = size * shares
         row[:] = np.floor(ideal + 1e-6)  # 0.29 * 100 is 28.999999999999996
+        row[0] += first
         behind += ideal - row
         open_to_more = ideal - row > 1e-6
         rank = np.argsort(np.where(open_to_more, -behind, np.inf), kind="stable")

@@ -74,6 +74,18 @@ class DataConfig(Section):
     corrupt: str | None = setting(
         None, "what to do about a folder's images that cannot be read [default: stop]", choices=("stop", "skip")
     )
+    test: str | None = setting(
+        None,
+        "another file or folder of one's own data with the test set, read with the columns and classes of data, which "
+        "is then split into training and dev set [default: none]",
+    )
+    group: str | None = setting(None, "a table's column, no input: the rows of one value of it stay in one part")
+    split: str | None = setting(
+        None, "a table's column, no input, whose words name each row's part: train, dev (or val) and test"
+    )
+    keep_equal_together: bool = setting(
+        False, "keep examples of equal inputs in one part of one's own data, so that none is tested that was trained on"
+    )
     window: int | None = setting(
         None,
         "of a text, characters through which gradients flow [default: 64]; of a table, past rows from which the next "
@@ -85,8 +97,9 @@ class DataConfig(Section):
     )
     time: tuple[str, ...] | None = setting(
         None,
-        "of a series, the column that tells the time of a row, or those that do together, such as year month "
-        "[default: dates, or an evenly counting time or year, where there is one]",
+        "the column that tells the time of a row, or those that do together, such as year month: of a table, the "
+        "earliest rows are trained on and the latest are the test set [default: of a series dates, or an evenly "
+        "counting time or year, where there is one; of another table none]",
     )
     by: str | None = setting(None, "of a table with several series stacked, the column that tells them apart")
     calendar: bool | None = setting(
@@ -113,7 +126,7 @@ class DataConfig(Section):
         """The data set in its three parts, and the train-dev part where one is held out."""
         from dlcore.data.split import hold_out
 
-        return hold_out(self._load(), self.train_dev, self.split_seed)
+        return hold_out(self._load(), self.train_dev, self.split_seed, rules=self.rules)
 
     def _load(self) -> Splits:
         from dlcore import data
@@ -122,10 +135,10 @@ class DataConfig(Section):
         from dlcore.data.readers._file import shown
         from dlcore.data.sources import has_fashion
 
-        own = {name: getattr(self, name) for name in _OWN_DATA}
+        own = {name: getattr(self, name) or None for name in _OWN_DATA}
         path = os.path.expanduser(self.data)
         of_tables = ("target", "heads", "horizon", "time", "by", "calendar", *TAKES["table"])
-        asked = any(getattr(self, name) is not None for name in of_tables)
+        asked = any(getattr(self, name) not in (None, False) for name in of_tables)
         text = self.rules == 1 or self.window is not None or self.unknown is not None
         table = self.data not in data.names() and is_a_table(Path(path), asked, text)
         self._check_series(table)
@@ -158,7 +171,8 @@ class DataConfig(Section):
             refuse_others({**own, "target": self.target}, (), f"is {shown(self.data)}, a text")
             return data.open_text(path, window=self.window, unknown=self.unknown)
         if self.window is not None and table:
-            refuse_others(own, ("ignore", "missing"), f"is {shown(self.data)} as a series, for window is given")
+            series = f"is {shown(self.data)} as a series, for window is given"
+            refuse_others(own, ("ignore", "missing", "time"), series)
             self._refuse_sequence(f"is {shown(self.data)}", ("unknown",))
             return data.open_series(
                 path,
@@ -186,14 +200,14 @@ class DataConfig(Section):
             normalize=self.normalize,
             seed=self.split_seed,
             rules=self.rules,
-            **own,
+            **{name: value for name, value in own.items() if value is not None},
         )
 
     def _check_series(self, table: bool) -> None:
         """Refuse what is for a series where the data are none."""
         series = table and self.window is not None
         for name in ("horizon", "time", "by", "calendar"):
-            if getattr(self, name) is not None and not series:
+            if getattr(self, name) is not None and not (series or (table and name == "time")):
                 remedy = "give --window, the rows of the past that a prediction sees" if table else f"leave {name} out"
                 raise ConfigError(f"{name} goes with a table as a series, but data is {self.data!r:.60}; {remedy}")
         if self.missing == "previous" and not series:
@@ -206,5 +220,8 @@ class DataConfig(Section):
                 raise ConfigError(f"{name} goes with {takers}, but data {reason}; leave {name} out")
 
 
-_OWN_DATA = ("missing", "categorical", "ignore", "task", "image_size", "color", "corrupt")
+_OWN_DATA = (
+    "missing", "categorical", "ignore", "task", "image_size", "color", "corrupt", "test", "group", "split", "time",
+    "keep_equal_together",
+)  # fmt: skip
 """The settings of one's own data."""

@@ -92,7 +92,7 @@ _OWNER = {name: owner for owner, table in CHOICES.items() for takes in table.val
 _FOLLOWS = _OWNER | {
     "lr": "optimizer", "baseline": "model", "target": "data", "heads": "data", "ignore": "data", "metrics": "data",
     "loss_weights": "data", "window": "data", "unknown": "data", "horizon": "data",
-    "time": "data", "by": "data", "calendar": "data",
+    "time": "data", "by": "data", "calendar": "data", "test": "data", "group": "data", "split": "data",
 }  # fmt: skip
 """By setting, the choice that it depends on: where that changes, a former value means nothing."""
 
@@ -277,11 +277,13 @@ lr_decay out or change schedule
         if model and ".py:" in model:
             file, _, function = model.rpartition(":")
             model = f"{os.path.abspath(os.path.expanduser(file))}:{function}"
+        test = self.data.test
+        test = None if test is None else os.path.abspath(os.path.expanduser(test))
         start_from = self.transfer.start_from
         if start_from is not None:
             there = [os.path.expanduser(path) for path in (start_from, os.path.join(self.run.runs, start_from))]
             start_from = next((os.path.abspath(path) for path in there if os.path.exists(path)), start_from)
-        return Config.of(**{**self.flat(), "data": data, "model": model, "start_from": start_from})
+        return Config.of(**{**self.flat(), "data": data, "test": test, "model": model, "start_from": start_from})
 
     def loss(self, data: Splits) -> str | dict[str, str]:
         """The loss that suits the task: cross_entropy, binary_cross_entropy or mse; by head where there are several.

@@ -19,6 +19,7 @@ from dlcore.train import config, snapshot
 from dlcore.train._tasks import standardized
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_arrays, set_weights, write_atomically
+from dlcore.train.learned_rows import write_rows
 from dlcore.train.lock import Lock, holder
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Run:
     ==========================  =================================================================
     ``config.toml``             every setting; ``dlcore train --config`` repeats the run with it
     ``model.json``              what the model is made of, and what its outputs mean
+    ``rows.safetensors``        of one's own data, which examples are trained on and which are the dev set
     ``metrics.jsonl``           one record an epoch: the same bytes whenever the run is repeated
     ``timing.jsonl``            how long each epoch took
     ``health.jsonl``            the health of the gradients by layer, one record an epoch, in the same way
@@ -65,8 +67,8 @@ class Run:
     """
 
     FILES = (
-        "config.toml", "model.json", "model.py", "metrics.jsonl", "timing.jsonl", "health.jsonl", "model.safetensors",
-        "curves.png", "report.html", "result.json",
+        "config.toml", "model.json", "model.py", "metrics.jsonl", "timing.jsonl", "health.jsonl", "rows.safetensors",
+        "model.safetensors", "curves.png", "report.html", "result.json",
     )  # fmt: skip
 
     def __init__(self, folder: str | Path) -> None:
@@ -211,6 +213,7 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
         "classes": _listed(data.classes),
         "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
         "inputs": None if data.inputs is None else data.inputs.to_dict(),
+        "target": data.target if data.target is None or isinstance(data.target, str) else list(data.target),
         "lengths": getattr(data.train, "lengths", None) is not None,
         "fingerprints": {part: fingerprint(as_source(getattr(data, part))) for part in ("train", "dev", "test")},
     }
@@ -407,6 +410,7 @@ class Begin(Callback):
                 outputs=config.outputs_of(self.data),
                 about=known,
             )
+            write_rows(self.folder, self.data.digests)
 
 
 class MetricsFile(Callback):

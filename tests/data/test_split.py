@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlcore.data import Dataset, split
+from dlcore.data import Dataset, Splits, split
+from dlcore.data.split import hold_out, split_rows
 from dlcore.errors import ConfigError, DataError
 
 
@@ -72,15 +73,69 @@ def test_a_column_of_integer_labels_is_stratified():
     "y",
     [
         np.repeat([0.0, 1.0], [90, 10]),
-        {"a": np.repeat([0, 1], [90, 10])},
-        np.repeat([[0, 1], [1, 0]], [90, 10], axis=0),
+        np.repeat([0.0, 1.0], [90, 10])[:, None].astype(np.float32),
+        {"price": np.arange(100) / 7, "kind": np.repeat([0, 1], [90, 10]), "side": np.arange(100) % 2},
+        {"sold": np.repeat([[0.0], [1.0]], [90, 10], axis=0), "kind": np.arange(100) % 2},
+        {"kind": np.repeat([-1, 3, 1], [50, 40, 10])},
+        {"sold": np.repeat([np.nan, 0.0, 1.0], [50, 40, 10])},
     ],
-    ids=["float", "dict", "several labels a row"],
+    ids=["floats", "a column of float32", "first classes of several", "first floats of several", "gaps", "float gaps"],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_are_stratified_in_whatever_form_they_come(y, seed):
+    parts = split(Dataset(np.arange(100.0)[:, None], y), seed=seed)
+    first = np.arange(90, 100)  # the rows of the rare class
+    assert [np.isin(part.x[:, 0], first).sum() for part in parts] == [6, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [np.arange(100) / 7, {"price": np.arange(100) / 7}, np.repeat([[0, 1], [1, 0]], [90, 10], axis=0)],
+    ids=["numbers", "several numbers", "several labels a row"],
 )
 def test_targets_without_one_class_a_row_are_split_as_without_stratification(y):
-    data = numbered(y["a"] if isinstance(y, dict) else y)
-    data = Dataset(data.x, y)
-    assert [rows(part) for part in split(data, stratify=True)] == [rows(part) for part in split(data, stratify=False)]
+    data = Dataset(np.arange(100.0)[:, None], y)
+    for seed in range(5):
+        plain = [rows(part) for part in split(data, seed=seed, stratify=False)]
+        assert [rows(part) for part in split(data, seed=seed)] == plain
+
+
+@pytest.mark.parametrize("counts", [[50, 30, 1], [1, 40, 1, 1, 30], [20, 1, 20, 1, 1, 1]])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_only_row_of_a_class_is_trained_on(counts, seed):
+    y = np.repeat(np.arange(len(counts)), counts)
+    train, *others = split(numbered(y), seed=seed)
+    assert set(train.y) == set(y)
+    single = [label for label, count in enumerate(counts) if count == 1]
+    assert not any(np.isin(single, part.y).any() for part in others)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_training_part_learns_every_class_too(seed):
+    y = np.repeat([0, 1, 2], [30, 2, 3])
+    train, rest = split(numbered(y), (0.2, 0.8), seed=seed)
+    assert set(train.y) == {0, 1, 2}
+    assert len(train) + len(rest) == 35
+
+
+@pytest.mark.parametrize("rules", [1, 2])
+def test_old_rules_let_the_only_row_of_a_class_go_anywhere(rules):
+    labels = np.repeat(np.arange(21), [80] + [1] * 20)
+    trained = [
+        np.isin(np.arange(80, 100), split_rows(100, (0.6, 0.2, 0.2), s, labels, rules=rules)[0]).all() for s in range(3)
+    ]
+    assert trained == [rules == 2] * 3
+
+
+@pytest.mark.parametrize("kind", ["table", "with lengths"])
+def test_old_rules_hold_out_binary_targets_without_strata(kind):
+    lengths = None if kind == "table" else np.ones(100, int)
+    y = np.repeat([0.0, 1.0], [90, 10])[:, None]
+    part = Dataset(np.arange(100.0)[:, None], y, lengths)
+    data = Splits(train=part, dev=part[:2], test=part[:2], name="t", task="binary")
+    held = [{rules: hold_out(data, 0.2, s, rules=rules).train_dev.y.sum() for rules in (1, 2)} for s in range(6)]
+    assert all(one[2] == 2 for one in held)
+    assert any(one[1] != 2 for one in held)
 
 
 def test_lengths_stay_with_their_rows():

@@ -313,6 +313,10 @@ def test_what_is_left_open_follows_from_the_data(
         "by",
         "calendar",
         "unknown",
+        "test",
+        "group",
+        "split",
+        "time",
     } | {
         "target",
         "device",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import os
@@ -88,18 +89,23 @@ def read_parts(
     *,
     workers: int = 2,
     rules: int = 2,
+    form: Form | None = None,
 ) -> tuple[list[ImageFolder], tuple[str, ...]]:
     """The pictures of several folders, which become alike, and what there is to know of them, a line each.
 
     parts : the files of each folder
     memory : bytes of decoded pixels to keep, of all folders
     rules : 1 for those of version 0.1, by which the first pictures of the first folder decide size and colour
+    form : what the pictures become, where it is known already
 
     The other arguments and the errors are those of :func:`read_folder`.
     """
     faults = _Faults(corrupt)
-    with ThreadPoolExecutor(workers) as pool:
-        form = _form_of_first(parts[0], size, color, faults) if rules == 1 else _form(parts, size, color, faults, pool)
+    if form is None and rules == 1:
+        form = _form_of_first(parts[0], size, color, faults)
+    elif form is None:
+        with ThreadPoolExecutor(workers) as pool:
+            form = _form(parts, size, color, faults, pool)
     pixels, good = [], []
     for part in parts:
         classes = tuple(part.classes)
@@ -220,9 +226,17 @@ class ImageFolder:
         """The pixels (n, H, W, C) uint8 at ``index``, before anything is applied."""
         return self._pixels.at(self._places[_positions(index)])
 
+    def digests(self) -> np.ndarray:
+        """What tells the pixels of each picture from others, (n,) uint64."""
+        return self._pixels.digests[self._places]
+
     def normalized(self, normalizer: Normalizer) -> ImageFolder:
         """The same pictures with ``normalizer`` applied to x: float32, in the arithmetic of its ``transform``."""
         return ImageFolder(self._pixels, self._places, normalizer)
+
+    def relabelled(self, classes: tuple[str, ...]) -> ImageFolder:
+        """The same pictures with labels by their place in ``classes``, among which those of the folder are."""
+        return ImageFolder(self._pixels.relabelled(classes), self._places, self._normalizer)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the SHA-256 of all names, below the folder, with file sizes and labels."""
@@ -254,8 +268,16 @@ class _Pixels:
         self.shape = (*form.size, form.channels)
         self.workers = workers
         self.sizes = [_size(path) for path in paths]
+        self.digests = np.zeros(len(paths), np.uint64)  # of the pixels of each
         self.coloured = 0  # pictures in which a pixel has a colour, known where the form is undecided
         self.kept = np.zeros((min(len(paths), memory // math.prod(self.shape)), *self.shape), np.uint8)
+
+    def relabelled(self, classes: tuple[str, ...]) -> _Pixels:
+        """The same with other labels."""
+        other = copy.copy(self)
+        places = np.array([classes.index(name) for name in self.classes], np.int64)
+        other.classes, other.labels = classes, places[self.labels]
+        return other
 
     def read(self, faults: _Faults) -> np.ndarray:
         """Decode every picture once; the positions of those that can be read."""
@@ -271,7 +293,10 @@ class _Pixels:
         pixels = self._decode(place)
         if place < len(self.kept):
             self.kept[place] = pixels
-        return self.form.undecided and bool((pixels != pixels[..., :1]).any())
+        coloured = pixels.shape[2] > 1 and bool((pixels != pixels[..., :1]).any())
+        grey_or_not = np.ascontiguousarray(pixels if coloured else pixels[..., :1])
+        self.digests[place] = int.from_bytes(hashlib.blake2b(grey_or_not.data, digest_size=8).digest(), "little")
+        return self.form.undecided and coloured
 
     def make_grey(self) -> None:
         """One channel in the place of three that are equal in every picture."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -134,10 +136,13 @@ def open_table(
     task: str | None = None,
     limit: int = LIMIT,
     rules: int = 2,
+    aside: Mapping[str, str] = MappingProxyType({}),
 ) -> OpenTable:
     """The table before its gaps are filled, so that they can be filled by the means of the training rows alone; the
     arguments and errors of :func:`read_csv`.
 
+    aside : columns that are no features, whose cells OpenTable.aside gives as they are, each with the setting that
+        names it
     rules : 1 keeps the columns that number the rows, and those of text that is now refused, as version 0.1 did
     """
     for name, value in (("missing", missing), ("task", task)):
@@ -152,11 +157,18 @@ def open_table(
         )
     file = shown(path)
     with table_rows(path, limit, rules) as (header, delimiter, rows, index):
+        _check_aside(file, header, target, categorical, aside)
+        ignore = [*(name for name in ignore if name not in aside), *aside]
         targets = _checked_names(file, header, target, categorical, ignore)
         taken = [(place, Column(name, file, rules)) for place, name in enumerate(header) if name not in ignore]
+        held: dict[str, list[str]] = {name: [] for name in aside}
+        kept, lines = [(header.index(name), cells) for name, cells in held.items()], array("q")
         n = 0
         for line, cells in rows:
             n += 1
+            lines.append(line)
+            for place, values in kept:
+                values.append(cells[place])
             for place, column in taken:
                 column.add(cells[place], line)
     columns = [column for _, column in taken]
@@ -164,9 +176,12 @@ def open_table(
         raise DataError(f"{file}: there is no row below the header; at least one is expected")
     if delimiter != ",":
         _refuse_decimal_commas(columns)
-    return OpenTable(
+    opened = OpenTable(
         file, columns, targets, frozenset(categorical), missing, task, limit, index, several, rules, delimiter
     )
+    opened.aside = {name: [cells[row] for row in opened.places] for name, cells in held.items()}
+    opened.lines = np.frombuffer(lines, np.int64)[opened.places]
+    return opened
 
 
 class OpenTable:
@@ -174,8 +189,13 @@ class OpenTable:
 
     y, target, task, classes : as in :class:`Table`
     dropped : rows left out
+    places : of the rows that are kept, among all
+    aside : by column, the cells of these rows
+    lines : (n,) of these rows in the file
     """
 
+    aside: dict[str, list[str]]
+    lines: np.ndarray
     y: Targets
     task: Task
     classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None
@@ -199,6 +219,7 @@ class OpenTable:
         self.target = tuple(targets) if several else targets[0]
         self.index = index
         self.delimiter = delimiter
+        self.missing = missing
         self._fill = missing == "mean"
         self._limit = 4 * limit
         goals = [next(column for column in columns if column.name == name) for name in targets]
@@ -230,7 +251,7 @@ class OpenTable:
         self.task, self.classes, self.y = (
             several_of(goals, rows, tasks, numeric) if several else target_of(goals[0], rows, task, numeric[0])
         )
-        self._n = len(rows)
+        self._n, self.places = len(rows), rows
         self.dropped = len(goals[0].numbers) - self._n
         self._check_size()
 
@@ -371,6 +392,22 @@ def _checked_names(
         if name in targets and not several:
             raise DataError(f"{file}: categorical names the target {name_of(name)}; set task to classification instead")
     return targets
+
+
+def _check_aside(
+    file: str,
+    header: list[str],
+    target: str | Sequence[str] | None,
+    categorical: Collection[str],
+    aside: Mapping[str, str],
+) -> None:
+    targets = [target] if isinstance(target, str) else target or ()
+    for name, setting in aside.items():
+        if name not in header:
+            raise DataError(f"{no_column(file, name, header)}, but {setting} names it")
+        if name in targets or name in categorical:
+            also = "is a target" if name in targets else "is named in categorical"
+            raise DataError(f"{file}: {setting} names {name_of(name)}, which {also}; take it out of one of them")
 
 
 def _with_gaps(places: np.ndarray, words: list[str]) -> tuple[np.ndarray, list[str]]:

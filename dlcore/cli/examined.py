@@ -1,0 +1,199 @@
+"""What ``dlcore evaluate`` measures: a part of a run's data, what is left of it after a change, or another file."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlcore.cli.opened import data_of
+from dlcore.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dlcore.data import Splits
+    from dlcore.data.labelled import Reading
+    from dlcore.train.config import Config
+    from dlcore.train.run import Run
+
+__all__ = ["Examined", "check", "of_file", "of_run"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Examples to be measured, in the place of every part of ``splits``.
+
+    left_out : of data that have changed, examples that are not measured because the run has learned from them
+    """
+
+    splits: Splits
+    part: Any
+    what: str
+    left_out: int = 0
+
+
+def of_run(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], part: str) -> Examined:
+    """A part of the data of a run, by the normalizer of its model.
+
+    Where the data have changed since the training, they cannot be split into the same parts again: those are measured
+    that the run has recorded to be in the part, and as test set those that it has not learned from.
+
+    about, shape : of the model, as model.json has them
+
+    Raises DataError where the data cannot be read, or nothing is left of the part.
+    """
+    from dlcore.train.learned_rows import read_rows
+
+    settings, known = run.settings, read_rows(run.folder)
+    words = f"the {part} set"
+    if known is None or settings.data.window is not None:
+        splits = data_of(settings, about)
+        check(splits, shape, about, part)
+        return Examined(splits, getattr(splits, part), words)
+    try:
+        splits = data_of(settings, about)
+        if splits.train.shape == shape and not _changed(splits, about, part):
+            return Examined(splits, getattr(splits, part), words)
+    except DataError:  # such as too few rows for three parts; where they cannot be read, reading them again says so
+        pass
+    return _of_changed(settings, about, shape, part, known)
+
+
+def of_file(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], path: str) -> Examined:
+    """The labelled examples of a file, read and normalised as the run's own; a UserWarning where some were trained on.
+
+    Raises DataError for what cannot be read so, such as a class that the run does not know, and ConfigError for a run
+    on text or on a series.
+    """
+    from dlcore.data.overlap import digests_of, in_training
+    from dlcore.train.learned_rows import read_rows
+
+    reading = _reading(run.settings, about, shape)
+    part, notes = reading.read(path)
+    known = read_rows(run.folder)
+    if known is not None:
+        digests = digests_of(part)
+        remark = in_training({"train": known["train"], "dev": digests[:0], "test": digests})
+        if remark:
+            warnings.warn(f"{path}: {remark}", stacklevel=2)
+    return _alone(path, part, about, f"{path}{''.join(f'; {note}' for note in notes)}")
+
+
+def check(splits: Splits, shape: tuple[int | None, ...], about: dict[str, Any], part: str) -> None:
+    """Say where the training set, or another part, is not that of the training any more.
+
+    shape, about : of the model, as model.json has them
+
+    Raises DataError for examples of another shape; others of the same shape are a UserWarning.
+    """
+    if splits.train.shape != shape:
+        raise DataError(
+            f"{splits.name}: examples have shape {splits.train.shape}, but the model was trained on {shape}; the data "
+            "have changed since"
+        )
+    for name in _changed(splits, about, part):
+        warnings.warn(f"{splits.name}: the {name} set is not the one of the training any more", stacklevel=2)
+
+
+def _changed(splits: Splits, about: dict[str, Any], part: str) -> list[str]:
+    """Which of the training set and another part are not those of the training."""
+    from dlcore.data.source import as_source, fingerprint
+
+    before = about.get("fingerprints") or {}
+    wanted = [name for name in before if name in (part, "train")]
+    return [name for name in wanted if fingerprint(as_source(getattr(splits, name))) != before[name]]
+
+
+def _of_changed(
+    settings: Config,
+    about: dict[str, Any],
+    shape: tuple[int | None, ...],
+    part: str,
+    known: dict[str, np.ndarray],
+) -> Examined:
+    from dlcore.data.overlap import digests_of, left
+
+    path, named = _place(settings, part)
+    found, notes = _reading(settings, about, shape).read(path, named)
+    digests = digests_of(found)
+    if part == "test":
+        mask, (trained, watched) = left(digests, [known["train"], known["dev"]])
+        said = f"{trained:,} of its {len(found):,} examples were trained on and {watched:,} were in the dev set"
+        if not mask.any():
+            raise DataError(
+                f"{path}: the data have changed since the training; {said}, so that none is left to be tested; give "
+                "others by --data FILE"
+            )
+        said += "; they are left out" if trained or watched else "; all are tested"
+    else:
+        mask = ~left(digests, [known[part]])[0]
+        said = f"{mask.sum():,} of the {len(known[part]):,} examples of the {part} set are still among them"
+        if not mask.any():
+            raise DataError(f"{path}: the data have changed since the training; {said}")
+        trained = watched = 0
+    warnings.warn(f"{path}: the data have changed since the training; {said}", stacklevel=2)
+    words = f"those of them that {'the run has not learned from' if part == 'test' else f'were the {part} set'}"
+    source = f"{path}{''.join(f'; {note}' for note in notes)}"
+    return _alone(path, found[mask], about, source, words, trained + watched)
+
+
+def _place(settings: Config, part: str) -> tuple[str, tuple[str, str] | None]:
+    """Where the examples of a part are, and the column and the word by which its rows are named, if any."""
+    data = settings.data
+    path = data.test if part == "test" and data.test is not None else data.data
+    if os.path.isdir(os.path.expanduser(path)) and path == data.data:
+        from dlcore.data.own_images import folders_of_parts
+
+        folders = folders_of_parts(Path(os.path.expanduser(path)))[0]
+        return str(folders.get(part, folders["train"])), None
+    return path, None if data.split is None or part != "test" else (data.split, part)
+
+
+def _reading(settings: Config, about: dict[str, Any], shape: tuple[int | None, ...]) -> Reading:
+    """How the run's examples are read."""
+    from dlcore.data import Inputs
+    from dlcore.data.labelled import Reading
+
+    inputs, data = about.get("inputs"), settings.data
+    if about.get("task") == "text" or data.window is not None:
+        kind = "text" if about.get("task") == "text" else "a series"
+        raise ConfigError(f"evaluate: --data is for tables, arrays and images, but the run has learned from {kind}")
+    aside = [data.group, data.split, *(data.time or ())]
+    return Reading(
+        shape=shape,
+        task=about.get("task") or "",
+        classes=about.get("classes"),
+        inputs=None if not inputs else Inputs.from_dict(inputs),
+        target=about.get("target") or data.heads or data.target,
+        ignore=[*(data.ignore or ()), *(name for name in aside if name is not None)],
+        missing=data.missing,
+        corrupt=data.corrupt or "stop",
+    )
+
+
+def _alone(
+    path: str, part: Any, about: dict[str, Any], source: str, what: str = "all of them", left_out: int = 0
+) -> Examined:
+    """The one part as Splits, for what a trainer must know of the data."""
+    from dlcore.data import Normalizer, Splits
+    from dlcore.data.labelled import prepared
+
+    learnt = about.get("normalizer")
+    normalizer = None if learnt is None else Normalizer.from_dict(learnt)
+    ready, classes = prepared(part, normalizer), about.get("classes")
+    if isinstance(classes, dict):
+        classes = {name: tuple(names) for name, names in classes.items()}
+    splits = Splits(
+        train=ready,
+        dev=ready,
+        test=ready,
+        name=Path(path).stem,
+        task=about["task"],
+        classes=classes if classes is None or isinstance(classes, dict) else tuple(classes),
+        source=source,
+        normalizer=normalizer,
+    )
+    return Examined(splits, ready, what, left_out)
