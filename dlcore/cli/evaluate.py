@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
 from dlcore.cli.opened import data_of
-from dlcore.cli.summary import model_name, table_of, unit
+from dlcore.cli.summary import about_positive, model_name, table_of, unit
 from dlcore.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def evaluate(
     run.
     """
     from backends.device import describe, resolve
+    from dlcore.diagnosis import faults_of
+    from dlcore.train._classes import with_names
     from dlcore.train.run import Run, objective_of, plain
 
     found = Run.find(run, runs)
@@ -48,21 +50,31 @@ def evaluate(
 
         memory, splits, _ = remembered(found, place, part)
         which = "its training set memorised again"
-        figures = memory.measure(getattr(splits, part))[0]
+        figures, labels, _ = memory.measure(getattr(splits, part))
+        faults = memory.faults(getattr(splits, part), labels)
     else:
         model, about, which = found.model(place)
         splits = data_of(settings, about)
         check(splits, model.input_shape, about, part)
         trainer = settings.trainer(splits, place, model=model, loss=objective_of(about))
-        figures = trainer.evaluate(getattr(splits, part))
+        figures, measured = trainer.measure(getattr(splits, part))
+        faults = measured.faults()
+    said = {part: {"examples": len(getattr(splits, part)), **with_names(splits, faults)}}
     if json_:
-        print(json.dumps({"run": str(found.folder), "part": part, "weights": which, "figures": plain(figures)}))
+        print(
+            json.dumps(
+                {"run": str(found.folder), "part": part, "weights": which, "figures": plain(figures)} | said[part]
+            )
+        )
         return 0
     print(describe(place))
     print(f"run: {found.folder}, {which}")
     print(f"data: {splits.source}")
     print(f"      {len(getattr(splits, part)):,} {unit(splits)}, the {part} set")
-    print("\n".join(table_of({model_name(settings): figures}, part)))
+    print(
+        "\n".join([*about_positive(settings.resolve(splits), splits), *table_of({model_name(settings): figures}, part)])
+    )
+    print("\n".join(faults_of(said, part)), end="\n" * bool(faults_of(said, part)))
     return 0
 
 

@@ -66,6 +66,11 @@ class Objective:
         return losses.named(self._made_of) if self._made_of else loss
 
     @property
+    def of_classes(self) -> bool:
+        """Whether the predictions are labels."""
+        return self.decoded_as in (losses.cross_entropy, losses.binary_cross_entropy)
+
+    @property
     def two_classes(self) -> bool:
         """Whether the outputs tell two classes apart, of which one is the positive one."""
         return self.outputs == {losses.cross_entropy: 2, losses.binary_cross_entropy: 1}.get(self.decoded_as)
@@ -275,16 +280,46 @@ class Measured:
                 errors[name] = error
         return {key: found for key, found in (("labels", labels), ("standard_errors", errors)) if found}
 
+    def faults(self) -> dict[str, dict[str, Any]]:
+        """What the metrics do not tell, by head: ``never_predicted``, how many examples there are of the classes that
+        are never among the predictions; ``not_a_number``, of how many examples an output is NaN. What would be empty is
+        left out."""
+        missing: dict[str, Any] = {}
+        bad: dict[str, Any] = {}
+        host, targets = self._on_host()
+        for objective in self.objectives:
+            name = objective.name
+            predicted = host.get((name, "prediction"))
+            if predicted is None:
+                predicted = losses.decode(objective.decoded_as, host[name, "scores"])
+            present = self._present(name, targets[name])
+            target, predicted = targets[name][present], predicted[present]
+            wrong = predicted < 0 if objective.of_classes else np.isnan(predicted)
+            if wrong.any():
+                bad[name] = int(wrong.reshape(len(wrong), -1).any(axis=1).sum())
+            if objective.of_classes:
+                classes, numbers = np.unique(target, return_counts=True)
+                never = ~np.isin(classes, predicted) & (classes == np.rint(classes))
+                if never.any():
+                    labels = classes[never].astype(int).tolist()
+                    missing[name] = dict(zip(labels, numbers[never].tolist(), strict=True))
+        return {key: found for key, found in (("never_predicted", missing), ("not_a_number", bad)) if found}
+
+    def _present(self, name: str, target: np.ndarray) -> np.ndarray:
+        """Which targets of a head count: those with a label, and of sequences the valid steps."""
+        present = losses.known(target)[1] > 0 if name else np.ones(len(target), dtype=bool)
+        if name in self.lengths:  # (N,) -> (N, T)
+            valid = np.arange(target.shape[1]) < np.concatenate(self.lengths[name])[:, None]
+            present = valid & present[:, None]
+        return present
+
     def _pairs(self) -> Iterator[tuple[str, _metrics.Metric, np.ndarray, np.ndarray, bool]]:
         """Each metric's name in a record, the targets and predictions that it is of, and whether these are of two
         classes."""
         host, targets = self._on_host()
         for objective in self.objectives:
             target = targets[objective.name]
-            present = losses.known(target)[1] > 0 if objective.name else np.ones(len(target), dtype=bool)
-            if objective.name in self.lengths:  # (N,) -> (N, T)
-                valid = np.arange(target.shape[1]) < np.concatenate(self.lengths[objective.name])[:, None]
-                present = valid & present[:, None]
+            present = self._present(objective.name, target)
             for metric in objective.metrics:
                 predicted = host[objective.name, metric.needs]
                 yield (

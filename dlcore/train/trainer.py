@@ -281,7 +281,14 @@ class Trainer:
         >>> sorted(figures), figures["accuracy"] > 0.6
         (['accuracy', 'loss'], True)
         """
-        return self.measure(data, batch_size)[0]
+        figures, measured = self.measure(data, batch_size)
+        for head, number in measured.faults().get("not_a_number", {}).items():
+            what = f"outputs of {head}" if head else "outputs"
+            warnings.warn(
+                f"evaluate: {what} of {number:,} examples are NaN: they count as wrong, a regression's figures are NaN",
+                stacklevel=2,
+            )
+        return figures
 
     def measure(self, data: Any, batch_size: int = 256) -> tuple[dict[str, float], Measured]:
         """What :meth:`evaluate` gives, and the predictions and targets that the metrics are of.
