@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,14 @@ from dlcore.recorded import did_you_mean
 if TYPE_CHECKING:
     from dlcore.train.history import History
 
-__all__ = ["WORDS", "Diagnosis", "Gap", "diagnose", "diagnose_parts"]
+__all__ = ["WORDS", "Diagnosis", "Gap", "diagnose", "diagnose_parts", "faults_of"]
 
 Record = Mapping[str, Any]
 PARTS = {"train": "", "train_dev": "train_dev_", "dev": "dev_"}
 """By set, what its figures' names begin with in a record."""
 
-NO_METRICS = ("examples", "labels", "standard_errors")
+NO_METRICS = ("examples", "labels", "standard_errors", "never_predicted", "not_a_number")
+_SETS = {"dev": "development", "train": "training"}
 NO_FIGURES = ("epoch", "penalty", "lr", "seconds", "examples_per_second")
 LARGER = (*PROPORTIONS, "r2", "f1", "precision", "recall")
 """Metrics that are 1 where all is right."""
@@ -76,6 +77,7 @@ class Diagnosis:
     advice : the next steps, in order
     measure : what the errors are, such as "1 - accuracy"
     remarks : what was taken for granted
+    faults : what the measure does not show, as :func:`faults_of` words it
 
     ``str(diagnosis)`` is for reading.
     """
@@ -87,6 +89,7 @@ class Diagnosis:
     advice: tuple[str, ...]
     measure: str = ""
     remarks: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -97,7 +100,7 @@ class Diagnosis:
         lines += [f"  {gap}: {gap.state}{f'; {gap.why}' if gap.why else ''}" for gap in self.gaps]
         lines += [f"  {remark}" for remark in self.remarks]
         lines += [f"next {number}: {step}" for number, step in enumerate(self.advice, 1)]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.faults])
 
 
 def diagnose(
@@ -185,7 +188,35 @@ def diagnose_parts(
     counts = {part: one.get("labels", {}).get(found, one.get("examples")) for part, one in parts.items()}
     spreads = {part: one.get("standard_errors", {}).get(found) for part, one in parts.items()}
     how |= {"examples": counts, "standard_errors": spreads}
-    return diagnose(record, bayes_error, metric=metric, **how)
+    return replace(diagnose(record, bayes_error, metric=metric, **how), faults=faults_of(parts))
+
+
+def faults_of(parts: Mapping[str, Record], part: str = "dev") -> tuple[str, ...]:
+    """A sentence for each output of which a model never predicts a class, and for each that is NaN somewhere.
+
+    parts : as :func:`diagnose_parts` takes them; ``never_predicted`` has by head and class how many examples there are
+    part : of which there are sentences
+
+    >>> parts = {"dev": {"examples": 200, "never_predicted": {"": {"yes": 4}}}}
+    >>> print(*faults_of(parts))
+    never predicted on the development set: yes (4 of 200 examples); accuracy hides that, recall and f1 show it \
+(--metrics recall f1); remedy: weigh the classes (--class-weight balanced)
+    """
+    figures, where = parts.get(part, {}), f"the {_SETS.get(part, part)} set"
+    examples, lines = figures.get("examples", 0), []
+    for head, classes in (figures.get("never_predicted") or {}).items():
+        few = ", ".join(f"{name} ({number:,} of {examples:,} examples)" for name, number in list(classes.items())[:5])
+        more = f" and {len(classes) - 5:,} more classes" if len(classes) > 5 else ""
+        lines.append(
+            f"never predicted on {where}: {f'{head} ' if head else ''}{few}{more}; accuracy hides that, recall and f1 "
+            "show it (--metrics recall f1); remedy: weigh the classes (--class-weight balanced)"
+        )
+    for head, number in (figures.get("not_a_number") or {}).items():
+        lines.append(
+            f"not a number: {f'{head} ' if head else ''}outputs of {number:,} of {examples:,} examples of {where} are "
+            "NaN; they count as wrong, and figures of a regression are NaN; check these examples, or lower --lr"
+        )
+    return tuple(lines)
 
 
 # --- the verdicts

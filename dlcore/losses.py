@@ -6,6 +6,7 @@ outputs become predictions, and which labels are missing.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,18 @@ from dlcore.functional import binary_cross_entropy, cross_entropy, mse
 from dlcore.recorded import did_you_mean
 from dlcore.tensor import Tensor, as_tensor
 
-__all__ = ["StandardizedMSE", "binary_cross_entropy", "cross_entropy", "decode", "known", "mse", "named", "squared"]
+__all__ = [
+    "StandardizedMSE",
+    "base",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "decode",
+    "is_plain",
+    "known",
+    "mse",
+    "named",
+    "squared",
+]
 
 
 @dataclass(frozen=True)
@@ -97,13 +109,27 @@ def named(loss: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     return _LOSSES[loss]
 
 
+def base(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The loss that a ``functools.partial`` is of; any other is its own.
+
+    >>> from functools import partial
+    >>> base(partial(cross_entropy, class_weight=[1.0, 5.0])) is cross_entropy
+    True
+    """
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    return loss
+
+
 def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
     """Predictions from a model's outputs (an array), by the loss that it was trained on.
 
-    cross_entropy : (..., K) logits -> (...) the class of the largest
-    binary_cross_entropy : logits -> 1 where positive (probability over one half), else 0
+    cross_entropy : (..., K) logits -> (...) the class of the largest; -1, which is no class, where one of them is NaN
+    binary_cross_entropy : logits -> 1 where positive (probability over one half), else 0; -1 where NaN
     StandardizedMSE : a σ + μ
     others : the outputs themselves
+
+    A partial of a loss is decoded as that loss.
 
     >>> import numpy as np
     >>> decode(cross_entropy, np.array([[0.1, 2.0, -1.0], [3.0, 0.0, 0.0]])).tolist()
@@ -112,11 +138,22 @@ def decode(loss: Callable[..., Tensor], outputs: Any) -> Any:
     [[0.0], [1.0]]
     """
     xp = namespace_of(outputs)
+    loss = base(loss)
     if loss is cross_entropy:
-        return xp.argmax(outputs, axis=-1)
+        best, largest = xp.argmax(outputs, axis=-1), xp.max(outputs, axis=-1)  # which is NaN where one is
+        return xp.where(largest == largest, best, xp.full_like(best, -1))
     if loss is binary_cross_entropy:
-        return xp.astype(outputs > 0, outputs.dtype)
+        return xp.astype(outputs > 0, outputs.dtype) - xp.astype(outputs != outputs, outputs.dtype)
     return loss.predictions(outputs) if isinstance(loss, StandardizedMSE) else outputs
+
+
+def is_plain(loss: Callable[..., Tensor]) -> bool:
+    """Whether a loss is one of this module as it stands, and so without weights of its own.
+
+    >>> is_plain(mse), is_plain(lambda outputs, y: mse(outputs, y))
+    (True, False)
+    """
+    return isinstance(loss, StandardizedMSE) or any(loss is one for one in _LOSSES.values())
 
 
 def squared(loss: Callable[..., Tensor]) -> bool:
@@ -125,6 +162,7 @@ def squared(loss: Callable[..., Tensor]) -> bool:
     >>> squared(mse), squared(StandardizedMSE(3.0, 2.0)), squared(cross_entropy)
     (True, True, False)
     """
+    loss = base(loss)
     return loss is mse or isinstance(loss, StandardizedMSE)
 
 

@@ -103,24 +103,29 @@ def confusion_matrix(y_true: Any, y_pred: Any, labels: Any = None) -> np.ndarray
     return np.bincount(row * k + column, minlength=k * k).reshape(k, k).astype(np.int64)
 
 
-def precision(y_true: Any, y_pred: Any, average: str | None = "macro") -> Any:
+def precision(y_true: Any, y_pred: Any, average: str | None = "macro", *, positive: int = 1) -> Any:
     """Of the examples taken for a class, the share that belong to it: TP / (TP + FP).
 
     y_true, y_pred : (N,) integer labels; the classes are those that occur in either
     average : "macro", the mean of the classes; "weighted", their mean weighted by how often each is in ``y_true``;
-        "micro", all decisions counted together, which for labels is the accuracy; None, one number a class
+        "micro", all decisions counted together, which for labels is the accuracy; "binary", that of the class
+        ``positive`` alone, of two classes; None, one number a class
+    positive : the label of the positive class, for "binary"; scikit-learn's pos_label
 
     Returns a float, or a (K,) float64 array, in the order of the sorted classes, for None. A class that was never
-    predicted has precision 0. Raises ShapeError, DataError, and ConfigError for another ``average``.
+    predicted has precision 0. Raises ShapeError, DataError, also for "binary" where more than two classes occur, and
+    ConfigError for another ``average``.
 
     >>> precision([0, 0, 1, 1], [0, 1, 1, 1], average=None).tolist()
     [1.0, 0.6666666666666666]
+    >>> precision([0, 0, 1, 1], [0, 0, 0, 1], average="binary"), precision([0, 1], [0, 1], "binary", positive=0)
+    (1.0, 1.0)
     """
-    right, predicted, actual = _count("precision", y_true, y_pred)
+    right, predicted, actual = _count("precision", y_true, y_pred, average, positive)
     return _averaged("precision", right, predicted, actual, average)
 
 
-def recall(y_true: Any, y_pred: Any, average: str | None = "macro") -> Any:
+def recall(y_true: Any, y_pred: Any, average: str | None = "macro", *, positive: int = 1) -> Any:
     """Of the examples of a class, the share taken for it: TP / (TP + FN).
 
     Arguments, result and errors as in :func:`precision`; a class that is not in ``y_true`` has recall 0.
@@ -128,11 +133,11 @@ def recall(y_true: Any, y_pred: Any, average: str | None = "macro") -> Any:
     >>> recall([0, 0, 1, 1], [0, 1, 1, 1])
     0.75
     """
-    right, _, actual = _count("recall", y_true, y_pred)
+    right, _, actual = _count("recall", y_true, y_pred, average, positive)
     return _averaged("recall", right, actual, actual, average)
 
 
-def f1(y_true: Any, y_pred: Any, average: str | None = "macro") -> Any:
+def f1(y_true: Any, y_pred: Any, average: str | None = "macro", *, positive: int = 1) -> Any:
     """The harmonic mean of a class's precision and recall: 2 TP / (2 TP + FP + FN).
 
     Arguments, result and errors as in :func:`precision`.
@@ -142,7 +147,7 @@ def f1(y_true: Any, y_pred: Any, average: str | None = "macro") -> Any:
 
     Source: notes, 3.2, as the single number; van Rijsbergen (1979).
     """
-    right, predicted, actual = _count("f1", y_true, y_pred)
+    right, predicted, actual = _count("f1", y_true, y_pred, average, positive)
     return _averaged("f1", 2 * right, predicted + actual, actual, average)
 
 
@@ -170,8 +175,8 @@ def r2(y_true: Any, y_pred: Any) -> float:
 
     y_true, y_pred : (N,) or (N, D) numbers; the result is the mean over the D outputs
 
-    An output that is constant in ``y_true`` scores 1 where it is predicted exactly, and else 0. One example alone gives
-    NaN. Raises ShapeError, and DataError for no numbers.
+    An output that is constant in ``y_true`` scores 1 where it is predicted exactly, and else 0. One example alone,
+    and a prediction of NaN, give NaN. Raises ShapeError, and DataError for no numbers.
 
     >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
     0.5
@@ -184,7 +189,8 @@ def r2(y_true: Any, y_pred: Any) -> float:
     residual = np.sum((y_true - y_pred) ** 2, axis=0)
     total = np.sum((y_true - np.mean(y_true, axis=0)) ** 2, axis=0)
     constant = (y_true == y_true[0]).all(axis=0) | (total == 0)
-    scores = np.where(constant, residual == 0, 1.0 - residual / np.where(constant, 1.0, total))
+    right = np.where(np.isnan(residual), math.nan, residual == 0)
+    scores = np.where(constant, right, 1.0 - residual / np.where(constant, 1.0, total))
     return float(np.mean(scores))
 
 
@@ -295,6 +301,8 @@ class Metric:
     function : what computes it
     needs : "prediction" (labels in classification, outputs in regression) or "scores" (the model's outputs as they are)
     larger_is_better : False for a metric to be made small
+    positive : of a task of two classes, the label of the class that the metric is of, and then the function takes
+        ``average="binary"`` and ``positive``; None for a metric that is the same for any number of classes
 
     >>> from functools import partial
     >>> Metric("top_3", partial(top_k, k=3), needs="scores")([0], [[0.1, 0.2, 0.3, 0.4]])
@@ -305,6 +313,7 @@ class Metric:
     function: Callable[..., float] = field(repr=False)
     needs: str = "prediction"
     larger_is_better: bool = True
+    positive: int | None = None
 
     def __post_init__(self) -> None:
         if self.needs not in ("prediction", "scores"):
@@ -313,15 +322,36 @@ class Metric:
     def __call__(self, y_true: Any, y_pred: Any, **options: Any) -> float:
         return self.function(y_true, y_pred, **options)
 
+    def measure(self, y_true: Any, y_pred: Any, two_classes: bool) -> float:
+        """The metric of a model's outputs: predictions below 0, which :func:`dlcore.losses.decode` gives where an
+        output is NaN, are wrong, and no class of their own.
+
+        two_classes : whether the task has two, of which ``positive`` is the one that counts
+
+        >>> named("recall").measure([0, 0, 0, 1], [0, 0, 1, 1], two_classes=True), named("recall")([0, 1, 1], [0, 1, 0])
+        (1.0, 0.75)
+        """
+        if two_classes and self.positive is not None:
+            y_pred = np.where(_host(y_pred) < 0, 1 - self.positive, _host(y_pred))
+            return float(self.function(y_true, y_pred, average="binary", positive=self.positive))
+        if self.function in (precision, recall, f1) and np.any(_host(y_pred) < 0):
+            classes = np.union1d(_host(y_true), _host(y_pred))
+            shares: Any = self.function(y_true, y_pred, average=None)
+            return float(np.mean(shares[classes >= 0]))
+        return float(self.function(y_true, y_pred))
+
 
 _KNOWN = {
     metric.name: metric
     for metric in (
         Metric("accuracy", accuracy),
         Metric("top_k", top_k, needs="scores"),
-        Metric("precision", precision),
-        Metric("recall", recall),
-        Metric("f1", f1),
+        Metric("precision", precision, positive=1),
+        Metric("recall", recall, positive=1),
+        Metric("f1", f1, positive=1),
+        Metric("macro_precision", precision),
+        Metric("macro_recall", recall),
+        Metric("macro_f1", f1),
         Metric("r2", r2),
         Metric("mse", mse, larger_is_better=False),
         Metric("perplexity", perplexity, needs="scores", larger_is_better=False),
@@ -334,6 +364,8 @@ def named(metric: str | Callable[..., float]) -> Metric:
 
     A function is taken to read predictions and to be better when larger, unless it has attributes ``needs`` and
     ``larger_is_better`` that say otherwise; a ``functools.partial`` of a metric of this module is like that metric.
+    Precision, recall and f1 of two classes are those of the second, ``positive=1``; of more classes, and by the names
+    macro_precision, macro_recall and macro_f1, the mean of the classes.
     Raises ConfigError.
 
     >>> named("mse").larger_is_better, named("top_k").needs
@@ -345,7 +377,7 @@ def named(metric: str | Callable[..., float]) -> Metric:
         base = getattr(metric, "func", metric)  # what a functools.partial calls
         known = next((entry for entry in _KNOWN.values() if entry.function is base), None)
         if known is not None:
-            return known if base is metric else replace(known, function=metric)
+            return known if base is metric else replace(known, function=metric, positive=None)
         name = getattr(base, "__name__", type(base).__name__)
         return Metric(name, metric, getattr(metric, "needs", "prediction"), getattr(metric, "larger_is_better", True))
     if not isinstance(metric, str) or metric not in _KNOWN:
@@ -447,10 +479,20 @@ def _valid_steps(metric: str, lengths: np.ndarray, shape: tuple[int, ...]) -> np
     return np.arange(shape[1]) < lengths[:, None]
 
 
-def _count(metric: str, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each class that occurs: how many were right, predicted, and actually there."""
+def _count(
+    metric: str, y_true: Any, y_pred: Any, average: str | None, positive: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each class that occurs, or for "binary" the positive one: how many were right, predicted, and in y_true."""
     y_true, y_pred = _label_pair(metric, y_true, y_pred)
     classes, place = np.unique(np.concatenate((y_true, y_pred)), return_inverse=True)
+    if average == "binary":
+        if classes.size > 2:
+            raise DataError(
+                f"{metric}: {classes.size} classes came but two are expected for average='binary'; take 'macro'"
+            )
+        true, predicted = y_true == positive, y_pred == positive
+        right = true & predicted
+        return np.array([right.sum()]), np.array([predicted.sum()]), np.array([true.sum()])
     true, predicted = place[: y_true.size], place[y_true.size :]
     k = classes.size
     right = np.bincount(true[true == predicted], minlength=k)
@@ -464,11 +506,11 @@ def _averaged(metric: str, part: np.ndarray, whole: np.ndarray, support: np.ndar
     share = part / np.maximum(whole, 1)  # where the whole is 0, so is the part
     if average is None:
         return share
-    if average == "macro":
+    if average in ("macro", "binary"):  # the one class, for "binary"
         return float(share.mean())
     if average == "weighted":
         return float(np.average(share, weights=support))
-    known = ("macro", "micro", "weighted")
+    known = ("macro", "micro", "weighted", "binary")
     raise ConfigError(
         f"{metric}: average is {average!r} but one of {', '.join(map(repr, known))} or None is expected"
         f"{did_you_mean(average, known)}"

@@ -53,8 +53,8 @@ def diagnose_run(
         print(json.dumps(about))
     else:
         print(f"run: {found.folder}")
-        print(said)
-        print("\n".join(_about_health(health, "underfitting" in said.verdicts)))
+        print(dataclasses.replace(said, faults=()))
+        print("\n".join([*_about_health(health, "underfitting" in said.verdicts), *said.faults]))
     return 0
 
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from dlcore.cli.examined import Examined, of_file, of_run
 from dlcore.cli.flags import DEBUG
-from dlcore.cli.summary import model_name, table_of, unit
+from dlcore.cli.summary import about_positive, model_name, table_of, unit
 from dlcore.errors import ConfigError
 
 __all__ = ["evaluate"]
@@ -42,6 +42,8 @@ def evaluate(
     run.
     """
     from backends.device import describe, resolve
+    from dlcore.diagnosis import faults_of
+    from dlcore.train._classes import with_names
     from dlcore.train.run import Run, objective_of, plain
 
     if data is not None and part != "test":
@@ -58,21 +60,31 @@ def evaluate(
         about, shape = load_about(found.folder)
         chosen = Examined(splits, getattr(splits, part), f"the {part} set")
         chosen = chosen if data is None else of_file(found, about, shape, data)
-        figures = memory.measure(chosen.part)[0]
+        figures, labels, _ = memory.measure(chosen.part)
+        faults = memory.faults(chosen.part, labels)
     else:
         model, about, which = found.model(place)
         shape = model.input_shape
         chosen = of_run(found, about, shape, part) if data is None else of_file(found, about, shape, data)
         trainer = settings.trainer(chosen.splits, place, model=model, loss=objective_of(about))
-        figures = trainer.evaluate(chosen.part)
-    examples = {"examples": len(chosen.part), "left_out": chosen.left_out}
+        figures, measured = trainer.measure(chosen.part)
+        faults = measured.faults()
+    said = {part: {"examples": len(chosen.part), **with_names(chosen.splits, faults)}}
     if json_:
         of = {"part": part} if data is None else {"data": data}
-        print(json.dumps({"run": str(found.folder), **of, "weights": which, **examples, "figures": plain(figures)}))
+        known = {
+            "run": str(found.folder),
+            **of,
+            "weights": which,
+            "left_out": chosen.left_out,
+            "figures": plain(figures),
+        }
+        print(json.dumps(known | said[part]))
         return 0
     print(describe(place))
     print(f"run: {found.folder}, {which}")
     print(f"data: {chosen.splits.source}")
     print(f"      {len(chosen.part):,} {unit(chosen.splits)}, {chosen.what}")
-    print("\n".join(table_of({model_name(settings): figures}, part)))
+    lines = [*about_positive(settings.resolve(chosen.splits), chosen.splits)]
+    print("\n".join([*lines, *table_of({model_name(settings): figures}, part), *faults_of(said, part)]))
     return 0

@@ -23,10 +23,12 @@ from dlcore.cli.examined import check
 from dlcore.cli.progress import PlainLines, counting
 from dlcore.data import batches
 from dlcore.data.source import as_source
+from dlcore.diagnosis import faults_of
 from dlcore.errors import ConfigError
 from dlcore.neighbors import MIB, KNNClassifier, least_memory
 from dlcore.train import Interrupted, rebuild
 from dlcore.train import run as folders
+from dlcore.train._classes import with_names
 from dlcore.train.checkpoint import write_atomically
 from dlcore.train.config import Config, dump
 from dlcore.train.learned_rows import write_rows
@@ -64,7 +66,7 @@ class Memory:
         if k > examples:
             raise ConfigError(f"neighbors is {k:,} but there are {examples:,} training examples; lower neighbors")
         self.threads = settings.train.threads
-        self.metrics = [metrics.named(name) for name in settings.train.metrics or ()]
+        self.metrics = [metrics.named(metric) for metric in settings.metrics(data)]
         self.outputs = len(data.classes or "01")  # a binary task has two, with names or without
         self.classifier = KNNClassifier(
             k,
@@ -91,8 +93,16 @@ class Memory:
         """The metrics on a part of the data, the labels that were predicted, and the seconds that the answers took."""
         shares, seconds = _asked(self.answer, part, asked)
         y, labels = _labels(part.y), shares.argmax(axis=1)  # of equals the smallest label
-        found = {m.name: float(m(y, shares if m.needs == "scores" else labels)) for m in self.metrics}
+        found = {
+            m.name: m.measure(y, shares if m.needs == "scores" else labels, self.outputs == 2) for m in self.metrics
+        }
         return found, labels, seconds
+
+    def faults(self, part: Part, labels: np.ndarray) -> dict[str, Any]:
+        """How many examples there are of the classes that are never predicted, as :meth:`Measured.faults` has it."""
+        classes, numbers = np.unique(_labels(part.y), return_counts=True)
+        never = {int(c): int(n) for c, n in zip(classes, numbers, strict=True) if c not in labels}
+        return {"never_predicted": {"": never}} if never else {}
 
 
 def _asked(answer: Callable[[Any], Any], part: Part, asked: Asked | None = None) -> tuple[np.ndarray, float]:
@@ -211,6 +221,7 @@ class Knn:
         _write_json(folder / "metrics.jsonl", {f"dev_{name}": value for name, value in knn.dev.items()})
         _write_json(folder / "timing.jsonl", {"seconds": knn.training, "ms_per_query": query["knn"]})
         confusion = metrics.confusion_matrix(_labels(data.dev.y), labels, labels=np.arange(self.memory.outputs))
+        faults = faults_of({"dev": {"examples": len(labels), **with_names(data, self.memory.faults(data.dev, labels))}})
         shown = ("device: ", "data: ", "model: ", "baseline: ", "training: ", "query: ")
         page = report.write(
             folder,
@@ -221,11 +232,14 @@ class Knn:
                 environment=summary.environment(),
                 results=results,
                 examination=report.Examination(len(labels), confusion),
+                faults=faults,
                 classes=None if data.classes is None else list(data.classes),
                 timing=trained | {f"{name}: queries/s": 1 / max(one.query, 1e-9) for name, one in found.items()},
             ),
         )
         log(f"report: {page}")
+        for line in faults:
+            log(line)
         result = {
             "test": results,
             "epochs": 0,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore.errors import DataError
 from dlcore.figures import figure
 from dlcore.train.config import Config, dump
 from dlcore.version import __version__
@@ -25,6 +26,7 @@ __all__ = [
     "about_device",
     "about_loss",
     "about_model",
+    "about_positive",
     "about_test",
     "about_training",
     "about_transfer",
@@ -38,6 +40,10 @@ __all__ = [
     "table_of",
     "unit",
 ]
+
+
+FEW_CLASSES = 8
+"""Up to so many classes, the share of each is printed."""
 
 
 def unit(data: Splits) -> str:
@@ -81,7 +87,30 @@ def about_data(data: Splits) -> str:
         what = f"{data.train.y.shape[1]:,} numbers to predict"
     if data.task == "multitask":
         what = f"{len(data.train.y)} targets: {', '.join(_targets(data))}"
-    return "\n      ".join([f"data: {data.source}", f"{sizes} of {shape}, {what}", *data.notes])
+    return "\n      ".join([f"data: {data.source}", f"{sizes} of {shape}, {what}", *_shares(data), *data.notes])
+
+
+def _shares(data: Splits) -> Iterator[str]:
+    """By target with classes, the share that each has of the training set; of many the smallest and the largest."""
+    from dlcore.train._classes import counts
+
+    for head, numbers in counts(data).items():
+        total = max(sum(numbers.values()), 1)
+        said = [
+            f"{name} {_percent(number / total)}" for name, number in sorted(numbers.items(), key=lambda one: one[1])
+        ]
+        many = len(said) > FEW_CLASSES
+        shown = (
+            f"from {said[0]} to {said[-1]}"
+            if many
+            else ", ".join(f"{n} {_percent(k / total)}" for n, k in numbers.items())
+        )
+        yield f"shares of the classes in the training set{f', {head}' if head else ''}: {shown}"
+
+
+def _percent(share: float) -> str:
+    """Two digits and more: 98 %, 0.21 %."""
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.4g} %"
 
 
 def _targets(data: Splits) -> Iterator[str]:
@@ -116,6 +145,7 @@ def about_training(settings: Config, data: Splits) -> str:
     if settings.penalty.penalty != "none":
         parts.append(f"penalty {settings.penalty.penalty} with lam {settings.penalty.lam:g}")
     parts += _named(weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm, clip_value=optimizer.clip_value)
+    parts += _named(class_weight=train.class_weight)
     epochs = f"{train.epochs:,} epoch{'s' * (train.epochs != 1)}"
     parts += _named(augmentation=train.augment)
     parts += [f"batches of {train.batch_size:,}", epochs, f"seed {train.seed}"]
@@ -123,7 +153,26 @@ def about_training(settings: Config, data: Splits) -> str:
         parts.append(f"early stopping on {train.monitor} with patience {train.patience}")
     if train.precision != "float32":
         parts.append(f"{train.precision} precision" if train.precision == "mixed" else train.precision)
-    return f"training: {', '.join(parts)}"
+    return "\n".join([f"training: {', '.join(parts)}", *about_positive(settings, data)])
+
+
+def about_positive(settings: Config, data: Splits) -> list[str]:
+    """A line that says of which class precision, recall and f1 are, where they are measured and there are two."""
+    from dlcore.train._classes import OF_A_CLASS, classes_of, positives
+
+    measured = [name for name in settings.train.metrics or () if name in OF_A_CLASS]
+    if not measured:
+        return []
+    if settings.data.rules == 1:
+        return [f"metrics: {', '.join(measured)} are macro averages, as in version 0.1"]
+    names = classes_of(data)
+    of = [
+        f"{names[head][label]}{f' for {head}' if head else ''}"
+        for head, label in positives(data, settings.train.positive).items()
+    ]
+    if not of:
+        return [f"metrics: {', '.join(measured)} are macro averages, the mean of the classes"]
+    return [f"metrics: {', '.join(measured)} of {', '.join(of)}, the positive class (--positive chooses the other one)"]
 
 
 def about_loss(settings: Config, data: Splits) -> str:
@@ -250,8 +299,13 @@ def report(
 
     Where it errs is looked up in the development set: the test set is for the final figure alone (notes 2.1).
     """
-    from dlcore.diagnosis import diagnose_parts
+    from dlcore.diagnosis import diagnose_parts, faults_of
     from dlcore.report import Report, examine
+
+    try:
+        diagnosis = diagnose_parts(parts)
+    except DataError:  # no figure is finite: the faults say so
+        diagnosis = None
 
     history = trainer.history
     measured = settings.measured() if settings.data.heads else []
@@ -272,8 +326,9 @@ def report(
         examination=examine(trainer, data.dev, classes, normalizer=data.normalizer),
         classes=classes,
         timing=timing,
-        diagnosis=diagnose_parts(parts),
+        diagnosis=diagnosis,
         health=health,
+        faults=faults_of(parts),
     )
 
 

@@ -271,6 +271,7 @@ class _Job:
 
     def _report(self, run: Run, weights: Path, memory: dict[str, int] | None) -> None:
         from dlcore import report
+        from dlcore.diagnosis import faults_of
         from dlcore.train.checkpoint import write_atomically
         from dlcore.train.measured import measure_parts
         from dlcore.train.run import plain
@@ -301,6 +302,8 @@ class _Job:
             **({} if memory is None else {"memory": memory}),
         }
         write_atomically(run.folder / "result.json", lambda: json.dumps(plain(result), indent=2) + "\n")
+        for line in faults_of(parts):
+            log(line)
         if words := summary.behind(settings, data, trainer, self.rival):
             log(words)
 

@@ -166,7 +166,7 @@ def folders_of_parts(path: Path) -> tuple[dict[str, Path], list[str]]:
             "they look like parts and not like classes; call the parts train, dev and test, or put the images of each "
             "class into one folder"
         )
-    if len(named) > 1 and all(map(part_of, inner)) and not any(inner.values()):
+    if len(named) > 1 and all(map(part_named, inner)) and not any(inner.values()):
         return {"train": path}, [
             f"warning: the classes are called {_few(list(inner))}; if these are parts, make a folder for each class in "
             "each of them"

@@ -14,6 +14,7 @@ import numpy as np
 from backends.namespace import NUMPY, namespace_of
 from backends.reference import loss as _loss
 from dlcore.errors import DataError, ShapeError
+from dlcore.functional._calls import noted
 from dlcore.functional.checks import on_host, out_of_range, refuse
 from dlcore.functional.layers import _integers
 from dlcore.functional.lengths import Lengths, pack
@@ -42,7 +43,7 @@ def mse(prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any
     if lengths is not None:
         lengths = _lengths("mse", prediction, lengths)
         prediction, target, weight = pack(prediction, lengths), pack(target, lengths), _packed(weight, lengths)
-    return apply(_loss.mse, prediction, target, weight)
+    return noted("mse", prediction.shape, apply(_loss.mse, prediction, target, weight), weight)
 
 
 def binary_cross_entropy(
@@ -76,7 +77,8 @@ def binary_cross_entropy(
         target = _reshaped(target, logits)
         by_class = low + (high - low) * target.data
         weight = by_class if weight is None else weight * by_class
-    return apply(_loss.binary_cross_entropy, logits, _reshaped(target, logits), weight, label_smoothing=smoothing)
+    loss = apply(_loss.binary_cross_entropy, logits, _reshaped(target, logits), weight, label_smoothing=smoothing)
+    return noted("binary_cross_entropy", logits.shape, loss, weight)
 
 
 def cross_entropy(
@@ -120,10 +122,10 @@ def cross_entropy(
         )
     _some("cross_entropy", logits)
     smoothing = _smoothing("cross_entropy", label_smoothing)
-    classes, per_sequence = shape[-1], None
+    classes, per_sequence, sums, given = shape[-1], None, None, tuple(shape)
     if lengths is not None:
         lengths = _lengths("cross_entropy", labels, lengths, axes=2)
-        per_sequence, sample_weight = _steps_of_one(logits, lengths, sample_weight)
+        per_sequence, sample_weight, sums = _steps_of_one(logits, lengths, sample_weight)
         logits, labels = pack(logits, lengths), pack(labels, lengths)
         shape = logits.data.shape
     if out_of_range(labels, classes):
@@ -144,7 +146,8 @@ def cross_entropy(
         labels = Tensor(xp.reshape(labels.data, (-1,)))
         weight = None if weight is None else xp.reshape(weight, (-1,))
     loss = apply(_loss.cross_entropy, logits, labels, weight, label_smoothing=smoothing)
-    return loss if per_sequence is None else loss * per_sequence
+    loss = loss if per_sequence is None else loss * per_sequence
+    return noted("cross_entropy", given, loss, weight, sums)
 
 
 # --- sequences
@@ -159,20 +162,21 @@ def _lengths(operation: str, x: Tensor, lengths: Any, axes: int | None = None) -
     return Lengths.of(operation, lengths, x.shape[0], x.shape[1])
 
 
-def _steps_of_one(logits: Tensor, lengths: Lengths, sample_weight: Any) -> tuple[Any, Any]:
-    """The (weighted) mean number of steps of a sequence, and the weight of each valid step.
+def _steps_of_one(logits: Tensor, lengths: Lengths, sample_weight: Any) -> tuple[Any, Any, tuple[Any, Any]]:
+    """The (weighted) mean number of steps of a sequence, the weight of each valid step, and the two sums of the mean.
 
     A mean over steps times the mean number of steps is the mean over sequences of the sum over steps.
     """
     n = len(lengths)
     if sample_weight is None:
-        return lengths.valid / n, None
+        return lengths.valid / n, None, (float(lengths.valid), float(n))
     ones = Tensor(_beside(logits, np.ones((n, lengths.steps))))
     weight = _example_weights("cross_entropy", ones, sample_weight, like=logits)  # (N, T)
     xp = namespace_of(weight)
     by_step = _packed(weight, lengths)
     least = float(xp.finfo(weight.dtype).smallest_normal)  # all 0: the loss is 0
-    return Tensor(xp.asarray(xp.sum(by_step) / xp.maximum(xp.sum(weight[:, 0]), least))), by_step
+    steps, sequences = xp.sum(by_step), xp.maximum(xp.sum(weight[:, 0]), least)
+    return Tensor(xp.asarray(steps / sequences)), by_step, (steps, sequences)
 
 
 def _packed(weight: Any, lengths: Lengths) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,8 +147,7 @@ def _judge(trainer: Trainer, classes: Any) -> Callable[[np.ndarray, np.ndarray],
     """What compares targets with outputs, by the loss; None where there is nothing to compare."""
     if "" not in trainer.objectives or isinstance(classes, Mapping):
         return None
-    loss = trainer.objectives[""].loss
-    loss = loss.func if isinstance(loss, functools.partial) else loss
+    loss = trainer.objectives[""].decoded_as
     if loss is losses.binary_cross_entropy:
         return _binary
     if loss is losses.cross_entropy or classes:  # one's own loss of classes goes by the largest output

@@ -45,6 +45,7 @@ class Report:
     timing : seconds by what took them; a name that ends in "/s" is a rate
     diagnosis : by :func:`dlcore.diagnosis.diagnose_parts`
     health : one record an epoch, as :class:`dlcore.train.GradientHealth` keeps them
+    faults : what the figures do not show, as :func:`dlcore.diagnosis.faults_of` words it
 
     >>> report = Report(
     ...     title="first",
@@ -71,6 +72,7 @@ class Report:
     timing: Mapping[str, float] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
     health: Sequence[Mapping[str, Any]] = ()
+    faults: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(self.history))  # it is gone through more than once
@@ -109,6 +111,7 @@ def page(report: Report) -> str:
     body = [
         _headline(report, history, best),
         _results(report.results),
+        section("What the figures hide", "\n".join(f"<p>{escape(line)}</p>" for line in report.faults)),
         _curves(report, history, best),
         _diagnosis(report.diagnosis),
         health_section(report.health, report.best_epoch),

@@ -50,9 +50,10 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
 }
 """By setting and choice, the other settings that the choice takes, with their defaults."""
 
+_MACRO = ("macro_f1", "macro_precision", "macro_recall")
 TASKS: dict[str, dict[str, Any]] = {
-    "classification": {"loss": "cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall", "top_k")},
-    "binary": {"loss": "binary_cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall")},
+    "classification": {"loss": "cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall", *_MACRO, "top_k")},
+    "binary": {"loss": "binary_cross_entropy", "metrics": ("accuracy", "f1", "precision", "recall", *_MACRO)},
     "regression": {"loss": "mse", "metrics": ("r2", "mse")},
     "text": {"loss": "cross_entropy", "metrics": ("perplexity", "accuracy")},
 }

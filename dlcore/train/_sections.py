@@ -120,7 +120,7 @@ class TransferConfig(Section):
 
     def scales(self) -> dict[str, float]:
         """The factors on the learning rate by pattern."""
-        return dict(_pair("lr_scale", word) for word in self.lr_scale or ())
+        return dict(pair("lr_scale", word) for word in self.lr_scale or ())
 
     def apply(self, model: Module, runs: str, characters: Sequence[str] | None = None) -> None:
         """Give a built ``model`` its first weights, and freeze and scale what is asked for.
@@ -148,7 +148,7 @@ class TransferConfig(Section):
             model.scale_lr(pattern, factor)
 
 
-def _pair(name: str, word: str) -> tuple[str, float]:
+def pair(name: str, word: str) -> tuple[str, float]:
     """``word=number``, split."""
     key, equals, text = word.rpartition("=")
     try:
@@ -319,10 +319,19 @@ class TrainConfig(Section):
     loss_weights: tuple[str, ...] | None = setting(
         None, "with heads, how much the loss of each counts, as HEAD=WEIGHT, such as sex=0.5 [default: 1 each]"
     )
+    class_weight: tuple[str, ...] | None = setting(
+        None,
+        "weights of the classes in the loss: balanced, each n / (k · n_c) of the training set, so that rare classes "
+        "count as much as common ones; or CLASS=WEIGHT, such as yes=5, others 1 [default: equal]",
+    )
     metrics: tuple[str, ...] | None = setting(
         None,
-        "what to measure beside the loss; of heads, each those that suit it [default: accuracy; r2 for a regression]",
+        "what to measure beside the loss; of heads, each those that suit it; recall, precision and f1 of two classes "
+        "are those of the positive one [default: accuracy; r2 for a regression]",
         choices=dict.fromkeys(name for task in TASKS.values() for name in task["metrics"]),
+    )
+    positive: str | None = setting(
+        None, "of two classes, the one of which recall, precision and f1 are [default: the second in sorted order]"
     )
     augment: tuple[str, ...] | None = setting(
         None,
@@ -339,11 +348,18 @@ class TrainConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.weights()
+        if self.class_weight not in (None, ("balanced",)):
+            for word in self.class_weight or ():
+                if "=" not in word:
+                    raise ConfigError(
+                        f"class_weight has {word!r:.60} but balanced, alone, or CLASS=WEIGHT is expected, such as yes=5"
+                    )
+                pair("class_weight", word)
         limit_of(self.memory_limit)
 
     def weights(self) -> dict[str, float]:
         """How much each head's loss counts, where that is given."""
-        return dict(_pair("loss_weights", word) for word in self.loss_weights or ())
+        return dict(pair("loss_weights", word) for word in self.loss_weights or ())
 
     def augmentation(self) -> Augmentation | None:
         """What is done to each training batch; None where nothing is."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
 from dlcore.train._choices import LARGE_IMAGES, RECURRENT
+from dlcore.train._classes import class_weights, positives
 from dlcore.train._tasks import check_metrics
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def baseline(model: str, data: Splits) -> str:
 def check_measures(config: Config, data: Splits) -> None:
     metrics = config.train.metrics or ()
     check_metrics(data, metrics)
+    positives(data, config.train.positive)
+    class_weights(data, config.train.class_weight)
     names = config.recorded(data)
     if config.train.patience and config.train.monitor not in names:
         raise ConfigError(

@@ -36,6 +36,7 @@ from dlcore.train._choices import (
     RULES,
     TEXT,
 )
+from dlcore.train._classes import OF_A_CLASS, class_weights, positives
 from dlcore.train._sections import (
     SECTIONS,
     DataConfig,
@@ -91,8 +92,9 @@ __all__ = [
 _OWNER = {name: owner for owner, table in CHOICES.items() for takes in table.values() for name in takes}
 _FOLLOWS = _OWNER | {
     "lr": "optimizer", "baseline": "model", "target": "data", "heads": "data", "ignore": "data", "metrics": "data",
-    "loss_weights": "data", "window": "data", "unknown": "data", "horizon": "data",
-    "time": "data", "by": "data", "calendar": "data", "test": "data", "group": "data", "split": "data",
+    "loss_weights": "data", "class_weight": "data", "positive": "data", "window": "data", "unknown": "data",
+    "horizon": "data", "time": "data", "by": "data", "calendar": "data", "test": "data", "group": "data",
+    "split": "data",
 }  # fmt: skip
 """By setting, the choice that it depends on: where that changes, a former value means nothing."""
 
@@ -134,6 +136,8 @@ lr_decay out or change schedule
         if self.optimizer.clip_norm is not None and self.optimizer.clip_value is not None:
             raise ConfigError("clip_norm and clip_value are both set, but one limit is expected; leave one out")
         if self.model.model == "knn":
+            if self.train.class_weight is not None:
+                raise ConfigError("class_weight is for models that learn by a loss, but the model is knn; leave it out")
             for name in (name for name in ("start_from", "freeze", "lr_scale") if values[name] is not None):
                 raise ConfigError(f"{name} is for models with weights, but the model is knn; leave it out")
         unknown = set(self.train.weights()) - set(self.data.heads or ())
@@ -319,6 +323,29 @@ lr_decay out or change schedule
             return replace(data, change=None)
         return data
 
+    def metrics(self, data: Splits) -> Any:
+        """What these settings, resolved, measure, as a trainer takes it; precision, recall and f1 of two classes are
+        those of the positive one, and macro averages in a run of version 0.1.
+
+        >>> from dlcore.data import load
+        >>> data = load("penguins", target="sex")
+        >>> [m.positive for m in Config.of(data="penguins", metrics=("recall",), positive="female").metrics(data)]
+        [0]
+        """
+        from dlcore.metrics import named
+
+        found: Any = metrics_of(data, self.train.metrics or ())
+        labels = positives(data, self.train.positive)
+
+        def of(head: str, name: str) -> Any:
+            if name not in OF_A_CLASS:
+                return name
+            return replace(named(name), positive=labels.get(head) if self.data.rules > 1 else None)
+
+        if isinstance(found, dict):
+            return {head: [of(head, name) for name in names] for head, names in found.items()}
+        return [of("", name) for name in found]
+
     def _check_task(self, data: Splits) -> str:
         """The task; where several targets were not asked for, a ConfigError."""
         if data.task == "multitask" and self.data.heads is None:
@@ -368,7 +395,8 @@ lr_decay out or change schedule
             model,
             loss=chosen.objective(data) if loss is None else loss,
             optimizer=chosen.optimizer.build(),
-            metrics=metrics_of(data, chosen.train.metrics or ()),
+            metrics=chosen.metrics(data),
+            class_weight=class_weights(data, chosen.train.class_weight) if loss is None else None,
             loss_weights=chosen.train.weights() or None,
             schedule=chosen.schedule.build(chosen.train.epochs or 1),
             penalty=chosen.penalty.build(),

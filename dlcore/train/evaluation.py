@@ -9,6 +9,8 @@ import numpy as np
 from backends import transfer
 from dlcore.data import Dataset, Source, Stream, batches
 from dlcore.errors import DataError
+from dlcore.functional._calls import Call
+from dlcore.tensor import Tensor
 from dlcore.train.carried import Carried
 from dlcore.train.objectives import Measured, each
 
@@ -26,7 +28,7 @@ def measure(
     pause : a fit may end here
     """
     measured = Measured(trainer.objectives)
-    sums, counts = dict.fromkeys(trainer.objectives, 0.0), dict.fromkeys(trainer.objectives, 0)
+    means = {name: Mean() for name in trainer.objectives}
     carried = Carried.over(data)
     with trainer.place():
         with trainer._fed(batches(data, batch_size, shuffle=False)) as fed:
@@ -36,12 +38,52 @@ def measure(
                 outputs = trainer.forward(batch.inputs, batch.lengths, carried)
                 rows = trainer.objectives.rows(batch.y, outputs, batch.lengths)
                 for name, value in trainer.objectives.losses(outputs, batch.targets, batch.lengths).items():
-                    sums[name] += transfer.to_host(value.data).item() * rows[name]
-                    counts[name] += rows[name]
+                    means[name].add(value, rows[name], trainer.objectives[name].call)
                 measured.add(outputs, batch.y, batch.lengths)
         values = measured.metrics()
-    loss = sum(trainer.objectives[name].weight * total / max(counts[name], 1) for name, total in sums.items())
+    loss = sum(
+        trainer.objectives[name].weight * mean.total / (mean.count or 1) * mean.steps for name, mean in means.items()
+    )
     return {"loss": loss, **values}, measured
+
+
+class Mean:
+    """The mean loss of many batches: of all examples, not of batches, so that it does not depend on how these are cut.
+
+    Where the examples have weights, a batch's loss is Σ w l / Σ w, and the whole is the sum of the first sums divided
+    by that of the second.
+
+    total, count : Σ w l and Σ w; equal weights are 1
+    """
+
+    def __init__(self) -> None:
+        self.total, self.count = 0.0, 0.0
+        self._steps, self._sequences = 0.0, 0.0
+
+    def add(self, value: Tensor, rows: int, call: Call | None) -> None:
+        """One batch: its loss, how many examples it has, and how the loss came about where they have weights."""
+        loss = transfer.to_host(value.data).item()
+        if call is None:
+            self.total += loss * rows
+            self.count += rows
+            return
+        weight = _number(call.weight)
+        self.count += weight
+        if call.sequences is not None:
+            steps, sequences = map(_number, call.sequences)
+            weight *= sequences / steps if steps else 0.0
+            self._steps += steps
+            self._sequences += sequences
+        self.total += loss * weight
+
+    @property
+    def steps(self) -> float:
+        """The mean number of steps of a sequence, where the loss sums over these and they have weights; else 1."""
+        return self._steps / self._sequences if self._sequences else 1.0
+
+
+def _number(figure: Any) -> float:
+    return figure if isinstance(figure, float) else transfer.to_host(figure).item()
 
 
 def examples(x: Any) -> Source:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.data.source import Source, as_source
+from dlcore.train._classes import with_names
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
@@ -38,7 +39,8 @@ def measure_parts(trainer: Trainer, data: Splits) -> dict[str, dict[str, Any]]:
 
     Of a part of more than 10,000 examples, as many are taken, evenly spaced. Each part's ``examples`` says how many
     were measured, its ``ms_per_image`` how long one took, in batches of 256, metrics included. Of heads there are
-    ``labels`` by metric, how many were known, and of R² ``standard_errors`` by metric.
+    ``labels`` by metric, how many were known, and of R² ``standard_errors`` by metric. Classes
+    that are never predicted, and outputs that are NaN, are as :func:`dlcore.train._classes.with_names` gives them.
 
     >>> import dlcore as dl
     >>> data = dl.data.load("digits")
@@ -57,5 +59,11 @@ def measure_parts(trainer: Trainer, data: Splits) -> dict[str, dict[str, Any]]:
         figures, measured = trainer.measure(source)
         seconds = time.perf_counter() - begin
         count = len(source)  # pyright: ignore[reportArgumentType]  of Splits: never a stream
-        found[name] = {**figures, "examples": count, "ms_per_image": 1000 * seconds / count, **measured.chance()}
+        found[name] = {
+            **figures,
+            "examples": count,
+            "ms_per_image": 1000 * seconds / count,
+            **measured.chance(),
+            **with_names(data, measured.faults()),
+        }
     return found

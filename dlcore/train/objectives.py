@@ -17,7 +17,9 @@ from dlcore import losses
 from dlcore import metrics as _metrics
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import Lengths
+from dlcore.functional._calls import Call, calls
 from dlcore.tensor import Tensor
+from dlcore.train import _class_weight
 
 __all__ = ["Measured", "Objective", "Objectives", "each", "per_step"]
 
@@ -26,21 +28,52 @@ class Objective:
     """One output's loss, its weight in the total and its metrics.
 
     name : of the head; "" where the model has one output
+    class_weight : of the loss; None for equal ones, else as :func:`dlcore.train._class_weight.of_classes` takes it
     """
 
-    def __init__(self, name: str, loss: Any, metrics: Sequence[Any], weight: float) -> None:
+    def __init__(self, name: str, loss: Any, metrics: Sequence[Any], weight: float, class_weight: Any = None) -> None:
         if isinstance(metrics, str):
             raise ConfigError(f"metrics is {metrics!r} but a list is expected: metrics=[{metrics!r}]")
         self.name = name
         self.prefix = f"{name}_" if name else ""
         self.loss = losses.named(loss)
         self.weight = float(weight)
+        self.class_weight = class_weight
+        if class_weight is not None:
+            _class_weight.check(class_weight)
+            _class_weight.weighted(self.loss, (1.0, 1.0))  # or a ConfigError
+        self.table: tuple[float, ...] | None = None
+        """The weights of the classes, once the outputs, and for "balanced" the training set's labels, are known."""
+        self.labels: Any = None
+        """Of the training set, where they are known."""
+        self.outputs = 0
+        """How many numbers there are for an example, or for a step, once that is known."""
+        self.call: Call | None = None
+        """How the last value came about, where it is not a plain mean of known losses."""
+        self._made_of = ""
         self.metrics = [_metrics.named(metric) for metric in metrics]
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ConfigError(
                 f"metrics: {', '.join(names)} have a name twice; wrap one as dl.metrics.Metric(name, ...)"
             )
+
+    @property
+    def decoded_as(self) -> Callable[..., Any]:
+        """The loss by which outputs become predictions: of a partial what it is of; of a loss of one's own the one loss
+        that it calls with all outputs, as its last value has shown."""
+        loss = losses.base(self.loss)
+        return losses.named(self._made_of) if self._made_of else loss
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the predictions are labels."""
+        return self.decoded_as in (losses.cross_entropy, losses.binary_cross_entropy)
+
+    @property
+    def two_classes(self) -> bool:
+        """Whether the outputs tell two classes apart, of which one is the positive one."""
+        return self.outputs == {losses.cross_entropy: 2, losses.binary_cross_entropy: 1}.get(self.decoded_as)
 
     def part(self, y: Any) -> Any:
         """This output's part of targets or outputs."""
@@ -56,7 +89,16 @@ class Objective:
                     "argument lengths"
                 )
             options["lengths"] = lengths
-        return self.loss(outputs, target, **options)
+        loss = self.loss if self.table is None else _class_weight.weighted(self.loss, self.table)
+        if losses.is_plain(loss):
+            return loss(outputs, target, **options)
+        with calls() as found:
+            value = loss(outputs, target, **options)
+        self.call = found[0] if len(found) == 1 and found[0].value is value and found[0].weight is not None else None
+        if losses.base(loss) is loss:  # one's own
+            made_of = {call.loss for call in found if call.shape == tuple(outputs.shape)}
+            self._made_of = made_of.pop() if len(made_of) == 1 else ""
+        return value
 
     def check(self, y: Any, set_name: str, outputs: Any, lengths: np.ndarray | None = None) -> None:
         """Labels that the loss does not take, found on the host before the first launch."""
@@ -65,15 +107,20 @@ class Objective:
             behind = np.arange(y.shape[1]) >= np.asarray(lengths)[:, None]  # there they may be anything
             y = np.where(behind.reshape(*behind.shape, *(1,) * (y.ndim - 2)), np.zeros((), y.dtype), y)
         label = f"{set_name}: {self.name + ' ' if self.name else ''}label"
-        if self.loss is losses.cross_entropy and y.dtype.kind in "iu":
+        self.outputs = self.part(outputs).shape[-1] if self.part(outputs).ndim > 1 else 1
+        loss = losses.base(self.loss)
+        if loss is losses.cross_entropy and y.dtype.kind in "iu":
             classes = self.part(outputs).shape[-1]
             lowest = -1 if self.name else 0  # a head's -1 marks a missing label
             self._refuse(y, (y < lowest) | (y >= classes), label, f"0 to {classes - 1} for {classes} outputs")
-        if self.loss is losses.binary_cross_entropy:
+        if loss is losses.binary_cross_entropy:
             with np.errstate(invalid="ignore"):
                 inside = (y >= 0) & (y <= 1)
             missing = np.isnan(y) if y.dtype.kind == "f" else y == -1
             self._refuse(y, ~(inside | (missing & bool(self.name))), label, "0 to 1")
+        if self.class_weight is not None and self.table is None:
+            classes = 2 if loss is losses.binary_cross_entropy else self.outputs
+            self.table = _class_weight.of_classes(self.class_weight, classes, self.labels)
 
     @staticmethod
     def _refuse(y: np.ndarray, bad: np.ndarray, label: str, expected: str) -> None:
@@ -91,15 +138,21 @@ class Objectives(dict[str, Objective]):
     loss : a loss, or a dict of them by head
     metrics : a list of metrics, or a dict of lists by head
     weights : of the heads' losses in the total; 1 by default
+    class_weight : of the loss; with heads a dict of them by head
     """
 
-    def __init__(self, loss: Any, metrics: Any, weights: Mapping[str, float] | None) -> None:
+    def __init__(self, loss: Any, metrics: Any, weights: Mapping[str, float] | None, class_weight: Any = None) -> None:
         super().__init__()
         if not isinstance(loss, Mapping):
             if weights or isinstance(metrics, Mapping):
                 raise ConfigError("loss: one loss came with loss_weights or metrics by head; pass a dict of losses")
-            self[""] = Objective("", loss, metrics, 1.0)
+            self[""] = Objective("", loss, metrics, 1.0, class_weight)
             return
+        if class_weight is not None and not (isinstance(class_weight, Mapping) and set(class_weight) <= set(loss)):
+            raise ConfigError(
+                f"class_weight is {class_weight!r:.60} but with losses by head a dict by head is expected, such as "
+                f"{{{next(iter(loss), '')!r}: 'balanced'}}"
+            )
         if metrics and not isinstance(metrics, Mapping):
             raise ConfigError("metrics: a list came with losses by head; pass a dict of lists by head")
         weights, metrics = weights or {}, metrics or {}
@@ -113,7 +166,20 @@ class Objectives(dict[str, Objective]):
                 raise ConfigError(
                     f"loss: a head is called {name!r}, but so begin the figures of the development set; rename it"
                 )
-            self[name] = Objective(name, one, metrics.get(name, ()), weights.get(name, 1.0))
+            own = None if class_weight is None else class_weight.get(name)
+            self[name] = Objective(name, one, metrics.get(name, ()), weights.get(name, 1.0), own)
+
+    def learn_from(self, y: Any) -> None:
+        """Take note of the training set's labels, None where they are not known: class weights may follow from them."""
+        for objective in self.values():
+            if objective.class_weight is not None:
+                objective.labels, objective.table = None if y is None else objective.part(y), None
+
+    def weight(self) -> Any:
+        """The sum of the weights in the last loss of one output, on the device; None where they were equal. Of several
+        outputs, and of sums over the steps of sequences, the losses of batches are weighed by their examples."""
+        call = self[""].call if "" in self else None
+        return None if call is None or call.sequences is not None else call.weight
 
     def loss(self, outputs: Any, y: Any, lengths: Lengths | None = None) -> Tensor:
         """The weighted sum of the losses."""
@@ -134,7 +200,7 @@ class Objectives(dict[str, Objective]):
 
     def rows(self, y: Any, outputs: Any = None, lengths: Lengths | None = None) -> dict[str, int]:
         """By head, how many examples have a label; valid steps instead where a loss is a mean over these."""
-        if "" in self and lengths is not None and losses.squared(self[""].loss) and per_step(outputs, lengths):
+        if "" in self and lengths is not None and losses.squared(self[""].decoded_as) and per_step(outputs, lengths):
             return {"": lengths.valid}
         return {name: int(np.sum(losses.known(y[name])[1])) if name else len(y) for name in self}
 
@@ -187,15 +253,15 @@ class Measured:
             self.targets.setdefault(objective.name, []).append(objective.part(y))
             scores = objective.part(outputs).data
             for needs in {metric.needs for metric in objective.metrics}:
-                kept = scores if needs == "scores" else losses.decode(objective.loss, scores)
+                kept = scores if needs == "scores" else losses.decode(objective.decoded_as, scores)
                 self.kept.setdefault((objective.name, needs), []).append(kept)
 
     def metrics(self) -> dict[str, float]:
         """The metrics of all predictions so far; examples without a label, and steps
         behind the end of a sequence, are left out."""
         return {
-            name: float(metric(target, predicted)) if len(target) else float("nan")
-            for name, metric, target, predicted in self._pairs()
+            name: metric.measure(target, predicted, two) if len(target) else float("nan")
+            for name, metric, target, predicted, two in self._pairs()
         }
 
     def chance(self) -> dict[str, dict[str, float]]:
@@ -206,7 +272,7 @@ class Measured:
             one.name or any(metric.function is _metrics.r2 for metric in one.metrics) for one in self.objectives
         ):
             return {}
-        for name, metric, target, predicted in self._pairs():
+        for name, metric, target, predicted, _ in self._pairs():
             if name != metric.name:
                 labels[name] = len(target)
             error = _metrics.r2_standard_error(target, predicted) if metric.function is _metrics.r2 else math.nan
@@ -214,18 +280,55 @@ class Measured:
                 errors[name] = error
         return {key: found for key, found in (("labels", labels), ("standard_errors", errors)) if found}
 
-    def _pairs(self) -> Iterator[tuple[str, _metrics.Metric, np.ndarray, np.ndarray]]:
-        """Each metric's name in a record, and the targets and predictions that it is of."""
+    def faults(self) -> dict[str, dict[str, Any]]:
+        """What the metrics do not tell, by head: ``never_predicted``, how many examples there are of the classes that
+        are never among the predictions; ``not_a_number``, of how many examples an output is NaN. What would be empty is
+        left out."""
+        missing: dict[str, Any] = {}
+        bad: dict[str, Any] = {}
+        host, targets = self._on_host()
+        for objective in self.objectives:
+            name = objective.name
+            predicted = host.get((name, "prediction"))
+            if predicted is None:
+                predicted = losses.decode(objective.decoded_as, host[name, "scores"])
+            present = self._present(name, targets[name])
+            target, predicted = targets[name][present], predicted[present]
+            wrong = predicted < 0 if objective.of_classes else np.isnan(predicted)
+            if wrong.any():
+                bad[name] = int(wrong.reshape(len(wrong), -1).any(axis=1).sum())
+            if objective.of_classes:
+                classes, numbers = np.unique(target, return_counts=True)
+                never = ~np.isin(classes, predicted) & (classes == np.rint(classes))
+                if never.any():
+                    labels = classes[never].astype(int).tolist()
+                    missing[name] = dict(zip(labels, numbers[never].tolist(), strict=True))
+        return {key: found for key, found in (("never_predicted", missing), ("not_a_number", bad)) if found}
+
+    def _present(self, name: str, target: np.ndarray) -> np.ndarray:
+        """Which targets of a head count: those with a label, and of sequences the valid steps."""
+        present = losses.known(target)[1] > 0 if name else np.ones(len(target), dtype=bool)
+        if name in self.lengths:  # (N,) -> (N, T)
+            valid = np.arange(target.shape[1]) < np.concatenate(self.lengths[name])[:, None]
+            present = valid & present[:, None]
+        return present
+
+    def _pairs(self) -> Iterator[tuple[str, _metrics.Metric, np.ndarray, np.ndarray, bool]]:
+        """Each metric's name in a record, the targets and predictions that it is of, and whether these are of two
+        classes."""
         host, targets = self._on_host()
         for objective in self.objectives:
             target = targets[objective.name]
-            present = losses.known(target)[1] > 0 if objective.name else np.ones(len(target), dtype=bool)
-            if objective.name in self.lengths:  # (N,) -> (N, T)
-                valid = np.arange(target.shape[1]) < np.concatenate(self.lengths[objective.name])[:, None]
-                present = valid & present[:, None]
+            present = self._present(objective.name, target)
             for metric in objective.metrics:
                 predicted = host[objective.name, metric.needs]
-                yield f"{objective.prefix}{metric.name}", metric, target[present], predicted[present]
+                yield (
+                    f"{objective.prefix}{metric.name}",
+                    metric,
+                    target[present],
+                    predicted[present],
+                    objective.two_classes,
+                )
 
     def _on_host(self) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
         host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}

@@ -20,6 +20,7 @@ class Progress:
 
     batches : trained on
     sums : of loss · rows, of penalty · rows, and of rows, over the losses that have been read
+    weighted : where examples have weights, sums of weighted loss without the penalty, and of weights
     seconds : spent, before an interruption included
     measured : the predictions, for the metrics
     carried : the state of a recurrent model between two batches
@@ -28,25 +29,34 @@ class Progress:
     def __init__(self, objectives: Objectives) -> None:
         self.batches = 0
         self.sums = [0.0, 0.0, 0.0]
+        self.weighted = [0.0, 0.0]
         self.seconds = 0.0
         self.measured = Measured(objectives)
         self.carried = Carried()
         self._norms = [0.0, 0.0, 0.0]  # sum, largest and number of the gradients' norms that have been read
-        self._ring: list[tuple[Any, Any, Any, int]] = []
+        self._ring: list[tuple[Any, Any, Any, Any, int]] = []
 
-    def add(self, loss: Any, penalty: Any, rows: int, norm: Any = None) -> None:
+    def add(self, loss: Any, penalty: Any, rows: int, norm: Any = None, weight: Any = None) -> None:
         """One step: its loss, and the penalty in it or None, both scalars on the device.
 
         norm : of the gradient before clipping, on the device too, where the next step overwrites it; or None
+        weight : sum of the weights of its examples, on the device; None where they are equal
         """
         self.batches += 1
         kept = None if norm is None else namespace_of(norm).asarray(norm, copy=True)
-        self._ring.append((loss, penalty, kept, rows))
+        self._ring.append((loss, penalty, kept, weight, rows))
 
     def norms(self) -> dict[str, float]:
         """For the record of an epoch: the mean and the largest norm of the gradients before clipping, as read last."""
         total, largest, count = self._norms
         return {"grad_norm": total / count, "grad_norm_max": largest} if count else {}
+
+    def loss(self) -> float:
+        """The loss of all examples so far, with the penalty, as read last; NaN where there is none."""
+        loss, penalty, rows = self.sums
+        total, weight = self.weighted
+        known = rows or math.nan  # in mixed precision every loss of a short epoch may be left out
+        return total / weight + penalty / known if weight else loss / known
 
     @property
     def waiting(self) -> int:
@@ -67,18 +77,20 @@ class Progress:
         arrays = [column for column, known in zip(columns, there, strict=True) if known]
         host = transfer.to_host(xp.stack([xp.stack([xp.asarray(v) for v in column]) for column in arrays]))
         figures = iter(host.astype(np.float64))
-        losses, penalties, norms = (next(figures) if known else np.zeros(len(rows)) for known in there)
+        losses, penalties, norms, weights = (next(figures) if known else np.zeros(len(rows)) for known in there)
         self._ring.clear()
         bad = np.flatnonzero(~np.isfinite(losses)).tolist()
         first = (len(losses) - 1 - bad[0], float(losses[bad[0]])) if bad else None
         if bad and not leave_out:
             return first
         # One addition a step, so that the sum does not depend on when the losses were read.
-        steps = zip(losses.tolist(), penalties.tolist(), norms.tolist(), rows, strict=True)
-        for step, (loss, penalty, norm, count) in enumerate(steps):
+        steps = zip(losses.tolist(), penalties.tolist(), norms.tolist(), weights.tolist(), rows, strict=True)
+        for step, (loss, penalty, norm, weight, count) in enumerate(steps):
             if step not in bad:
                 for i, value in enumerate((loss * count, penalty * count, count)):
                     self.sums[i] += value
+                if weight:
+                    self.weighted = [self.weighted[0] + (loss - penalty) * weight, self.weighted[1] + weight]
             if there[2] and math.isfinite(norm):  # in mixed precision a step may be left out
                 total, largest, taken = self._norms
                 self._norms = [total + norm, max(largest, norm), taken + 1]
@@ -91,6 +103,7 @@ class Progress:
         return {
             "batches": self.batches,
             "sums": self.sums,
+            "weighted": self.weighted,
             "seconds": self.seconds,
             "measured": self.measured.state_dict(),
             "norms": self._norms,
@@ -102,6 +115,7 @@ class Progress:
         if state is not None:
             self.batches = int(state["batches"])
             self.sums = [float(value) for value in state["sums"]]
+            self.weighted = [float(value) for value in state.get("weighted", self.weighted)]
             self.seconds = float(state["seconds"])
             self.measured.load_state_dict(state["measured"], upload)
             self._norms = [float(value) for value in state.get("norms", self._norms)]

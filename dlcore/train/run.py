@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.losses import StandardizedMSE
+from dlcore.losses import StandardizedMSE, named
 from dlcore.recorded import did_you_mean
 from dlcore.train import config, snapshot
+from dlcore.train._class_weight import weighted
+from dlcore.train._classes import class_weights, classes_of, positives
 from dlcore.train._tasks import standardized
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_arrays, set_weights, write_atomically
@@ -140,7 +142,7 @@ class Run:
         """
         result, records = self.result or {}, self.records()
         parts = result.get("parts", {})
-        no_figures = ("examples", "labels", "standard_errors")
+        no_figures = ("examples", "labels", "standard_errors", "never_predicted", "not_a_number")
         found = {name: v for name, v in parts.get("dev", {}).items() if name not in no_figures}
         no_figures = (*no_figures, "ms_per_image")
         found |= {f"train_{name}": v for name, v in parts.get("train", {}).items() if name not in no_figures}
@@ -211,6 +213,8 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
         "loss": settings.loss(data),
         "targets": scales.get("", scales or None),
         "classes": _listed(data.classes),
+        "positive": _positive(settings, data),
+        "class_weight": _class_weights(settings, data),
         "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
         "inputs": None if data.inputs is None else data.inputs.to_dict(),
         "target": data.target if data.target is None or isinstance(data.target, str) else list(data.target),
@@ -222,9 +226,26 @@ def about(settings: config.Config, data: Splits) -> dict[str, Any]:
 def objective_of(about: dict[str, Any]) -> Any:
     """The loss of a run, or by head its losses, from what :func:`about` says."""
     loss, scales = about.get("loss") or "mse", about.get("targets")
+    weights = about.get("class_weight")
     if isinstance(loss, str):
-        return StandardizedMSE(**scales) if scales else loss
+        return StandardizedMSE(**scales) if scales else weighted(named(loss), tuple(weights)) if weights else loss
+    loss = loss | {name: weighted(named(loss[name]), tuple(table)) for name, table in (weights or {}).items()}
     return loss | {name: StandardizedMSE(**scale) for name, scale in (scales or {}).items()}
+
+
+def _positive(settings: config.Config, data: Splits) -> Any:
+    """The positive class of two, or of several targets by name; None where precision, recall and f1 are macro averages,
+    as they are in a run that records none."""
+    if settings.data.rules == 1:
+        return None
+    names = classes_of(data)
+    found = {head: names[head][label] for head, label in positives(data, settings.train.positive).items()}
+    return found.get("", found or None)
+
+
+def _class_weights(settings: config.Config, data: Splits) -> Any:
+    found = class_weights(data, settings.train.class_weight)
+    return {head: list(table) for head, table in found.items()} if isinstance(found, dict) else found
 
 
 def _listed(classes: Any) -> Any:

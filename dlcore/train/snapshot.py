@@ -157,6 +157,10 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
     return {
         "optimizer": f"{type(rule).__name__} {_words({k: v for k, v in rule.config.items() if k != 'lr'})}",
         "loss": ", ".join(f"{o.weight:g} {_name(o.loss)} {name}".strip() for name, o in trainer.objectives.items()),
+        "class_weight": ", ".join(
+            f"{_words(o.table)} {name}".strip() for name, o in trainer.objectives.items() if o.table
+        )
+        or None,
         "metrics": ", ".join(trainer.objectives.names()),
         "penalty": _words(trainer.penalty),
         "clip": _words(trainer.clip),

@@ -45,7 +45,7 @@ def _step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     trainer.step += 1
-    trainer.progress.add(loss, None if penalty is None else penalty.data, rows, norm)
+    trainer.progress.add(loss, None if penalty is None else penalty.data, rows, norm, trainer.objectives.weight())
     trainer.progress.measured.add(outputs, batch.y, batch.lengths)
 
 

@@ -77,6 +77,8 @@ class Trainer:
         such as 0.5 of the device's memory; no limit by default, and no effect on a CPU (see :mod:`backends.memory`)
     tf32 : compute products of float32 in TF32 wherever the trainer computes: faster on a GPU of compute capability 8.0
         or later, refused elsewhere; a CPU's and a GPU's results then differ by about 1e-3 (see :mod:`backends.tf32`)
+    class_weight : of cross_entropy and binary_cross_entropy: "balanced", n / (k · n_c) of the training set's labels, as
+        in scikit-learn; one weight a class; or a dict by label, where others weigh 1. With heads, a dict by head
     threads : of the BLAS on a CPU; with 1 a run gives the same bits on any number of cores. None leaves the BLAS's own
 
     >>> import dlcore as dl
@@ -106,6 +108,7 @@ class Trainer:
         precision: str | None = None,
         memory_limit: str | float | None = None,
         tf32: bool = False,
+        class_weight: Any = None,
     ) -> None:
         optimizer = Adam() if optimizer is None else optimizer
         instance("model", model, Module, "a layer or model of dl.nn")
@@ -118,7 +121,7 @@ class Trainer:
         instance("augment", augment, Augmentation | None, "such as dl.data.augment.Flip()")
         self.model = model
         self.optimizer = optimizer
-        self.objectives = Objectives(loss, metrics, loss_weights)
+        self.objectives = Objectives(loss, metrics, loss_weights, class_weight)
         self.schedule = schedule or Constant()
         self.penalty = penalty
         self.clip = clip
@@ -221,6 +224,7 @@ class Trainer:
         if found is not None and resume == "auto" and found.plain["fit"] <= self.fits:
             found = None  # of a fit that this trainer has done already
         self._prepare(sets["train"])
+        self.objectives.learn_from(getattr(sets["train"], "y", None))
         for name, data in sets.items():
             check_set(self, data, name)
         self.drop_last = drop_last
@@ -269,7 +273,9 @@ class Trainer:
         data : as ``train`` in :meth:`fit`
         batch_size : examples at a time; it changes the result by rounding alone
 
-        The loss is the mean over the examples, each head's over its known labels, times ``loss_weights``.
+        The loss is the mean over the examples, each head's over its known labels, times ``loss_weights``. With weights
+        of classes or examples it is Σ w l / Σ w over all of them; a loss of your own that returns anything but one call
+        of a loss of :mod:`dlcore.losses` counts by the examples of a batch.
 
         >>> import dlcore as dl
         >>> data = dl.data.load("penguins", target="sex", normalize=True)
@@ -279,7 +285,14 @@ class Trainer:
         >>> sorted(figures), figures["accuracy"] > 0.6
         (['accuracy', 'loss'], True)
         """
-        return self.measure(data, batch_size)[0]
+        figures, measured = self.measure(data, batch_size)
+        for head, number in measured.faults().get("not_a_number", {}).items():
+            what = f"outputs of {head}" if head else "outputs"
+            warnings.warn(
+                f"evaluate: {what} of {number:,} examples are NaN: they count as wrong, a regression's figures are NaN",
+                stacklevel=2,
+            )
+        return figures
 
     def measure(self, data: Any, batch_size: int = 256) -> tuple[dict[str, float], Measured]:
         """What :meth:`evaluate` gives, and the predictions and targets that the metrics are of.
@@ -428,9 +441,9 @@ class Trainer:
         if not progress.batches:
             raise DataError(f"train: there was no batch of {self.batch_size} in epoch {self.epoch + 1}")
         seconds = time.perf_counter() - start
-        loss, penalty, rows = progress.sums
+        _, penalty, rows = progress.sums
         known = rows or float("nan")  # in mixed precision every loss of a short epoch may be left out
-        record: dict[str, Any] = {"epoch": self.epoch, "loss": loss / known}
+        record: dict[str, Any] = {"epoch": self.epoch, "loss": progress.loss()}
         if self.penalty is not None:
             record["penalty"] = penalty / known
         record |= progress.measured.metrics() | progress.norms()

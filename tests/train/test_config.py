@@ -316,7 +316,6 @@ def test_what_is_left_open_follows_from_the_data(
         "test",
         "group",
         "split",
-        "time",
     } | {
         "target",
         "device",
