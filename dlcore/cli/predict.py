@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, DEVICE
 from dlcore.cli.forecast import columns_of_arrays, forecasts, is_series, lines
-from dlcore.errors import ConfigError, DataError
+from dlcore.errors import ConfigError, DataError, ShapeError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dlcore.data import Dataset
+    from dlcore.data import Inputs, Normalizer
 
 __all__ = ["predict"]
 
@@ -33,6 +35,10 @@ def predict(
     ],
     npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs as x and, of sequences, lengths")] = None,
     top: Annotated[int, Parameter(help="how many classes are told for each example")] = 1,
+    unknown_level: Annotated[
+        Literal["refuse", "missing"] | None,
+        Parameter(help="what to do about a category's level that training lacked [default: as the run was trained]"),
+    ] = None,
     device: DEVICE = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     json_: Annotated[
@@ -51,9 +57,10 @@ def predict(
     A run on a series predicts the values that follow the last row of a table, with their times.
     A folder stands for all pictures in it and in the folders below. Images are brought to the model's size and colours
     as they were in training, and everything is normalised with the statistics of the training set. For knn, which
-    memorises its training set again, a probability is the share of the votes. A file that cannot be read is named, the
-    others are predicted, and the exit code is 1. A run of your own model runs the copy of your file that it holds: use
-    only runs whose code you would run.
+    memorises its training set again, a probability is the share of the votes. Each row gives one line, in the order of
+    the rows: what cannot be predicted, such as a row with a missing cell or a file that cannot be read, gives a line
+    with the error, the others are predicted, and the exit code is 1. A run of your own model runs the copy of your file
+    that it holds: use only runs whose code you would run.
     """
     if bool(files) == (npz is not None):
         raise ConfigError("predict: give files, or --npz FILE, one of the two")
@@ -61,7 +68,7 @@ def predict(
         raise ConfigError(f"--top is {top} but a whole number of at least 1 is expected")
 
     from backends.device import resolve
-    from dlcore.data import Dataset, Normalizer
+    from dlcore.data import Normalizer
     from dlcore.train import Trainer
     from dlcore.train.rebuild import load_about
     from dlcore.train.run import Run, objective_of
@@ -81,90 +88,213 @@ def predict(
         trainer = Trainer(model, loss=objective_of(about), device=place)
         answer = functools.partial(trainer.predict, batch_size=BATCH)
     normalizer = Normalizer.from_dict(about["normalizer"]) if about.get("normalizer") else None
-    failed: list[str] = []
     if is_series(about):
         if npz is not None:
             print(f"dlcore: note: {npz}: {columns_of_arrays(about)}", file=sys.stderr)
-        for said in forecasts(files, about, normalizer, answer, failed):
-            for line in [json.dumps(said)] if json_ else lines(said, _number):
-                print(line, flush=sys.stdout.isatty())
-        if npz is None:
+        else:
+            failed: list[str] = []
+            for said in forecasts(files, about, normalizer, answer, failed):
+                for line in [json.dumps(said)] if json_ else lines(said, _number):
+                    print(line, flush=sys.stdout.isatty())
             return 1 if failed else 0
-    examples = _from_npz(npz, shape) if npz else _from_files(files, about, str(found.folder), failed)
+    if npz is not None and unknown_level is not None:
+        raise ConfigError("--unknown-level goes with tables, but --npz came; leave it out")
+    count = _Count()
+    if npz is not None:
+        examples = _from_npz(npz, shape, bool(about.get("lengths")), count)
+    else:
+        examples = _from_files(files, _inputs(about, str(found.folder), unknown_level), count)
     say = _as_json if json_ else _in_words
-    for names, x in _sequences(npz, shape) if npz and about.get("lengths") else _batches(examples):
-        if normalizer is not None:
-            x = normalizer.apply(x) if isinstance(x, Dataset) else normalizer.transform(x)
-        outputs = answer(x)
-        for name, said in zip(names, _meanings(outputs, about, len(names), top), strict=True):
-            print(say(name, said), flush=sys.stdout.isatty())
-    return 1 if failed else 0
+    tell = functools.partial(_told, about=about, answer=answer, normalizer=normalizer, top=top)
+    while rows := list(itertools.islice(examples, BATCH)):
+        told = iter(tell([row for row in rows if not row.fault]))
+        for row in rows:
+            said = {"error": row.fault} if row.fault else next(told)
+            count.add(row, said)
+            print(say(row.name, said), flush=sys.stdout.isatty())
+    if count.first:
+        print(f"dlcore: error: {count.summary()}", file=sys.stderr)
+    return 1 if count.first else 0
 
 
-def _from_files(
-    files: tuple[str, ...], about: dict[str, Any], run: str, failed: list[str]
-) -> Iterator[tuple[str, np.ndarray]]:
+# Rows ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One row to predict, or the reason why it cannot be.
+
+    name : where it comes from, as people are told
+    x : of one example, before any normalizer; None with a fault
+    length : of a sequence
+    fault : "" for a sound row
+    is_file : whether the fault, or the row, is a whole file
+    """
+
+    name: str
+    x: np.ndarray | None = None
+    length: int | None = None
+    fault: str = ""
+    is_file: bool = False
+
+
+@dataclasses.dataclass
+class _Count:
+    """How many rows and files there were, and how many of them could not be predicted."""
+
+    rows: int = 0
+    bad_rows: int = 0
+    files: int = 0
+    bad_files: int = 0
+    first: str = ""
+
+    def add(self, row: _Row, said: dict[str, Any]) -> None:
+        bad = "error" in said
+        if row.is_file:
+            self.bad_files += bad
+        else:
+            self.rows += 1
+            self.bad_rows += bad
+        if bad and not self.first:
+            self.first = f"{row.name}: {said['error']}"
+
+    def summary(self) -> str:
+        """
+        >>> _Count(rows=100, bad_rows=2, files=3, bad_files=1, first="new.csv, row 7: no number").summary()
+        '2 of 100 rows and 1 of 3 files could not be predicted, the first: new.csv, row 7: no number'
+        """
+        kinds = (("row", self.bad_rows, self.rows), ("file", self.bad_files, self.files))
+        parts = [f"{bad:,} of {all_:,} {kind}{'s' * (all_ != 1)}" for kind, bad, all_ in kinds if bad]
+        return f"{' and '.join(parts)} could not be predicted, the first: {self.first}"
+
+
+def _inputs(about: dict[str, Any], run: str, unknown_level: str | None) -> Inputs:
     from dlcore.data import Inputs
 
     if not about.get("inputs"):
         raise DataError(f"{run}: the run does not say how a file becomes an input; give arrays by --npz")
     inputs = Inputs.from_dict(about["inputs"])
-    for file in _expanded(files, inputs.kind, failed):
+    if unknown_level is None:
+        return inputs
+    if inputs.columns is None:
+        raise ConfigError(f"--unknown-level goes with tables, but the inputs of {run} are {inputs.kind}; leave it out")
+    return dataclasses.replace(inputs, unknown_level=unknown_level)
+
+
+def _from_files(arguments: tuple[str, ...], inputs: Inputs, count: _Count) -> Iterator[_Row]:
+    for argument in arguments:
         try:
-            rows = inputs.read(file)
+            files = _files_of(argument, inputs)
         except DataError as error:
-            print(f"dlcore: error: {error}", file=sys.stderr)
-            failed.append(file)
+            count.files += 1
+            yield _broken(argument, error)
             continue
-        for number, row in enumerate(rows, start=1):
-            yield (file if inputs.kind == "images" else f"{file}, row {number:,}"), row
+        for file in files:
+            count.files += 1
+            yield from _from_file(file, inputs)
 
 
-def _expanded(files: tuple[str, ...], kind: str, failed: list[str]) -> Iterator[str]:
-    """The files, and in the place of a folder the pictures in it and below it, sorted, where the model reads images."""
+def _from_file(file: str, inputs: Inputs) -> Iterator[_Row]:
+    alone = inputs.kind == "images"  # a file is a row
+    try:
+        for number, (_, x) in enumerate(inputs.rows(file), start=1):
+            name = file if alone else f"{file}, row {number:,}"
+            if isinstance(x, str):
+                yield _Row(name, fault=x, is_file=alone)
+            else:
+                yield _Row(name, x, is_file=alone)
+    except DataError as error:
+        yield _broken(file, error)
+
+
+def _files_of(argument: str, inputs: Inputs) -> Sequence[str]:
+    """The files that an argument stands for: itself, or of a folder, where the model reads images, all pictures."""
     import os
 
     from dlcore.data.readers import pictures_below
 
-    for file in files:
-        if kind != "images" or not os.path.isdir(file):
-            yield file
-            continue
-        try:
-            found = pictures_below(file)
-            if not found:
-                raise DataError(f"{file}: no picture is in this folder; give images, or a folder of images")
-        except DataError as error:
-            print(f"dlcore: error: {error}", file=sys.stderr)
-            failed.append(file)
-            continue
-        yield from map(str, found)
+    if inputs.kind != "images" or not os.path.isdir(argument):
+        return [argument]
+    found = pictures_below(argument)
+    if not found:
+        raise DataError(f"{argument}: no picture is in this folder; give images, or a folder of images")
+    return [str(file) for file in found]
 
 
-def _from_npz(path: str, shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+def _from_npz(path: str, shape: tuple[int, ...], sequences: bool, count: _Count) -> Iterator[_Row]:
     from dlcore.data.readers import read_npz_inputs
 
-    for number, row in enumerate(read_npz_inputs(path, shape), start=1):
-        yield f"{path}, row {number:,}", row
+    count.files += 1
+    try:
+        x, lengths, faults = read_npz_inputs(path, shape, sequences=sequences)
+    except DataError as error:
+        yield _broken(path, error)
+        return
+    for i, row in enumerate(x):
+        name = f"{path}, row {i + 1:,}"
+        yield _Row(name, fault=faults[i]) if i in faults else _Row(name, row, None if lengths is None else lengths[i])
 
 
-def _sequences(path: str, shape: tuple[int, ...]) -> Iterator[tuple[list[str], Dataset]]:
-    """Batches of sequences of several lengths, with names."""
-    from dlcore.data.readers import read_npz_sequences
+def _broken(file: str, error: DataError) -> _Row:
+    """A file that cannot be read, or not to its end."""
+    from dlcore.data.readers._file import shown
 
-    data = read_npz_sequences(path, shape)
-    for start in range(0, len(data), BATCH):
-        part = data[start : start + BATCH]
-        yield [f"{path}, row {start + number:,}" for number in range(1, len(part) + 1)], part
+    return _Row(file, fault=str(error).removeprefix(f"{shown(file)}: "), is_file=True)
 
 
-def _batches(examples: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[list[str], np.ndarray]]:
-    import itertools
+# Answers -------------------------------------------------------------------------------------------------------------
 
+
+def _told(
+    rows: Sequence[_Row], about: dict[str, Any], answer: Callable[[Any], Any], normalizer: Normalizer | None, top: int
+) -> list[dict[str, Any]]:
+    """What the model says of each of the sound ``rows``, or why it says nothing."""
+    if not rows:
+        return []
+    try:
+        outputs = answer(_ready(rows, normalizer))
+    except (DataError, ShapeError) as error:  # one row that the model does not take leaves the others alone
+        if len(rows) == 1:
+            return [{"error": str(error)}]
+        half = len(rows) // 2
+        return [said for part in (rows[:half], rows[half:]) for said in _told(part, about, answer, normalizer, top)]
+    faults, sound = _not_finite(outputs, len(rows))
+    said = _meanings(sound, about, len(rows) - len(faults), top)
+    return [{"error": faults[i]} if i in faults else next(said) for i in range(len(rows))]
+
+
+def _ready(rows: Sequence[_Row], normalizer: Normalizer | None) -> Any:
+    """What the model takes: x (N, ...) normalised, with lengths a Dataset."""
     import numpy as np
 
-    while part := list(itertools.islice(examples, BATCH)):
-        yield [name for name, _ in part], np.stack([row for _, row in part])
+    from dlcore.data import Dataset
+
+    x = np.stack([row.x for row in rows if row.x is not None])
+    if x.dtype.kind == "f" and (normalizer is None or normalizer.low is None):  # in training it was rounded first
+        x = x.astype(np.float32)
+    if normalizer is not None:
+        x = normalizer.transform(x)
+    if rows[0].length is None:
+        return x
+    return Dataset(x, np.zeros(len(rows)), np.array([row.length for row in rows]))
+
+
+def _not_finite(outputs: Any, n: int) -> tuple[dict[int, str], Any]:
+    """The rows whose outputs are no numbers, each with a reason, and the outputs of the others."""
+    import numpy as np
+
+    heads = outputs if isinstance(outputs, dict) else {"": outputs}
+    faults: dict[int, str] = {}
+    for name, values in heads.items():
+        wide = values.reshape(n, -1)
+        for row in np.flatnonzero(~np.isfinite(wide).all(axis=1)).tolist():
+            value = wide[row][~np.isfinite(wide[row])][0]
+            of = f" of the head {name}" if name else ""
+            faults.setdefault(row, f"the model's output{of} is {value:g}, no finite number; check its weights")
+    if not faults:
+        return faults, outputs
+    kept = np.array([row not in faults for row in range(n)])
+    return faults, {name: values[kept] for name, values in heads.items()} if heads is outputs else outputs[kept]
 
 
 def _meanings(outputs: Any, about: dict[str, Any], count: int, top: int) -> Iterator[dict[str, Any]]:
@@ -210,6 +340,8 @@ def _as_json(name: str, said: dict[str, Any]) -> str:
 
 
 def _in_words(name: str, said: dict[str, Any]) -> str:
+    if "error" in said:
+        return f"{name}: error: {said['error']}"
     if "heads" in said:
         return f"{name}: " + "; ".join(_in_words(head, part) for head, part in said["heads"].items())
     if "top" in said:

@@ -14,11 +14,15 @@ import numpy as np
 from dlcore.data.readers import decode
 from dlcore.data.readers._decode import DEPTH
 from dlcore.data.readers._file import opened, shown
+from dlcore.data.readers._levels import Levels
 from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
 
-__all__ = ["Inputs"]
+__all__ = ["UNKNOWN_LEVELS", "Inputs"]
+
+UNKNOWN_LEVELS = ("refuse", "missing")
+"""What can be done about a category's level that training lacked."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class Inputs:
     depth : bits of 16-bit grey images, as :func:`~dlcore.data.readers.decode` takes them
     columns : of a table, in the order of x, each ``{"name": ..., "kind": "number", "fill": None or a number}`` or
         ``{"name": ..., "kind": "category", "values": [...]}``, as :class:`~dlcore.data.Table` has them
+    missing : of a table, what was done about its missing cells in training; None where that is not known
+    unknown_level : of a table, what to do about a category's level that training lacked: "refuse", or "missing", which
+        takes it as a missing cell: the level "" where there is one, else none of the levels
 
     Raises DataError where these do not go together.
 
@@ -46,6 +53,8 @@ class Inputs:
     channels: int | None = None
     columns: tuple[Mapping[str, Any], ...] | None = None
     depth: int = DEPTH
+    missing: str | None = None
+    unknown_level: str = "refuse"
 
     def __post_init__(self) -> None:
         if self.kind == "images":
@@ -57,7 +66,8 @@ class Inputs:
                 and self.channels in (1, 3)
                 and _is_whole(self.depth)
                 and 9 <= self.depth <= DEPTH
-                and self.columns is None
+                and self.columns is self.missing is None
+                and self.unknown_level == "refuse"
             )
         else:
             columns = self.columns
@@ -68,6 +78,8 @@ class Inputs:
                 and all(map(_is_column, columns))
                 and len({column["name"] for column in columns}) == len(columns)
                 and self.size is self.channels is None
+                and self.missing in (None, "refuse", "drop", "mean")
+                and self.unknown_level in UNKNOWN_LEVELS
             )
         if not sound:
             raise DataError(f"Inputs: {self!r:.200} describes neither images nor a table; train the model again")
@@ -83,10 +95,16 @@ class Inputs:
         return cls("images", size=(size[0], size[1]), channels=channels, depth=depth)
 
     @classmethod
-    def table(cls, columns: Sequence[str | Mapping[str, Any]]) -> Inputs:
+    def table(
+        cls,
+        columns: Sequence[str | Mapping[str, Any]],
+        *,
+        missing: str | None = None,
+        unknown_level: str = "refuse",
+    ) -> Inputs:
         """The columns of a table; a name alone stands for numbers without gaps."""
         whole = ({"name": one, "kind": "number", "fill": None} if isinstance(one, str) else one for one in columns)
-        return cls("table", columns=tuple(whole))
+        return cls("table", columns=tuple(whole), missing=missing, unknown_level=unknown_level)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,7 +118,9 @@ class Inputs:
         if self.size is not None:
             deep = {} if self.depth == DEPTH else {"depth": self.depth}
             return {"kind": self.kind, "size": list(self.size), "channels": self.channels, **deep}
-        return {"kind": self.kind, "columns": [dict(column) for column in self.columns or ()]}
+        rules = {} if self.missing is None else {"missing": self.missing}
+        rules |= {} if self.unknown_level == "refuse" else {"unknown_level": self.unknown_level}
+        return {"kind": self.kind, "columns": [dict(column) for column in self.columns or ()], **rules}
 
     @classmethod
     def from_dict(cls, saved: Any) -> Inputs:
@@ -126,7 +146,8 @@ class Inputs:
 
         Raises DataError, naming the file with the line and the column, for what :func:`decode` or
         :func:`~dlcore.data.read_csv` refuse, a column that is not there, text for a number, a missing cell that nothing
-        fills, and a category that was not there in training.
+        fills, and a category that was not there in training, unless ``unknown_level`` takes it as a missing cell. A
+        level may come in another dress: 1.0 for 1, TRUE for True.
 
         >>> import pathlib, tempfile
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "new.csv"
@@ -134,46 +155,62 @@ class Inputs:
         >>> Inputs.table(["height", "width"]).read(file).tolist()
         [[2.0, 1.0], [4.0, 3.0]]
         """
-        if self.size is not None and self.channels is not None:
-            if os.fspath(path).lower().endswith((".csv", ".tsv", ".npz")):
-                raise DataError(f"{shown(path)}: this is no picture, but the model reads pictures")
-            x = decode(path, self.size, self.channels, depth=self.depth)[None].astype(np.float32)
-            x /= 255
-            return x
-        return self._rows(path)
+        found = array("f")
+        for _, x in self.rows(path):
+            if isinstance(x, str):
+                raise DataError(f"{shown(path)}: {x}")
+            found.frombytes(x.astype(np.float32).tobytes())
+        return np.frombuffer(found, np.float32).reshape(-1, *self.shape)
 
     def rows(self, path: str | os.PathLike[str]) -> Iterator[tuple[int, np.ndarray | str]]:
-        """TEMPORARY: that of branch rows takes its place."""
-        file = shown(path)
-        line = 0
-        with table_rows(path) as (header, _, rows, _):
-            takers = [self._taker(column, header, file) for column in self.columns or ()]
-            for line, cells in rows:
-                found = array("f")
-                try:
-                    for place, take in takers:
-                        take(found, cells[place], line)
-                except DataError as error:
-                    yield line, str(error).removeprefix(f"{file}: ")
-                    continue
-                yield line, np.array(found, np.float64)
-        if not line:
-            raise DataError(f"{file}: there is no row below the header; at least one is expected")
+        """Each row of a file, as :meth:`read` reads them: its line, and x (...), or in words why there is none.
 
-    def _rows(self, path: str | os.PathLike[str]) -> np.ndarray:
+        path : as for :meth:`read`
+
+        x of a table is float64, with every digit; of an image, which is one row at line 1, float32. Raises DataError
+        for what concerns the whole file, such as a column that is not there; what is wrong with one row does not stop
+        the others.
+
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "new.csv"
+        >>> _ = file.write_text("width\\n1\\nwide\\n3\\n")
+        >>> for line, x in Inputs.table(["width"]).rows(file):
+        ...     print(line, x)
+        2 [1.]
+        3 column width, line 3: 'wide' is not a number; the model was trained on numbers here, without gaps
+        4 [3.]
+        """
+        if self.size is not None and self.channels is not None:
+            yield 1, self._picture(path, self.size, self.channels)
+        else:
+            yield from self._table_rows(path)
+
+    def _picture(self, path: str | os.PathLike[str], size: tuple[int, int], channels: int) -> np.ndarray:
+        if os.fspath(path).lower().endswith((".csv", ".tsv", ".npz")):
+            raise DataError(f"{shown(path)}: this is no picture, but the model reads pictures")
+        x = decode(path, size, channels, depth=self.depth).astype(np.float32)
+        x /= 255
+        return x
+
+    def _table_rows(self, path: str | os.PathLike[str]) -> Iterator[tuple[int, np.ndarray | str]]:
         file = shown(path)
         with opened(path) as start:
             if start.read(8).startswith((b"\x89PNG", b"\xff\xd8\xff")):
                 raise DataError(f"{file}: this is a picture, but the model reads tables")
-        found = array("f")
-        with table_rows(path, rules=self._rules()) as (header, _, rows, _):
+        faults: dict[int, str] = {}
+        line = 0
+        with table_rows(path, rules=self._rules(), faults=faults) as (header, _, rows, _):
             takers = [self._taker(column, header, file) for column in self.columns or ()]
             for line, cells in rows:
-                for place, take in takers:
-                    take(found, cells[place], line)
-        if not found:
+                found = array("d")
+                fault = faults.pop(line, None)
+                for place, take in () if fault else takers:
+                    if fault := take(found, cells[place]):
+                        fault = f"column {name_of(header[place])}, line {line}: {fault}"
+                        break
+                yield line, fault or np.array(found)
+        if not line:
             raise DataError(f"{file}: there is no row below the header; at least one is expected")
-        return np.frombuffer(found, np.float32).reshape(-1, *self.shape)
 
     def _rules(self) -> int:
         """1 where names or levels are not in NFC: version 0.1 took them as a file had them."""
@@ -182,39 +219,64 @@ class Inputs:
 
     def _taker(
         self, column: Mapping[str, Any], header: list[str], file: str
-    ) -> tuple[int, Callable[[array[float], str, int], None]]:
-        """The column's place in the file, and what appends a cell's features."""
+    ) -> tuple[int, Callable[[array[float], str], str | None]]:
+        """The column's place in the file, and what appends a cell's features, or says why it cannot."""
         name = column["name"]
         if name not in header:
             raise DataError(f"{no_column(file, name, header)}, but the model was trained on it")
-        label = f"{file}: column {name_of(name)}"
-        if column["kind"] == "number":
-            fill = column["fill"]
+        take = self._number(column["fill"]) if column["kind"] == "number" else self._category(column["values"])
+        return header.index(name), take
 
-            def take_number(found: array[float], cell: str, line: int) -> None:
-                value = fill if cell in MISSING else number(cell)
-                if value is None:
-                    what = f"{cell!r:.60} is not a number" if cell not in MISSING else "the cell is missing"
-                    raise DataError(
-                        f"{label}, line {line}: {what}; the model was trained on numbers here, without gaps"
-                    )
-                if too_large(value):
-                    raise DataError(f"{label}, line {line}: {cell!r:.60} is not finite in float32; mend the cell")
-                found.append(value)
+    def _number(self, fill: float | None) -> Callable[[array[float], str], str | None]:
+        wanted = "numbers here, without gaps" if fill is None else "numbers here"
 
-            return header.index(name), take_number
-        values = list(column["values"])
-        rows = {value: array("f", [value == other for other in values]) for value in values}
+        def take(found: array[float], cell: str) -> str | None:
+            value = fill if cell in MISSING else number(cell)
+            if value is None and cell in MISSING:
+                return self._gap()
+            if value is None:
+                return f"{cell!r:.60} is not a number; the model was trained on {wanted}"
+            if too_large(value):
+                return f"{cell!r:.60} is not finite in float32; mend the cell"
+            found.append(value)
+            return None
 
-        def take_category(found: array[float], cell: str, line: int) -> None:
-            known = rows.get(cell) or rows.get("" if cell in MISSING else cell)
-            if known is None:
+        return take
+
+    def _category(self, values: Sequence[str]) -> Callable[[array[float], str], str | None]:
+        levels = Levels(values)
+        features = [array("d", [other == place for other in range(len(values))]) for place in range(len(values))]
+        nothing = array("d", bytes(8 * len(values))) if "" not in values else features[values.index("")]
+
+        def take(found: array[float], cell: str) -> str | None:
+            place = levels.place(cell)
+            if place is not None:
+                found.extend(features[place])
+            elif self.unknown_level == "missing":
+                found.extend(nothing)
+            elif cell in MISSING:
+                return self._gap()
+            else:
                 few = ", ".join(name_of(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
                 hint = shown(did_you_mean(cell[:60], values))
-                raise DataError(f"{label}, line {line}: {cell!r:.60} is no known category{hint}; known are {few}")
-            found.extend(known)
+                return (
+                    f"{cell!r:.60} is no known category{hint}; known are {few}; to take it as a missing cell, give "
+                    "--unknown-level missing"
+                )
+            return None
 
-        return header.index(name), take_category
+        return take
+
+    def _gap(self) -> str:
+        """What a missing cell is that nothing fills."""
+        if self.missing == "drop":
+            return (
+                "the cell is missing; the model was trained with --missing drop, without such rows, and cannot predict "
+                "them: fill the cell, or train with --missing mean"
+            )
+        return (
+            "the cell is missing; the model was trained without gaps here: fill the cell, or train with --missing mean"
+        )
 
 
 def _is_whole(value: Any) -> bool:

@@ -114,7 +114,7 @@ def test_names_and_levels_that_look_the_same_are_the_same(file: Path) -> None:
 
 def test_a_category_that_was_never_missing_may_not_be(file: Path) -> None:
     file.write_text("colour\n\nNA\n")
-    with pytest.raises(DataError, match="line 3: 'NA' is no known category; known are red"):
+    with pytest.raises(DataError, match="column colour, line 3: the cell is missing"):
         Inputs.table([{"name": "colour", "kind": "category", "values": ["red"]}]).read(file)
 
 

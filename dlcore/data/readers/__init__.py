@@ -7,7 +7,7 @@ place in it. Each states how much memory it may take, and refuses a file that an
 from dlcore.data.readers._picture_files import pictures_below
 from dlcore.data.readers.idx import read_idx
 from dlcore.data.readers.images import ImageFolder, decode, read_folder
-from dlcore.data.readers.npz import plain_inputs, read_npz, read_npz_inputs, read_npz_sequences
+from dlcore.data.readers.npz import plain_inputs, read_npz, read_npz_inputs
 from dlcore.data.readers.table import Table, read_csv
 
 __all__ = [
@@ -21,5 +21,4 @@ __all__ = [
     "read_idx",
     "read_npz",
     "read_npz_inputs",
-    "read_npz_sequences",
 ]

@@ -68,7 +68,9 @@ def no_column(file: str, column: str, header: list[str]) -> str:
 
 
 @contextmanager
-def table_rows(path: str | os.PathLike[str], limit: int = LIMIT, rules: int = 2) -> Iterator[TableRows]:
+def table_rows(
+    path: str | os.PathLike[str], limit: int = LIMIT, rules: int = 2, faults: dict[int, str] | None = None
+) -> Iterator[TableRows]:
     """A table as text. Blank lines do not count, and neither do an index and the empty columns of trailing commas.
 
     The delimiter is the one that a first line ``sep=;`` names, else what
@@ -76,6 +78,8 @@ def table_rows(path: str | os.PathLike[str], limit: int = LIMIT, rules: int = 2)
     first column is an index, as R writes it.
 
     rules : 1 leaves the cells in the Unicode that the file has, as version 0.1 did
+    faults : takes what is wrong with a row, by its line; such a row comes without cells, and the others go on. None
+        raises DataError at the first
 
     Raises DataError as :func:`~dlcore.data.read_csv` says, while the rows are taken too: do so within ``with``.
     """
@@ -102,7 +106,7 @@ def table_rows(path: str | os.PathLike[str], limit: int = LIMIT, rules: int = 2)
                 header = [""] * (len(first[1]) == len(header) + 1) + header
             taken = _named(header)
             _check_header(header, taken, name, line)
-            yield TableRows(header[taken], delimiter, _rows(rows, header, taken, name, line), taken.start > 0)
+            yield TableRows(header[taken], delimiter, _rows(rows, header, taken, name, line, faults), taken.start > 0)
         except UnicodeDecodeError as error:
             if text.encoding == "utf-16":
                 raise DataError(
@@ -196,16 +200,25 @@ def _no_name(name: str, line: int, place: int, width: int) -> str:
     return f"{name}: line {line}: column {place} of {width} has no name; name it, or take it out"
 
 
-def _rows(rows: Rows, header: list[str], taken: slice, name: str, line: int) -> Rows:
+def _rows(
+    rows: Rows, header: list[str], taken: slice, name: str, line: int, faults: dict[int, str] | None = None
+) -> Rows:
     """The cells of the columns that are ``taken``; ``line`` is the header's."""
     width = len(header)
     for place, row in rows:
         if len(row) != width:
             cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
             advice = "quote cells that hold the delimiter" if len(row) > width else "fill it up"
-            raise DataError(f"{name}: line {place} has {cells}, but the header has {width}; {advice}")
+            reason = f"line {place} has {cells}, but the header has {width}; {advice}"
+            if faults is None:
+                raise DataError(f"{name}: {reason}")
+            faults[place] = reason
+            yield place, []
+            continue
         if taken.stop < width and any(row[taken.stop :]):
-            raise DataError(_no_name(name, line, taken.stop + 1, width))
+            if faults is None:
+                raise DataError(_no_name(name, line, taken.stop + 1, width))
+            faults[place] = f"line {place} holds more than the {taken.stop} columns with names; take it out"
         yield place, row[taken]
 
 

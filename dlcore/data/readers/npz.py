@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 from dlcore.recorded import did_you_mean
 
-__all__ = ["plain_inputs", "read_npz", "read_npz_inputs", "read_npz_sequences"]
+__all__ = ["plain_inputs", "read_npz", "read_npz_inputs"]
 
 _KEYS = ("x", "y", "lengths")
 _HEADER = re.compile(
@@ -60,50 +60,75 @@ def read_npz(path: str | os.PathLike[str], limit: int = 1 << 32) -> Dataset:
         raise DataError(f"{shown(path)}: {error}") from None
 
 
-def read_npz_inputs(path: str | os.PathLike[str], shape: tuple[int, ...], limit: int = 1 << 32) -> np.ndarray:
-    """The inputs alone of an NPZ file, its array ``x``, as a model takes them that was trained on such a file.
+def read_npz_inputs(
+    path: str | os.PathLike[str], shape: tuple[int, ...], *, sequences: bool = False, limit: int = 1 << 32
+) -> tuple[np.ndarray, np.ndarray | None, dict[int, str]]:
+    """The inputs alone of an NPZ file, as a model takes them that was trained on such a file.
 
-    shape : of one example, without N
+    shape : of one example, without N; of sequences (T, ...)
+    sequences : whether ``lengths`` go with ``x``
 
-    Returns x (N, ...) float32. Raises DataError as :func:`read_npz` does, and where examples have another shape.
+    Returns x (N, ...), lengths (N,) or None, and by row, from 0, what is wrong with it: NaN or infinity in x, and
+    lengths outside 1 to T. Whole numbers of sequences, which are words, stay as they are; images of uint8 become
+    float32 in [0, 1], and all other numbers floats of at least 32 bits, with every digit. Behind the end of a sequence
+    x is 0.
+
+    Raises DataError as :func:`read_npz` does, and where examples have another shape.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "new.npz"
+    >>> np.savez(file, x=np.array([[1, 2], [np.nan, 2]]))
+    >>> read_npz_inputs(file, (2,))[2]
+    {1: 'x is nan at (0,), but a finite number is expected'}
     """
     name = shown(path)
-    found = _read(path, limit, ("x",))["x"]
-    try:
-        x = Dataset(plain_inputs(np.atleast_1d(found)), np.zeros(np.shape(found)[:1] or 1)).x
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from None
+    found = _read(path, limit, ("x", "lengths") if sequences else ("x",))
+    x = np.atleast_1d(found["x"])
+    words = sequences and x.dtype.kind in "iub"
+    if not words:
+        x = plain_inputs(x, x.dtype if x.dtype in (np.float32, np.float64) else np.float64)
+    if not len(x):
+        raise DataError(f"{name}: x is empty, shape {x.shape}; at least one row is needed")
     if x.shape[1:] != shape:
         raise DataError(f"{name}: x has examples of shape {x.shape[1:]}, but the model was trained on {shape}")
-    return x
+    faults: dict[int, str] = {}
+    lengths = found["lengths"] if sequences else None
+    if lengths is not None:
+        faults = _short_or_long(lengths, x, name)
+        x = np.where(_past_the_end(lengths, x), np.zeros((), x.dtype), x)
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(x.astype(np.float32))
+        for row in np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1)).tolist():
+            place = tuple(np.argwhere(~finite[row])[0].tolist())
+            faults.setdefault(row, f"x is {x[row][place]:g} at {place}, but a finite number is expected")
+    return x, lengths, faults
 
 
-def read_npz_sequences(path: str | os.PathLike[str], shape: tuple[int, ...], limit: int = 1 << 32) -> Dataset:
-    """The inputs of an NPZ file of sequences, its arrays ``x`` and ``lengths``; y of the Dataset says nothing.
-
-    shape : (T, D) of one example, as the model was trained on it
-
-    Raises DataError as :func:`read_npz` does, where ``lengths`` are missing, and where examples have another shape.
-    """
-    name = shown(path)
-    found = _read(path, limit, ("x", "lengths"))
-    x, lengths = found["x"].astype(np.float32), found["lengths"]
-    if x.shape[1:] != shape:
-        raise DataError(f"{name}: x has examples of shape {x.shape[1:]}, but the model was trained on {shape}")
-    try:
-        return Dataset(x, np.zeros(len(x)), lengths)
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from None
+def _short_or_long(lengths: np.ndarray, x: np.ndarray, name: str) -> dict[int, str]:
+    """The rows whose length is none."""
+    if lengths.dtype.kind not in "iu" or lengths.shape != x.shape[:1]:
+        raise DataError(
+            f"{name}: lengths are {lengths.dtype} of shape {lengths.shape}, expected integers of shape {x.shape[:1]}"
+        )
+    wrong = np.flatnonzero((lengths < 1) | (lengths > x.shape[1])).tolist()
+    return {row: f"its length is {lengths[row]}, expected 1 to {x.shape[1]}, x's steps" for row in wrong}
 
 
-def plain_inputs(x: np.ndarray) -> np.ndarray:
-    """uint8 images (N, H, W) or (N, H, W, C) as float32 in [0, 1] with an axis C; other numbers as float32."""
+def _past_the_end(lengths: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(N, T, 1, ...) bool, for x (N, T, ...)."""
+    past = np.arange(x.shape[1]) >= lengths[:, None]
+    return past.reshape(*past.shape, *(1,) * (x.ndim - 2))
+
+
+def plain_inputs(x: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
+    """uint8 images (N, H, W) or (N, H, W, C) as float32 in [0, 1] with an axis C; other numbers as ``dtype``."""
     if x.dtype == np.uint8 and x.ndim in (3, 4):
         x = x.reshape(*x.shape[:3], -1).astype(np.float32)  # (N, H, W) -> (N, H, W, 1)
         x /= 255
         return x
     with np.errstate(over="ignore"):
-        return x.reshape(len(x), -1).astype(np.float32) if x.ndim == 1 else x.astype(np.float32)
+        return x.reshape(len(x), -1).astype(dtype) if x.ndim == 1 else x.astype(dtype)
 
 
 def _read(path: str | os.PathLike[str], limit: int, needed: tuple[str, ...]) -> Mapping[str, np.ndarray]:
