@@ -19,7 +19,7 @@ from dlcore.tune.training import Training
 pytestmark = pytest.mark.full
 
 SEEDS, TRIALS = range(10), 32
-SPACE = {"lr": tune.log(1e-6, 10.0), "lam": tune.log(1e-6, 1e3), "hidden": tune.integers(2, 256, log=True)}
+SPACE = {"lr": tune.log(1e-6, 10.0), "lam": tune.log(1e-5, 1e4), "hidden": tune.integers(2, 256, log=True)}
 """Wider than anybody would search who knows the problem: 7 and 9 decades, and 7 doublings."""
 SHARED: dict[str, Any] = {"model": "mlp", "penalty": "l2", "batch_size": 32, "device": "cpu", "baseline": "none"}
 PROBLEMS: dict[str, tuple[dict[str, Any], tuple[float, float]]] = {

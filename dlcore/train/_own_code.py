@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends import transfer
 from dlcore.nn.module import Module
 from dlcore.recorded import Recorded
 from dlcore.tensor import Tensor
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["changed", "digest", "own_code"]
 
+_Seen = dict[int, Any]
+"""What has been told, by identity; kept, so that no other object gets the same one."""
 _INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 _PLAIN: Any = type(None) | bool | int | float | complex | str | bytes | types.EllipsisType
 
@@ -73,11 +74,11 @@ def digest(value: Any) -> str:
     >>> digest(first) == digest(functools.partial(np.mean, axis=0)), digest(first) == digest(last), digest(np.mean)
     (True, False, '')
     """
-    found = list(_own(value, set()))
+    found = list(_own(value, {}))
     return hashlib.blake2s("\n".join(found).encode(), digest_size=16).hexdigest() if found else ""
 
 
-def _own(value: Any, seen: set[int]) -> Iterator[str]:
+def _own(value: Any, seen: _Seen) -> Iterator[str]:
     """Descriptions of the functions, bound arguments and objects in a value that are a user's own."""
     if isinstance(value, Module | np.ndarray | Tensor | _PLAIN) or id(value) in seen:
         return  # layers are looked at one by one
@@ -88,32 +89,45 @@ def _own(value: Any, seen: set[int]) -> Iterator[str]:
     if not isinstance(value, Mapping | list | tuple) and not _installed(type(value)):
         yield _told(value, seen)
         return
-    seen.add(id(value))
-    parts = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    for name, part in [*parts.items(), *(enumerate(value) if isinstance(value, list | tuple) else ())]:
+    seen[id(value)] = value
+    for name, part in _parts(value):
         yield from (f"{name}: {found}" for found in _own(part, seen))
 
 
-def _told(value: Any, seen: set[int]) -> str:
+def _parts(value: Any) -> list[tuple[Any, Any]]:
+    """What was given to a value of dlcore or of an installed package, as far as it is known."""
+    if isinstance(value, list | tuple):
+        return list(enumerate(value))
+    if isinstance(value, Recorded):
+        return list(value.config.items())
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return list(vars(value).items()) if is_dataclass(value) and hasattr(value, "__dict__") else []
+
+
+def _told(value: Any, seen: _Seen) -> str:
     """A value in words that are the same in every process."""
     if isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, np.generic):
         return repr(value.item())
-    if isinstance(value, Tensor) or hasattr(value, "__cuda_array_interface__"):
-        value = transfer.to_host(value.data if isinstance(value, Tensor) else value)
+    if isinstance(value, Tensor):
+        value = value.data
+    if hasattr(type(value), "__dlpack__") and not isinstance(value, np.ndarray):
+        return f"array {value.dtype}{tuple(value.shape)}"  # elsewhere: its numbers are not brought here for this
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape} {hashlib.blake2s(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+    several = functools.partial(_several, seen=seen)
+    if isinstance(value, tuple | frozenset | set):  # equal ones may be one object or two
+        told = [_told(item, seen) for item in value]
+        return several("tuple", *told) if isinstance(value, tuple) else several("set", *sorted(told))
     if id(value) in seen:
         return "as above"
-    seen.add(id(value))
-    several = functools.partial(_several, seen=seen)
+    seen[id(value)] = value
     if isinstance(value, Mapping):
         return several("of", *(f"{_told(key, seen)}: {_told(item, seen)}" for key, item in value.items()))
-    if isinstance(value, set | frozenset):
-        return several("set", *sorted(_told(item, seen) for item in value))
-    if isinstance(value, list | tuple):
-        return several("list", *value)
+    if isinstance(value, list):
+        return several("list", *(_told(item, seen) for item in value))
     if isinstance(value, functools.partial):
         return several("partial", value.func, value.args, value.keywords)
     if isinstance(value, types.MethodType):
@@ -128,18 +142,17 @@ def _told(value: Any, seen: set[int]) -> str:
         return _name(value)
     if isinstance(value, Module):
         return several("layer", type(value))
-    if isinstance(value, Recorded):
-        return several("object", type(value), value.config)
-    if is_dataclass(value) or not _installed(type(value)):
-        return several("object", type(value), vars(value))
-    return _name(value)  # what an installed package keeps in an object may change by itself
+    if isinstance(value, Recorded) or _installed(type(value)):
+        parts = _parts(value)  # what is kept besides may change by itself
+        return several("object", type(value), dict(parts)) if parts or not _installed(type(value)) else _name(value)
+    return several("object", type(value), vars(value))
 
 
-def _several(kind: str, *parts: Any, seen: set[int]) -> str:
+def _several(kind: str, *parts: Any, seen: _Seen) -> str:
     return f"{kind}({', '.join(part if isinstance(part, str) else _told(part, seen) for part in parts)})"
 
 
-def _function(function: types.FunctionType, seen: set[int]) -> str:
+def _function(function: types.FunctionType, seen: _Seen) -> str:
     values = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
     names = sorted(set(_global_names(function.__code__)) & function.__globals__.keys())
     found = {name: _constant(function.__globals__[name]) for name in names}
@@ -149,7 +162,7 @@ def _function(function: types.FunctionType, seen: set[int]) -> str:
     )  # fmt: skip
 
 
-def _class(kind: type, seen: set[int]) -> str:
+def _class(kind: type, seen: _Seen) -> str:
     """The functions and constants of a class and of the user's own among its bases."""
     parts = []
     for owner in (owner for owner in kind.__mro__ if not _installed(owner)):
@@ -166,9 +179,9 @@ def _class(kind: type, seen: set[int]) -> str:
 _UNSAID = ("__doc__", "__module__", "__qualname__", "__firstlineno__")
 
 
-def _code(code: types.CodeType, doc: str | None, seen: set[int]) -> str:
+def _code(code: types.CodeType, doc: str | None, seen: _Seen) -> str:
     consts = [
-        _code(const, _doc_of(const), seen) if isinstance(const, types.CodeType) else _told(const, set())
+        _code(const, _doc_of(const), seen) if isinstance(const, types.CodeType) else _told(const, {})
         for place, const in enumerate(code.co_consts)
         if not (place == 0 and doc is not None and const == doc)
     ]
@@ -203,7 +216,7 @@ def _constant(value: Any) -> Any:
 
 
 def _name(value: Any) -> str:
-    named = value if hasattr(value, "__qualname__") else type(value)
+    named = value if hasattr(value, "__qualname__") and hasattr(value, "__module__") else type(value)
     text = "" if named is value else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     return f"{named.__module__}.{named.__qualname__} {text}".strip()
 

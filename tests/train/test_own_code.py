@@ -42,6 +42,7 @@ EQUAL: dict[str, tuple[str, str]] = {
 OTHER: dict[str, tuple[str, str]] = {
     "a constant in a lambda": ("f = lambda x: x + 1", "f = lambda x: x + 2"),
     "an operator": ("f = lambda x: x + 1", "f = lambda x: x * 1"),
+    "a number of words": ("a = ['x, y']\nf = lambda x: x in a", "a = ['x', 'y']\nf = lambda x: x in a"),
     "a number's type": ("f = lambda x: x + 1", "f = lambda x: x + 1.0"),
     "a sign of zero": ("f = lambda x: x + 0.0", "f = lambda x: x + -0.0"),
     "a name": ("f = lambda x: x.sum()", "f = lambda x: x.mean()"),
@@ -114,6 +115,23 @@ def test_each_change_is_noticed(kind: str) -> None:
 @pytest.mark.parametrize("value", [np.mean, dl.losses.mse, dl.optim.Adam(0.1), dl.nn.Dense(2), 3, "mse", None, [1, 2]])
 def test_what_is_nobodys_own_has_no_digest(value: Any) -> None:
     assert digest(value) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = (i for i in range(3))",  # it has a name, but no module
+        "import threading\na = threading.Lock()",
+        "import itertools\na = itertools.count()",
+        "import logging\na = logging.getLogger('own')",
+        "a = np.random.default_rng(0)",
+        "a = {1: dl.nn.Dense(2), 2: open}",
+        "a = iter([])",
+    ],
+)
+def test_what_a_function_keeps_may_be_anything(text: str) -> None:
+    both = [compiled(f"{text}\ndef g(a):\n    return lambda x: (x, a)\nf = g(a)") for _ in range(2)]
+    assert digest(both[0]) == digest(both[1]) != ""
 
 
 def test_functions_that_call_one_another_come_to_an_end() -> None:
@@ -241,6 +259,22 @@ def test_a_checkpoint_of_version_0_1_or_of_another_python_goes_on_without_the_ch
             state["own_code"]["python"] = "3.0"
         snapshot.write(path, state)
         assert len(_fit(tmp_path / name, now(), 2).history) == 2
+
+
+def test_an_optimiser_of_ones_own_counts_by_its_code_and_its_settings_and_not_by_its_state(tmp_path: Path) -> None:
+    def rule(factor: str, lr: float = 0.1) -> Any:
+        text = f"class Own(dl.optim.Momentum):\n    def step(self):\n        super().step()\n        self.n = {factor}"
+        return compiled(text, "Own")(lr)
+
+    _fit(tmp_path, {"optimizer": rule("1")}, 2)
+    trainer = _fit(tmp_path, {"optimizer": rule("1")}, 3)
+    before = trainer.own_code
+    assert before["same"]["optimizer"]
+    trainer.callbacks = []
+    trainer.fit(DATA, epochs=1, batch_size=2)
+    assert trainer.own_code == before
+    with pytest.raises(dl.ConfigError, match="the optimizer computes something else"):
+        _fit(tmp_path, {"optimizer": rule("2")}, 4)
 
 
 def _layer(text: str) -> Any:
