@@ -173,8 +173,8 @@ def test_what_is_left_out_is_counted_by_reason_in_one_line(tmp_path: Path) -> No
     assert data.classes == ("cat", "dog")
     assert "10 images" in data.source
     assert (
-        "left out: 6 hidden, 1 pictures beside the folders of the classes, 3 not pictures by their content "
-        "(.txt 2, no suffix 1), 1 that cannot be read"
+        "left out: 6 hidden, 1 picture beside the folders of the classes, 3 not PNG, JPEG, GIF, BMP, WEBP, TIFF or PNM "
+        "by their content (.txt 2, no suffix 1), 1 unreadable"
     ) in data.notes
 
 
@@ -182,7 +182,7 @@ def test_what_is_left_out_is_counted_by_reason_in_one_line(tmp_path: Path) -> No
 def test_links_to_folders_are_counted(tmp_path: Path) -> None:
     write_folder(tmp_path, {"cat": 5, "dog": 5})
     (tmp_path / "cat" / "up").symlink_to(tmp_path)
-    assert "left out: 1 links to folders" in open_path(tmp_path).notes
+    assert "left out: 1 link to a folder" in open_path(tmp_path).notes
 
 
 def test_nothing_left_out_and_nothing_decided_is_not_mentioned(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_run_prints_classes_and_what_was_left_out_and_predicts_a_folder(
     assert main(words) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert "images by class: cat 10, dog 10" in lines
-    assert "left out: 1 not pictures by their content (.txt 1)" in lines
+    assert "left out: 1 not PNG, JPEG, GIF, BMP, WEBP, TIFF or PNM by its content (.txt 1)" in lines
     write_folder(Path("new"), {"b": 2, "a/deep": 1})
     Image.new("RGB", (6, 4)).save("new/z", format="PNG")
     Path("new/readme.txt").write_text("x")
