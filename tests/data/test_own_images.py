@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dlcore.cli import main
-from dlcore.data import Splits, open_path, read_folder
+from dlcore.data import Inputs, Splits, open_path, read_folder
 from dlcore.errors import DataError
 
 
@@ -200,7 +200,7 @@ def test_what_the_pictures_decided_is_said(tmp_path: Path) -> None:
     assert "16-bit grey of 0 to 4,095 (12 bits)" in said
     assert "have colours" not in notes(open_path(tmp_path, color="rgb"))
     assert "this size" not in notes(open_path(tmp_path, image_size=(4,)))
-    assert data.inputs is not None
+    assert isinstance(data.inputs, Inputs)
     assert data.inputs.to_dict() == {"kind": "images", "size": [4, 6], "channels": 3, "depth": 12}
     assert data.inputs.read(tmp_path / "cat" / "deep.png").max() == np.float32(249 / 255)
 
@@ -241,7 +241,7 @@ def test_the_rules_of_version_01_take_suffixes_and_the_first_picture(tmp_path: P
         Image.new("RGB", (6, 4)).save(tmp_path / name / "other.tif")
     data = open_path(tmp_path, rules=1)
     assert (data.train.shape, np.sum(sizes(data), axis=0).tolist()) == ((5, 5, 1), [7, 7])
-    assert data.inputs is not None
+    assert isinstance(data.inputs, Inputs)
     assert "depth" not in data.inputs.to_dict()
     assert data.inputs.read(tmp_path / "cat" / "00.png").max() == np.float32(16 / 255)
     data = open_path(tmp_path)
