@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dlcore.cli import main
-from dlcore.data import Splits, open_path, read_folder
+from dlcore.data import Inputs, Splits, open_path, read_folder
 from dlcore.errors import DataError
 
 
@@ -173,8 +173,8 @@ def test_what_is_left_out_is_counted_by_reason_in_one_line(tmp_path: Path) -> No
     assert data.classes == ("cat", "dog")
     assert "10 images" in data.source
     assert (
-        "left out: 6 hidden, 1 pictures beside the folders of the classes, 3 not pictures by their content "
-        "(.txt 2, no suffix 1), 1 that cannot be read"
+        "left out: 6 hidden, 1 picture beside the folders of the classes, 3 not PNG, JPEG, GIF, BMP, WEBP, TIFF or PNM "
+        "by their content (.txt 2, no suffix 1), 1 unreadable"
     ) in data.notes
 
 
@@ -182,7 +182,7 @@ def test_what_is_left_out_is_counted_by_reason_in_one_line(tmp_path: Path) -> No
 def test_links_to_folders_are_counted(tmp_path: Path) -> None:
     write_folder(tmp_path, {"cat": 5, "dog": 5})
     (tmp_path / "cat" / "up").symlink_to(tmp_path)
-    assert "left out: 1 links to folders" in open_path(tmp_path).notes
+    assert "left out: 1 link to a folder" in open_path(tmp_path).notes
 
 
 def test_nothing_left_out_and_nothing_decided_is_not_mentioned(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_what_the_pictures_decided_is_said(tmp_path: Path) -> None:
     assert "16-bit grey of 0 to 4,095 (12 bits)" in said
     assert "have colours" not in notes(open_path(tmp_path, color="rgb"))
     assert "this size" not in notes(open_path(tmp_path, image_size=(4,)))
-    assert data.inputs is not None
+    assert isinstance(data.inputs, Inputs)
     assert data.inputs.to_dict() == {"kind": "images", "size": [4, 6], "channels": 3, "depth": 12}
     assert data.inputs.read(tmp_path / "cat" / "deep.png").max() == np.float32(249 / 255)
 
@@ -241,7 +241,7 @@ def test_the_rules_of_version_01_take_suffixes_and_the_first_picture(tmp_path: P
         Image.new("RGB", (6, 4)).save(tmp_path / name / "other.tif")
     data = open_path(tmp_path, rules=1)
     assert (data.train.shape, np.sum(sizes(data), axis=0).tolist()) == ((5, 5, 1), [7, 7])
-    assert data.inputs is not None
+    assert isinstance(data.inputs, Inputs)
     assert "depth" not in data.inputs.to_dict()
     assert data.inputs.read(tmp_path / "cat" / "00.png").max() == np.float32(16 / 255)
     data = open_path(tmp_path)
@@ -270,7 +270,7 @@ def test_a_run_prints_classes_and_what_was_left_out_and_predicts_a_folder(
     assert main(words) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert "images by class: cat 10, dog 10" in lines
-    assert "left out: 1 not pictures by their content (.txt 1)" in lines
+    assert "left out: 1 not PNG, JPEG, GIF, BMP, WEBP, TIFF or PNM by its content (.txt 1)" in lines
     write_folder(Path("new"), {"b": 2, "a/deep": 1})
     Image.new("RGB", (6, 4)).save("new/z", format="PNG")
     Path("new/readme.txt").write_text("x")

@@ -13,8 +13,14 @@ from dlcore.errors import DataError
 
 __all__ = ["Found", "find", "has_pictures", "is_hidden", "left_out", "pictures_below"]
 
-HIDDEN, LINKS, LOOSE = "hidden", "links to folders", "pictures beside the folders of the classes"
-OTHERS = "not pictures by their content"
+HIDDEN, LINKS, LOOSE, OTHERS = "hidden", "links", "loose", "others"
+_REASONS = {
+    HIDDEN: ("hidden", "hidden"),
+    LINKS: ("link to a folder", "links to folders"),
+    LOOSE: ("picture beside the folders of the classes", "pictures beside the folders of the classes"),
+    OTHERS: (f"not {FORMATS} by its content", f"not {FORMATS} by their content"),
+}
+"""What is left out, in words: of one file, and of several."""
 
 _EARLIER = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """What version 0.1 took for pictures, by suffix alone."""
@@ -135,21 +141,20 @@ def left_out(found: list[Found], unreadable: int) -> str | None:
     unreadable : pictures that were left out because they cannot be read
 
     >>> one = Found(Path("x"))
-    >>> one.left.update({HIDDEN: 2, OTHERS: 3})
-    >>> one.suffixes.update({".txt": 2, "": 1})
+    >>> one.left.update({HIDDEN: 2, LINKS: 1})
     >>> left_out([one], 1)
-    'left out: 2 hidden, 3 not pictures by their content (.txt 2, no suffix 1), 1 that cannot be read'
+    'left out: 2 hidden, 1 link to a folder, 1 unreadable'
     """
     whole = Found(Path())
     for one in found:
         whole.left.update(one.left)
         whole.suffixes.update(one.suffixes)
     parts = [
-        f"{whole.left[reason]:,} {reason}{_suffixes(whole) if reason == OTHERS else ''}"
-        for reason in (HIDDEN, LINKS, LOOSE, OTHERS)
+        f"{whole.left[reason]:,} {words[whole.left[reason] > 1]}{_suffixes(whole) if reason == OTHERS else ''}"
+        for reason, words in _REASONS.items()
         if whole.left[reason]
     ]
-    parts += [f"{unreadable:,} that cannot be read"] if unreadable else []
+    parts += [f"{unreadable:,} unreadable"] if unreadable else []
     return f"left out: {', '.join(parts)}" if parts else None
 
 
