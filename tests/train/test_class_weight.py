@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,34 @@ def test_weights_that_mean_nothing_are_refused(how: dict[str, Any], words: str) 
 def test_balanced_weights_must_be_known_before_a_model_is_measured() -> None:
     with pytest.raises(ConfigError, match="fit first"):
         trainer(2, "cross_entropy", class_weight="balanced").evaluate(rare())
+
+
+def test_a_run_with_other_weights_is_not_resumed(tmp_path: Path) -> None:
+    def fit(weights: Any, **how: Any) -> dl.Trainer:
+        saving = dl.train.Checkpoint(tmp_path)
+        one = trainer(2, "cross_entropy", class_weight=weights, callbacks=[saving])
+        one.fit(rare(), **how)
+        return one
+
+    fit([1, 5], epochs=1)
+    for weights in ([1, 6], None, "balanced"):
+        with pytest.raises(ConfigError, match="class_weight was"):
+            fit(weights, epochs=2, resume=tmp_path)
+    fit([1, 5], epochs=2, resume=tmp_path)
+
+
+def test_an_epoch_that_goes_on_reports_the_loss_of_all_its_examples(tmp_path: Path) -> None:
+    class Stop(dl.train.Callback):
+        def on_step(self, trainer: dl.Trainer) -> None:
+            if trainer.step == 5:
+                trainer.interrupt("the test")
+
+    data, saving = rare(), dl.train.Checkpoint(tmp_path)
+    whole = trainer(2, "cross_entropy", class_weight=[1, 20]).fit(data, epochs=1, batch_size=10)
+    with pytest.raises(dl.train.Interrupted):
+        trainer(2, "cross_entropy", class_weight=[1, 20], callbacks=[Stop(), saving]).fit(data, epochs=1, batch_size=10)
+    again = trainer(2, "cross_entropy", class_weight=[1, 20], callbacks=[dl.train.Checkpoint(tmp_path)])
+    assert again.fit(data, epochs=1, batch_size=10, resume=tmp_path)["loss"] == whole["loss"]
 
 
 # --- what is measured
