@@ -191,18 +191,19 @@ def diagnose_parts(
     return replace(diagnose(record, bayes_error, metric=metric, **how), faults=faults_of(parts))
 
 
-def faults_of(parts: Mapping[str, Record], part: str = "dev") -> tuple[str, ...]:
+def faults_of(parts: Mapping[str, Record], part: str = "dev", where: str | None = None) -> tuple[str, ...]:
     """A sentence for each output of which a model never predicts a class, and for each that is NaN somewhere.
 
     parts : as :func:`diagnose_parts` takes them; ``never_predicted`` has by head and class how many examples there are
     part : of which there are sentences
+    where : what it is called, by default as the set that it is
 
     >>> parts = {"dev": {"examples": 200, "never_predicted": {"": {"yes": 4}}}}
     >>> print(*faults_of(parts))
     never predicted on the development set: yes (4 of 200 examples); accuracy hides that, recall and f1 show it \
 (--metrics recall f1); remedy: weigh the classes (--class-weight balanced)
     """
-    figures, where = parts.get(part, {}), f"the {_SETS.get(part, part)} set"
+    figures, where = parts.get(part, {}), where or f"the {_SETS.get(part, part)} set"
     examples, lines = figures.get("examples", 0), []
     for head, classes in (figures.get("never_predicted") or {}).items():
         few = ", ".join(f"{name} ({number:,} of {examples:,} examples)" for name, number in list(classes.items())[:5])

@@ -69,7 +69,7 @@ def evaluate(
         trainer = settings.trainer(chosen.splits, place, model=model, loss=objective_of(about))
         figures, measured = trainer.measure(chosen.part)
         faults = measured.faults()
-    said = {part: {"examples": len(chosen.part), **with_names(chosen.splits, faults)}}
+    faults, count = with_names(chosen.splits, faults), len(chosen.part)
     if json_:
         of = {"part": part} if data is None else {"data": data}
         known = {
@@ -79,12 +79,16 @@ def evaluate(
             "left_out": chosen.left_out,
             "figures": plain(figures),
         }
-        print(json.dumps(known | said[part]))
+        print(json.dumps(known | faults))
         return 0
-    print(describe(place))
-    print(f"run: {found.folder}, {which}")
-    print(f"data: {chosen.splits.source}")
-    print(f"      {len(chosen.part):,} {unit(chosen.splits)}, {chosen.what}")
-    lines = [*about_positive(settings.resolve(chosen.splits), chosen.splits)]
-    print("\n".join([*lines, *table_of({model_name(settings): figures}, part), *faults_of(said, part)]))
+    lines = [
+        describe(place),
+        f"run: {found.folder}, {which}",
+        f"data: {chosen.splits.source}",
+        f"      {count:,} {unit(chosen.splits)}, {chosen.what}",
+        *about_positive(settings.resolve(chosen.splits), chosen.splits),
+        *table_of({model_name(settings): figures}, part),
+        *faults_of({part: {"examples": count, **faults}}, part, "the data" if data is not None else None),
+    ]
+    print("\n".join(lines))
     return 0

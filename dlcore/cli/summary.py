@@ -96,21 +96,17 @@ def _shares(data: Splits) -> Iterator[str]:
 
     for head, numbers in counts(data).items():
         total = max(sum(numbers.values()), 1)
-        said = [
-            f"{name} {_percent(number / total)}" for name, number in sorted(numbers.items(), key=lambda one: one[1])
-        ]
-        many = len(said) > FEW_CLASSES
-        shown = (
-            f"from {said[0]} to {said[-1]}"
-            if many
-            else ", ".join(f"{n} {_percent(k / total)}" for n, k in numbers.items())
-        )
-        yield f"shares of the classes in the training set{f', {head}' if head else ''}: {shown}"
+        said = {name: f"{name} {_percent(number / total)}" for name, number in numbers.items()}
+        shown = ", ".join(said.values())
+        if len(said) > FEW_CLASSES:
+            least, most = (choice(numbers, key=numbers.__getitem__) for choice in (min, max))
+            shown = f"the smallest {said[least]}, the largest {said[most]}"
+        yield f"shares in the training set{f', {head}' if head else ''}: {shown}"
 
 
 def _percent(share: float) -> str:
-    """Two digits and more: 98 %, 0.21 %."""
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.4g} %"
+    """Three digits: 9.65 %, 0.21 %; below 100 % where it is not all."""
+    return f"{100 * share:.3g} %" if share < 0.9995 or share == 1 else "over 99.9 %"
 
 
 def _targets(data: Splits) -> Iterator[str]:

@@ -27,6 +27,7 @@ from dlcore.train.trainer import Trainer
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.utils import check_random_state
+    from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 except ImportError as error:
@@ -150,6 +151,8 @@ class Classifier(ClassifierMixin, _Network):
     dtype : "float64", scikit-learn's own, or "float32", which is faster
     device : where it is trained; None asks DLCORE_DEVICE. The fitted network is on the CPU
     random_state : an integer gives the same network each time; None or a RandomState another one
+    class_weight : factors of the examples' weights: "balanced", n / (k · n_c), or a dict by label, in which others
+        weigh 1; None for equal ones
 
     Fitted: ``classes_``, ``n_features_in_``, ``model_`` (the Module), ``loss_curve_``. Weights of examples multiply
     their losses; with one batch an epoch a weight of 2 is the same as the example twice, with several it is so on
@@ -165,12 +168,39 @@ class Classifier(ClassifierMixin, _Network):
     (array([0, 0]), (2, 3))
     """
 
+    def __init__(
+        self,
+        hidden: Sequence[int] = (64,),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        model: Callable[[int], Module] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        optimizer: str = "adam",
+        lr: float = 0.01,
+        l2: float = 0.0,
+        epochs: int = 100,
+        batch_size: int = 64,
+        normalize: bool = True,
+        dtype: str = "float64",
+        device: str | None = "cpu",
+        random_state: Any = 0,
+        class_weight: Any = None,
+    ) -> None:
+        super().__init__(
+            hidden, activation, dropout, model, input_shape, optimizer, lr,
+            l2, epochs, batch_size, normalize, dtype, device, random_state,
+        )  # fmt: skip
+        self.class_weight = class_weight
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """X : (N, D) numbers; y : (N,) labels of any kind; sample_weight : (N,) weights, not negative."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_classification_targets(y)
-        self.classes_, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        y = column_or_1d(y, warn=True)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if self.class_weight is not None:
+            weight = weight * compute_sample_weight(self.class_weight, y)
         return self._fit(X, labels.astype(np.float64)[:, None], weight, len(self.classes_), _classes)
 
     def predict_proba(self, X: Any) -> np.ndarray:

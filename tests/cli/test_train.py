@@ -46,6 +46,7 @@ def test_a_run_prints_what_a_user_wants_to_know_in_order(capsys: pytest.CaptureF
         r"device: cpu \(asked for\)",
         r"data: Handwritten digits, 1,797 images of 8 × 8, in the package",
         r"      1,078 training \+ 360 dev \+ 359 test images of 8 × 8 × 1, 10 classes",
+        r"      shares in the training set: the smallest \S 9.\d+ %, the largest \S 10.\d %",
         r"model: cnn, channels 16 30, activation relu, dropout 0.5; 5,766 parameters",
         r"training: loss cross_entropy, adam with lr 0.015, schedule cosine, batches of 16, 2 epochs, seed 0",
         rf"epoch 1/2  {measures}  lr +[\d.]+  +[\d,]+ images/s",
