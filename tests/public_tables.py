@@ -31,7 +31,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PLAIN", "SEEDS", "TABLES", "Comparison", "Table", "compare", "lines", "missing_packages", "write_plain"]
+__all__ = [
+    "PLAIN",
+    "SEEDS",
+    "TABLES",
+    "Comparison",
+    "Table",
+    "compare",
+    "folder_of",
+    "lines",
+    "missing_packages",
+    "write_plain",
+]
 
 SEEDS = range(5)
 PACKAGES = {"sklearn": "sklearn", "statsmodels": "statsmodels", "vega": "vega_datasets", "pydataset": "pydataset"}
@@ -84,7 +95,7 @@ def _statsmodels(name: str) -> Iterator[list[str]]:
 
 
 def _vega(file: str) -> Iterator[list[str]]:
-    text = (_folder_of("vega_datasets") / "_data" / file).read_text(encoding="utf-8")
+    text = (folder_of("vega_datasets") / "_data" / file).read_text(encoding="utf-8")
     if file.endswith(".csv"):
         yield from csv.reader(io.StringIO(text))
         return
@@ -97,14 +108,14 @@ def _vega(file: str) -> Iterator[list[str]]:
 
 def _pydataset(name: str) -> Iterator[list[str]]:
     """Without importing the package, which unpacks everything into the home folder."""
-    with tarfile.open(_folder_of("pydataset") / "resources.tar.gz") as archive:
+    with tarfile.open(folder_of("pydataset") / "resources.tar.gz") as archive:
         file = archive.extractfile(f"resources/rdata/csv/{name}.csv")
         assert file is not None
         for row in csv.reader(io.StringIO(file.read().decode("utf-8"))):
             yield row[1:]  # the first column holds the rows' names
 
 
-def _folder_of(package: str) -> Path:
+def folder_of(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations is not None

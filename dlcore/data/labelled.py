@@ -16,6 +16,7 @@ from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.parts import part_named
 from dlcore.data.readers import ImageFolder, plain_inputs, read_npz
+from dlcore.data.readers._cells import exact
 from dlcore.data.readers._common_form import Form
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._picture_files import find
@@ -146,9 +147,9 @@ class Reading:
         classes = self._classes_of(name)
         if classes is None:
             return lambda cell: None if (value := number(cell)) is None or too_large(value) else value
-        labels: dict[Any, int] = {number(one): label for label, one in enumerate(classes) if number(one) is not None}
+        labels: dict[Any, int] = {exact(one): label for label, one in enumerate(classes)}
         labels |= {one: label for label, one in enumerate(classes)}
-        return lambda cell: labels.get(cell, labels.get(number(cell)) if number(cell) is not None else None)
+        return lambda cell: labels.get(cell, None if (value := exact(cell)) is None else labels.get(value))
 
     def _odd(self, name: str, cell: str) -> str:
         classes = self._classes_of(name)

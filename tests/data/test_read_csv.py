@@ -230,7 +230,7 @@ def test_any_delimiter_is_found_by_lines_of_as_many_cells(file: Path, text: str)
 
 
 def test_a_damaged_line_changes_no_delimiter(file: Path) -> None:
-    file.write_text("a,b | c,y\n" + "1,u | v,3\n" * 20 + "1,u | v\n")
+    file.write_text("a,b | c,y\n" + "1,u | v,3\n" * 20 + "1,u | v\n" + "1,u | v,3\n" * 20)
     with pytest.raises(DataError, match="line 22 has 2 cells, but the header has 3"):
         read_csv(file)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
-__all__ = ["MISSING", "MISSING_BEFORE", "number"]
+__all__ = ["MISSING", "MISSING_BEFORE", "exact", "number"]
 
 MISSING_BEFORE = frozenset({"", "NA", "NaN", "nan", "null", "?"}) | {
     mark + n + "/" + a for mark in ("", "#") for n in "nN" for a in "aA"
@@ -28,3 +29,12 @@ def number(cell: str) -> float | None:
     (-1500.0, None, inf)
     """
     return float(cell) if _NUMBER.fullmatch(cell) else None
+
+
+def exact(cell: str) -> Decimal | None:
+    """As :func:`number`, with every digit: for the numbers that are names, which may not fit in float64.
+
+    >>> exact("9007199254740993") == exact("9007199254740992"), exact("7.0") == exact("07")
+    (False, True)
+    """
+    return Decimal(cell) if _NUMBER.fullmatch(cell) else None

@@ -137,7 +137,7 @@ class Column:
         else:
             line, word = self.first_text or (0, "")
             found = f"{word!r:.60} is not a number, as {plain:,} of {n:,} different values are"
-        raise DataError(f"{self.label}, line {line}: {found}; write plain numbers such as 1234.5, or {remedy}")
+        raise DataError(f"{self.label}, line {line}: {found}; write numbers plainly, such as 1234.5, or {remedy}")
 
     def is_its_own(self) -> bool:
         """Whether too many rows have a value of their own, as an ID, a date or a note has."""

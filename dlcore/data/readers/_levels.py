@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
-from dlcore.data.readers._rows import MISSING, number
+from dlcore.data.readers._cells import MISSING, exact
 
 __all__ = ["Levels"]
 
@@ -14,8 +15,8 @@ _BOOLEANS = frozenset({"true", "false", "yes", "no", "t", "f", "y", "n"})
 class Levels:
     """The positions of a category's levels by their text and, where no level has that text, by their value.
 
-    Numbers are equal as numbers; in a column of nothing but booleans case does not matter. What two levels equal is
-    neither of them.
+    Numbers are equal as numbers, to the last digit; in a column of nothing but booleans case does not matter. What two
+    levels equal is neither of them.
 
     >>> levels = Levels(["1", "2", "red"])
     >>> levels.place("red"), levels.place("1.0"), levels.place("+2"), levels.place("Red"), levels.place("3")
@@ -28,7 +29,7 @@ class Levels:
         self.values = tuple(values)
         self._texts = {value: place for place, value in enumerate(values)}
         self._booleans = all(value.lower() in _BOOLEANS for value in values if value)
-        self._by_value: dict[float | str, int | None] = {}
+        self._by_value: dict[Decimal | str, int | None] = {}
         for place, level in enumerate(values):
             value = self._value(level)
             if value is not None:
@@ -44,6 +45,6 @@ class Levels:
         value = self._value(cell)
         return None if value is None else self._by_value.get(value)
 
-    def _value(self, cell: str) -> float | str | None:
-        value = number(cell)
+    def _value(self, cell: str) -> Decimal | str | None:
+        value = exact(cell)
         return cell.lower() if value is None and self._booleans else value

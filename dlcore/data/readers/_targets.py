@@ -22,7 +22,7 @@ def is_numeric(goal: Column, task: str | None, several: bool) -> bool:
     if task in ("classification", "binary"):
         return goal.first_text is None
     remedy = flag("category", goal.name) if several else "--task classification"
-    return goal.is_numeric(f"take its values as classes by {remedy}", target=True)
+    return goal.is_numeric(f"choose another target, or take its values as classes by {remedy}", target=True)
 
 
 def several_of(
