@@ -118,8 +118,8 @@ class Reading:
                 values.append(value)
             y.append(values)
             x.frombytes(row.astype(np.float64).tobytes())
-        notes = [f"{unlabelled:,} rows without a target are left out"] if unlabelled else []
-        notes += [f"{gaps:,} rows with missing cells are left out"] if gaps else []
+        counts = {"without a target": unlabelled, "with missing cells": gaps}
+        notes = [f"{n:,} row{'s' * (n != 1)} {what} left out" for what, n in counts.items() if n]
         if not y:
             raise DataError(f"{file}: no row is left{''.join(f'; {note}' for note in notes)}")
         names = [header[place] for place, _ in takers]

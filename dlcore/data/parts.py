@@ -157,8 +157,9 @@ def lacking(parts: Sequence[np.ndarray], classes: Sequence[str], target: str = "
     if not names:
         return ""
     few = ", ".join(names[:_LACKING]) + (", ..." if len(names) > _LACKING else "")
-    some = f"class {few}, which is" if len(names) == 1 else f"classes {few}, which are"
-    return f"no training row of the {some} never predicted{f' of {name_of(target)}' if target else ''}"
+    of = f" of {name_of(target)}" if target else ""
+    some = f"class {few}{of}, which is" if len(names) == 1 else f"classes {few}{of}, which are"
+    return f"no training row of the {some} never predicted"
 
 
 def _train_and_dev(shares: Sequence[float]) -> tuple[float, ...]:
