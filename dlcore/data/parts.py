@@ -153,7 +153,7 @@ def lacking(parts: Sequence[np.ndarray], classes: Sequence[str], target: str = "
     """
     train, *others = parts
     found = np.setdiff1d(np.concatenate([y.reshape(-1) for y in others]), train).astype(int)
-    names = [name_of(classes[label]) for label in found[found >= 0].tolist()]
+    names = [name_of(classes[int(label)]) for label in found[found >= 0].tolist()]
     if not names:
         return ""
     few = ", ".join(names[:_LACKING]) + (", ..." if len(names) > _LACKING else "")
@@ -227,7 +227,7 @@ def _in_time(
             f"{column} holds {len(np.unique(times)):,} different times, too few for {len(shares)} parts that follow "
             "one another; give a finer time, or leave time out"
         )
-    latest = shown(words[order[begins[1] - 1]])
+    latest = shown(words[int(order[begins[1] - 1])])
     line = f"parts: in the order of {column}; the training set ends at {latest}"
     return [np.sort(order[first:end]) for first, end in zip(begins, ends, strict=True)], [line]
 

@@ -528,6 +528,7 @@ def test_a_folder_of_pictures_is_measured_by_the_run(capsys: pytest.CaptureFixtu
         (["--data", "folder"], 1, "folder: this is a folder, but the model was trained on a table"),
         (["--data", "nowhere.csv"], 1, "nowhere.csv: there is no such file"),
         (["--data", "t.csv", "--part", "dev"], 2, "--data and --part dev came together"),
+        (["--unknown-level", "missing"], 2, "--unknown-level goes with --data"),
     ],
 )
 def test_another_file_that_does_not_suit_the_run_is_one_line(
@@ -541,6 +542,7 @@ def test_another_file_that_does_not_suit_the_run_is_one_line(
     np.savez("t.npz", x=np.zeros((3, 2)), y=np.zeros(3))
     Path("folder").mkdir()
     assert message in refused(capsys, "evaluate", "a", *words, code=code)
+    assert measured(capsys, "--data", "level.csv", "--unknown-level", "missing")[0]["examples"] == 1
 
 
 def test_series_and_texts_say_that_they_take_no_other_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -435,12 +435,13 @@ def test_the_settings_reach_the_data_and_their_paths_become_absolute(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "t.csv", "n,g,when,y", [[i * 3 % 40, i % 8, 1990 + i, i / 7] for i in range(40)])
-    for given, features in (
+    wanted: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ({"group": "g"}, ("n", "when")),
         ({"time": ("when",)}, ("n", "g")),
         ({"keep_equal_together": True}, ("n", "g", "when")),
         ({"test": "t.csv"}, ("n", "g", "when")),
-    ):
+    ]
+    for given, features in wanted:
         assert config.DataConfig(data="t.csv", **given).load().features == features
     settings = config.Config.of(data="t.csv", test="t.csv").anchored()
     assert settings.data.test == str(tmp_path / "t.csv")
