@@ -27,6 +27,13 @@ def evaluate(
             "normalisation [default: the part of the run's data]"
         ),
     ] = None,
+    unknown_level: Annotated[
+        Literal["refuse", "missing"] | None,
+        Parameter(
+            help="with --data, what to do about a category's level that training lacked [default: as the run was "
+            "trained]"
+        ),
+    ] = None,
     device: Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto [default: as the run]")] = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     json_: Annotated[
@@ -48,6 +55,8 @@ def evaluate(
 
     if data is not None and part != "test":
         raise ConfigError(f"--data and --part {part} came together; another file has no parts, leave one out")
+    if unknown_level is not None and data is None:
+        raise ConfigError("--unknown-level goes with --data FILE; leave it out")
     found = Run.find(run, runs)
     settings = found.settings
     place = resolve(settings.train.device if device is None else device)
@@ -59,13 +68,15 @@ def evaluate(
         which = "its training set memorised again"
         about, shape = load_about(found.folder)
         chosen = Examined(splits, getattr(splits, part), f"the {part} set")
-        chosen = chosen if data is None else of_file(found, about, shape, data)
+        chosen = chosen if data is None else of_file(found, about, shape, data, unknown_level)
         figures, labels, _ = memory.measure(chosen.part)
         faults = memory.faults(chosen.part, labels)
     else:
         model, about, which = found.model(place)
         shape = model.input_shape
-        chosen = of_run(found, about, shape, part) if data is None else of_file(found, about, shape, data)
+        chosen = (
+            of_run(found, about, shape, part) if data is None else of_file(found, about, shape, data, unknown_level)
+        )
         trainer = settings.trainer(chosen.splits, place, model=model, loss=objective_of(about))
         figures, measured = trainer.measure(chosen.part)
         faults = measured.faults()

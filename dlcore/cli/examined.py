@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,12 @@ def of_run(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], part:
     return _of_changed(settings, about, shape, part, known)
 
 
-def of_file(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], path: str) -> Examined:
+def of_file(
+    run: Run, about: dict[str, Any], shape: tuple[int | None, ...], path: str, unknown_level: str | None = None
+) -> Examined:
     """The labelled examples of a file, read and normalised as the run's own; a UserWarning where some were trained on.
+
+    unknown_level : as for :class:`~dlcore.data.Inputs`, where it is not to be as in training
 
     Raises DataError for what cannot be read so, such as a class that the run does not know, and ConfigError for a run
     on text or on a series.
@@ -72,6 +76,10 @@ def of_file(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], path
     from dlcore.train.learned_rows import read_rows
 
     reading = _reading(run.settings, about, shape)
+    if unknown_level is not None:
+        if reading.inputs is None or reading.inputs.columns is None:
+            raise ConfigError(f"--unknown-level goes with tables, but {run.folder} has learned from none; leave it out")
+        reading = replace(reading, inputs=replace(reading.inputs, unknown_level=unknown_level))
     part, notes = reading.read(path)
     known = read_rows(run.folder)
     if known is not None:

@@ -16,7 +16,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "dlcore train --data penguins --target sex --penalty l2 --lam 1",
         "dlcore train --resume digits-mlp-001",
     ),
-    "evaluate": ("dlcore evaluate digits-mlp-001", "dlcore evaluate digits-mlp-001 --part dev --json"),
+    "evaluate": ("dlcore evaluate digits-mlp-001", "dlcore evaluate houses-mlp-001 --data new-houses.csv --json"),
     "predict": ("dlcore predict fashion-subset-cnn-001 shirt.png bag.jpg --top 3",),
     "generate": ("dlcore generate hamlet-lstm-001 --prompt Ham. --temperature 0.7 --length 500",),
     "filter": (

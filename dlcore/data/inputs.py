@@ -199,7 +199,7 @@ class Inputs:
                 raise DataError(f"{file}: this is a picture, but the model reads tables")
         faults: dict[int, str] = {}
         line = 0
-        with table_rows(path, rules=self._rules(), faults=faults) as (header, _, rows, _):
+        with table_rows(path, rules=self.rules, faults=faults) as (header, _, rows, _):
             takers = [self._taker(column, header, file) for column in self.columns or ()]
             for line, cells in rows:
                 found = array("d")
@@ -212,8 +212,9 @@ class Inputs:
         if not line:
             raise DataError(f"{file}: there is no row below the header; at least one is expected")
 
-    def _rules(self) -> int:
-        """1 where names or levels are not in NFC: version 0.1 took them as a file had them."""
+    @property
+    def rules(self) -> int:
+        """Of a table's rows: 1 where names or levels are not in NFC: version 0.1 took them as a file had them."""
         words = (word for column in self.columns or () for word in (column["name"], *column.get("values", ())))
         return 2 if all(unicodedata.is_normalized("NFC", word) for word in words) else 1
 

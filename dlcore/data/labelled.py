@@ -16,9 +16,9 @@ from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.parts import part_named
 from dlcore.data.readers import ImageFolder, plain_inputs, read_npz
-from dlcore.data.readers._cells import exact
 from dlcore.data.readers._common_form import Form
 from dlcore.data.readers._file import shown
+from dlcore.data.readers._levels import Levels
 from dlcore.data.readers._picture_files import find
 from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
 from dlcore.data.readers.images import read_parts
@@ -94,40 +94,36 @@ class Reading:
         used = [column["name"] for column in inputs.columns or ()]
         x, y = array("d"), []
         unlabelled = gaps = 0
-        with table_rows(path) as (header, _, rows, _):
-            takers = [(header.index(name), take) for name, take in self._goals(file, header, used)]
-            cells_of = dict(rows)
-        places = [header.index(name) for name in used if name in header]
-        for line, row in inputs.rows(path):
-            cells = cells_of.get(line)
-            if cells is None or (named is not None and part_named(cells[header.index(named[0])]) != named[1]):
-                continue
-            if all(cells[place] in MISSING for place, _ in takers):
-                unlabelled += 1
-                continue
-            if self.missing == "drop" and any(cells[place] in MISSING for place in places):
-                gaps += 1
-                continue
-            if isinstance(row, str):
-                raise DataError(f"{file}: {row}")
-            values = []
-            for place, take in takers:
-                value = None if cells[place] in MISSING else take(cells[place])
-                if value is None and cells[place] not in MISSING:
-                    odd = self._odd(header[place], cells[place])
-                    raise DataError(f"{file}: column {name_of(header[place])}, line {line}: {odd}")
-                values.append(value)
-            y.append(values)
-            x.frombytes(row.astype(np.float64).tobytes())
-        notes = [f"{unlabelled:,} rows without a target are left out"] if unlabelled else []
-        notes += [f"{gaps:,} rows with missing cells are left out"] if gaps else []
+        faults: dict[int, str] = {}  # a row with one comes as a fault of the inputs too
+        with table_rows(path, rules=inputs.rules, faults=faults) as (header, _, rows, _):
+            takers = [(name, header.index(name), self._taker(name)) for name in self._goals(file, header, used)]
+            places = [header.index(name) for name in used if name in header]
+            if named is not None and named[0] not in header:
+                raise DataError(f"{no_column(file, named[0], header)}, but it names the parts")
+            for (line, cells), (_, row) in zip(rows, inputs.rows(path), strict=True):
+                if line in faults:
+                    raise DataError(f"{file}: {row}")
+                if named is not None and part_named(cells[header.index(named[0])]) != named[1]:
+                    continue
+                if all(cells[place] in MISSING for _, place, _ in takers):
+                    unlabelled += 1
+                    continue
+                if self.missing == "drop" and any(cells[place] in MISSING for place in places):
+                    gaps += 1
+                    continue
+                if isinstance(row, str):
+                    raise DataError(f"{file}: {row}")
+                y.append([self._value(file, line, name, cells[place], take) for name, place, take in takers])
+                x.frombytes(row.astype(np.float64).tobytes())
+        counts = {"without a target": unlabelled, "with missing cells": gaps}
+        notes = [f"{n:,} row{'s' * (n != 1)} {what} left out" for what, n in counts.items() if n]
         if not y:
             raise DataError(f"{file}: no row is left{''.join(f'; {note}' for note in notes)}")
-        names = [header[place] for place, _ in takers]
+        names = [name for name, _, _ in takers]
         return Dataset(np.frombuffer(x, np.float64).reshape(len(y), -1), self._targets(names, y)), notes
 
-    def _goals(self, file: str, header: list[str], used: Sequence[str]) -> list[tuple[str, _Take]]:
-        """The targets, and what makes a number of a cell of each, or None."""
+    def _goals(self, file: str, header: list[str], used: Sequence[str]) -> list[str]:
+        """The targets."""
         if self.target is None:
             left = [name for name in header if name not in used and name not in self.ignore]
             if not left:
@@ -138,18 +134,24 @@ class Reading:
         for name in names:
             if name not in header:
                 raise DataError(f"{no_column(file, name, header)}, but it is the target")
-        return [(name, self._taker(name)) for name in names]
+        return names
 
     def _classes_of(self, name: str) -> Sequence[str] | None:
         return self.classes.get(name) if isinstance(self.classes, Mapping) else self.classes
 
     def _taker(self, name: str) -> _Take:
+        """What makes a number of a cell of a target, or None."""
         classes = self._classes_of(name)
         if classes is None:
             return lambda cell: None if (value := number(cell)) is None or too_large(value) else value
-        labels: dict[Any, int] = {exact(one): label for label, one in enumerate(classes)}
-        labels |= {one: label for label, one in enumerate(classes)}
-        return lambda cell: labels.get(cell, None if (value := exact(cell)) is None else labels.get(value))
+        return Levels(classes).place
+
+    def _value(self, file: str, line: int, name: str, cell: str, take: _Take) -> float | None:
+        """The target in a cell; None where it is missing."""
+        value = None if cell in MISSING else take(cell)
+        if value is None and cell not in MISSING:
+            raise DataError(f"{file}: column {name_of(name)}, line {line}: {self._odd(name, cell)}")
+        return value
 
     def _odd(self, name: str, cell: str) -> str:
         classes = self._classes_of(name)

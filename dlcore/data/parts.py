@@ -153,12 +153,13 @@ def lacking(parts: Sequence[np.ndarray], classes: Sequence[str], target: str = "
     """
     train, *others = parts
     found = np.setdiff1d(np.concatenate([y.reshape(-1) for y in others]), train).astype(int)
-    names = [name_of(classes[label]) for label in found[found >= 0].tolist()]
+    names = [name_of(classes[int(label)]) for label in found[found >= 0].tolist()]
     if not names:
         return ""
     few = ", ".join(names[:_LACKING]) + (", ..." if len(names) > _LACKING else "")
-    some = f"class {few}, which is" if len(names) == 1 else f"classes {few}, which are"
-    return f"no training row of the {some} never predicted{f' of {name_of(target)}' if target else ''}"
+    of = f" of {name_of(target)}" if target else ""
+    some = f"class {few}{of}, which is" if len(names) == 1 else f"classes {few}{of}, which are"
+    return f"no training row of the {some} never predicted"
 
 
 def _train_and_dev(shares: Sequence[float]) -> tuple[float, ...]:
@@ -226,7 +227,7 @@ def _in_time(
             f"{column} holds {len(np.unique(times)):,} different times, too few for {len(shares)} parts that follow "
             "one another; give a finer time, or leave time out"
         )
-    latest = shown(words[order[begins[1] - 1]])
+    latest = shown(words[int(order[begins[1] - 1])])
     line = f"parts: in the order of {column}; the training set ends at {latest}"
     return [np.sort(order[first:end]) for first, end in zip(begins, ends, strict=True)], [line]
 
