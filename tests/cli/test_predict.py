@@ -228,6 +228,28 @@ def test_sequences_with_faults_go_on_and_what_is_behind_their_end_does_not_matte
         assert found[i]["outputs"] == pytest.approx(sound[i]["outputs"], rel=1e-5)
 
 
+OWN = """
+from dlcore import nn
+
+def build(outputs):
+    return nn.Sequential(nn.Embedding(6, 3), nn.GRU(3), nn.Dense(outputs))
+"""
+
+
+def test_words_stay_integers_and_one_that_is_unknown_leaves_the_other_rows_alone(
+    tmp_path: Path, predict: Predict
+) -> None:
+    Path("own.py").write_text(OWN)
+    x, lengths = np.arange(120).reshape(30, 4) % 6, np.arange(30) % 4 + 1
+    np.savez("learn.npz", x=x, y=np.arange(30) % 3, lengths=lengths)
+    words = ("--model", "own.py:build", *NETWORK[2:])
+    assert main(["train", "--data", "learn.npz", *words, "--runs", str(tmp_path), "--name", "a"]) == 0
+    x[[3, 11], 0] = 6
+    np.savez("new.npz", x=x, lengths=lengths)
+    found = predict(tmp_path / "a", "--npz", "new.npz")
+    assert [i for i, one in enumerate(found) if "error" in one] == [3, 11]
+
+
 @pytest.mark.parametrize("words", [("--npz", "x.npz"), ("x.png",)])
 def test_unknown_levels_are_of_tables(words: tuple[str, ...], run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run
