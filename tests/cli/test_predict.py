@@ -128,6 +128,14 @@ def test_a_level_of_other_letters_is_another(run: Path, predict: Predict) -> Non
     assert "prediction" in second
 
 
+def test_numbers_keep_the_digits_that_they_had_in_training(tmp_path: Path, predict: Predict) -> None:
+    """Seconds since 1970 are multiples of 128 in float32."""
+    rows = [f"{1_700_000_000 + 3 * i},{i % 5},{i % 11}" for i in range(60)]
+    seconds = train(tmp_path, "seconds", "\n".join(["t,lot,y", *rows]), *NETWORK[2:], "--model", "linear")
+    Path("new.csv").write_text("t,lot\n" + "".join(f"{1_700_000_000 + i},1\n" for i in range(30)))
+    assert len({one["prediction"] for one in predict(seconds, "new.csv", code=0)}) == 30
+
+
 def test_an_unseen_level_is_taken_as_missing_where_that_is_asked_for(
     run: Path, predict: Predict, tmp_path: Path
 ) -> None:
