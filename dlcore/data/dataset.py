@@ -26,7 +26,8 @@ Task = Literal["classification", "binary", "regression", "multitask", "text"]
 class Dataset:
     """Inputs and targets, row by row, checked once when they are put together.
 
-    x : (N, ...) array of numbers — images (N, H, W, C), tables (N, D), sequences (N, T, D) or (N, T)
+    x : (N, ...) array of numbers — images (N, H, W, C), tables (N, D), sequences (N, T, D) or (N, T). A model that
+        takes floats takes integers, such as bytes, as floats of the same values; before an Embedding they stay integers
     y : (N, ...) array of numbers, or a dict of them, one per task. In a dict, NaN marks a missing label, and so does −1
         among whole numbers.
     lengths : (N,) whole numbers, 1 to T — valid steps of each sequence; None where all steps are valid

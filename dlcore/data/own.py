@@ -29,7 +29,8 @@ __all__ = ["TAKES", "is_a_table", "open_path", "refuse_others"]
 
 TAKES = {
     "table": (
-        "target", "missing", "categorical", "ignore", "task", "test", "group", "split", "time", "keep_equal_together",
+        "target", "missing", "missing_target", "unknown_level", "categorical", "ignore", "task", "test", "group",
+        "split", "time", "keep_equal_together",
     ),
     "npz": ("task", "test", "keep_equal_together"),
     "images": ("image_size", "color", "corrupt", "test", "keep_equal_together"),
@@ -51,6 +52,8 @@ def open_path(
     normalize: bool = False,
     seed: int = 0,
     missing: str | None = None,
+    missing_target: str | None = None,
+    unknown_level: str | None = None,
     categorical: Sequence[str] | None = None,
     ignore: Sequence[str] | None = None,
     task: str | None = None,
@@ -82,8 +85,9 @@ def open_path(
         the training part alone, as :class:`~dlcore.data.Normalizer` says; for a folder of images by 10,000 training
         images at most, evenly spaced. Whole numbers with lengths, which are words, stay as they are.
     seed : of the split; of several targets, the first that has classes gives the proportion
-    target, missing, categorical, ignore, task : of a table, in which several targets make y a dict; an NPZ takes task
-        too
+    target, missing, missing_target, categorical, ignore, task : of a table, in which several targets make y a dict; an
+        NPZ takes task too
+    unknown_level : of a table, what :class:`~dlcore.data.Inputs` do about a level that is not in it
     image_size, color, corrupt : of a folder of images, where ``read_folder`` calls them size, color and corrupt; one
         number of image_size stands for both
     test : another file or folder of the same kind, whose examples are the test set: read as the training data are, with
@@ -108,7 +112,8 @@ def open_path(
     """
     path = Path(os.path.expanduser(path))
     given = {
-        "target": target, "missing": missing, "categorical": categorical, "ignore": ignore, "task": task,
+        "target": target, "missing": missing, "missing_target": missing_target, "unknown_level": unknown_level,
+        "categorical": categorical, "ignore": ignore, "task": task,
         "image_size": image_size, "color": color, "corrupt": corrupt, "test": test, "group": group, "split": split,
         "time": time, "keep_equal_together": keep_equal_together or None,
     }  # fmt: skip
@@ -122,11 +127,12 @@ def open_path(
             categorical=categorical or (),
             ignore=ignore or (),
             missing=missing or "refuse",
+            missing_target=missing_target or "drop",
             task=task,
             rules=rules,
             aside=parting.columns,
         )
-        return _table(path, opened, normalize, seed, task, rules, parting, test)
+        return _table(path, opened, normalize, seed, task, rules, parting, test, unknown_level or "refuse")
     if kind == "npz":
         return _npz(path, normalize, seed, task, rules, parting, test)
     return images(path, normalize, seed, image_size, color, corrupt or "stop", rules, parting, test)
@@ -180,6 +186,7 @@ def _table(
     rules: int,
     parting: Parting,
     test: str | os.PathLike[str] | None,
+    unknown_level: str,
 ) -> Splits:
     parts, said = _rows(
         path, len(opened), seed, opened.y, opened.task, rules, parting, lambda: opened.table().data, opened
@@ -192,7 +199,9 @@ def _table(
             )
     table = opened.table(training=parts[0], dtype=np.float64 if normalize and rules > 1 else np.float32)
     left_out = _unusual(path, opened.delimiter)
-    left_out += f", {table.dropped:,} with missing cells left out" if table.dropped else ""
+    left_out += f", {table.without_target:,} without a target left out" if table.without_target else ""
+    gapped = table.dropped - table.without_target
+    left_out += f", {gapped:,} with missing cells left out" if gapped else ""
     left_out += ", the index left out" if table.index else ""
     names = [table.target] if isinstance(table.target, str) else table.target
     goal = f"{', '.join(map(shown, names))} {'is' if len(names) == 1 else 'are'} to be predicted"
@@ -204,7 +213,7 @@ def _table(
             goal += f"; {', '.join(like)} read as numbers; categorical would take them as classes"
     elif task is None and table.task == "regression" and _like_classes(y):
         goal += _AS_CLASSES
-    inputs = Inputs.table(table.columns)
+    inputs = Inputs.table(table.columns, missing=opened.missing, unknown_level=unknown_level)
     sets = [table.data[rows] for rows in parts]
     if test is not None:
         reading = Reading(

@@ -11,7 +11,11 @@ from backends.standard import Padding
 from dlcore.errors import ShapeError
 from dlcore.tensor import Tensor
 
-__all__ = ["on_host", "out_of_range", "padding_of", "pair", "refuse", "same_dtype"]
+__all__ = ["NotIntegersError", "on_host", "out_of_range", "padding_of", "pair", "refuse", "same_dtype"]
+
+
+class NotIntegersError(ShapeError):
+    """Floats came where integers say which row is meant."""
 
 
 def refuse(operation: str, came: str, expected: str, fix: str) -> NoReturn:

@@ -15,7 +15,7 @@ from backends.reference import embedding as _embedding
 from backends.reference import linear as _linear
 from backends.standard import Padding, output_size
 from dlcore.errors import ShapeError
-from dlcore.functional.checks import out_of_range, padding_of, pair, refuse, same_dtype
+from dlcore.functional.checks import NotIntegersError, out_of_range, padding_of, pair, refuse, same_dtype
 from dlcore.tensor import Tensor, apply, as_tensor
 
 __all__ = [
@@ -353,7 +353,9 @@ def embedding(w: Any, ids: Any) -> Tensor:
 def _integers(operation: str, name: str, values: Any) -> Tensor:
     tensor = as_tensor(np.asarray(values) if isinstance(values, list) else values)
     if not isdtype(namespace_of(tensor.data), tensor.data.dtype, "integral"):
-        refuse(operation, f"{name} are {tensor.data.dtype}", "integers are expected", "convert them to int64")
+        raise NotIntegersError(
+            f"{operation}: {name} are {tensor.data.dtype} but integers are expected; convert them to int64"
+        )
     return tensor
 
 

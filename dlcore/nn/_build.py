@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import ConfigError, DlcoreError
+from dlcore.functional.checks import NotIntegersError
 from dlcore.tensor import no_grad
 
 if TYPE_CHECKING:
     from dlcore.nn.module import Module
 
-__all__ = ["Build", "building", "in_progress", "run_through", "with_size"]
+__all__ = ["Build", "building", "in_progress", "run_as", "run_through", "with_size"]
 
 
 @dataclass
@@ -43,6 +44,24 @@ def building() -> bool:
     False
     """
     return _building.get() is not None
+
+
+def run_as(
+    model: Module, seed: int, input_shape: Sequence[int | None], input_dtype: str | None
+) -> tuple[dict[int, tuple[Any, ...]], str | None]:
+    """As :func:`run_through`; with it the dtype that the inputs have in the model, None for floats.
+
+    Integers are floats to every model that takes floats: those of an Embedding alone say which row is meant.
+    """
+    if input_dtype is None:
+        return run_through(model, seed, input_shape, None), None
+    try:
+        return run_through(model, seed, input_shape, None), None
+    except Exception as error:
+        try:
+            return run_through(model, seed, input_shape, input_dtype), input_dtype
+        except Exception as other:
+            raise (other if isinstance(error, NotIntegersError) else error) from None
 
 
 def run_through(

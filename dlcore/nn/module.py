@@ -17,7 +17,7 @@ from backends.namespace import isdtype, namespace_of
 from backends.random import Key
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.nn import init as initializers
-from dlcore.nn._build import building, in_progress, run_through, with_size
+from dlcore.nn._build import building, in_progress, run_as, with_size
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
 from dlcore.tensor import Tensor, as_tensor
@@ -171,6 +171,8 @@ class Module(Recorded):
             x = as_tensor(x)
         if not self._ready:
             self._prepare(x)
+        if self.vector is not None and self.input_dtype is None:  # the outermost module, which takes floats
+            x = self._as_floats(x)
         y = self.forward(x, *args, **kwargs)
         build = in_progress()
         if build is not None and isinstance(y, Tensor):
@@ -181,7 +183,7 @@ class Module(Recorded):
         build = in_progress()
         if build is None:
             device = Device.of(x.data)
-            integer = isdtype(device.xp, x.dtype, "integral")
+            integer = not isdtype(device.xp, x.dtype, "real floating")
             dtype = "float32" if integer else str(x.dtype).split(".")[-1]
             self.build(x.shape[1:], dtype=dtype, device=device, input_dtype="int64" if integer else None)
         else:
@@ -189,6 +191,13 @@ class Module(Recorded):
             self._name_fields(f"{self.path}." if self.path else "", set())  # what setup has made has its path now
             self._ready = True
             build.prepared.append(self)
+
+    def _as_floats(self, x: Tensor) -> Tensor:
+        """Integers and booleans as floats of the same values, in the model's dtype."""
+        xp = namespace_of(x.data)
+        if self.vector is None or isdtype(xp, x.data.dtype, "real floating") or in_progress() is not None:
+            return x
+        return Tensor(xp.astype(x.data, self.vector.dtype))
 
     # --- building
 
@@ -206,7 +215,8 @@ class Module(Recorded):
         input_shape : such as (784,), (28, 28, 1), or (None, 12) for sequences of 12 features with any number of steps
         seed : of the initial weights and of the dropout masks; :func:`dlcore.seed` sets the default
         dtype : "float32", or "float64" for checks
-        input_dtype : of the inputs where it differs, such as "int64" before an Embedding
+        input_dtype : of the inputs where it differs, such as "int64" before an Embedding. A model that takes floats as
+            well is built for them: integers, such as the bytes of images, then become floats of the same values
 
         Returns the model. A model that is built already keeps its weights.
         """
@@ -221,7 +231,7 @@ class Module(Recorded):
         seed = _default_seed if seed is None else int(seed)
         self._name_fields("", set())
         self._to_host()
-        shapes = run_through(self, seed, input_shape, input_dtype)
+        shapes, input_dtype = run_as(self, seed, input_shape, input_dtype)
         self._name_fields("", set())
         self.input_shape = tuple(input_shape)
         self.input_dtype = input_dtype

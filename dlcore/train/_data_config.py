@@ -51,6 +51,17 @@ class DataConfig(Section):
         "value before, of a series [default: refuse]",
         choices=("refuse", "drop", "mean", "previous"),
     )
+    missing_target: str | None = setting(
+        None,
+        "what to do about a table's rows whose target is missing [default: drop, leave them out]",
+        choices=("drop", "refuse"),
+    )
+    unknown_level: str | None = setting(
+        None,
+        "what predict does about a category's level that training lacked: an error for the row, or a missing cell "
+        "[default: refuse]",
+        choices=("refuse", "missing"),
+    )
     categorical: tuple[str, ...] | None = setting(
         None,
         "columns whose values, such as numbers, stand for categories, or among heads for classes",
@@ -221,7 +232,7 @@ class DataConfig(Section):
 
 
 _OWN_DATA = (
-    "missing", "categorical", "ignore", "task", "image_size", "color", "corrupt", "test", "group", "split", "time",
-    "keep_equal_together",
+    "missing", "missing_target", "unknown_level", "categorical", "ignore", "task", "image_size", "color", "corrupt",
+    "test", "group", "split", "time", "keep_equal_together",
 )  # fmt: skip
 """The settings of one's own data."""

@@ -378,6 +378,7 @@ lr_decay out or change schedule
         2
         """
         from backends.device import resolve
+        from dlcore.data.source import as_source
         from dlcore.train.memory import Memory
         from dlcore.train.trainer import Trainer
 
@@ -386,7 +387,7 @@ lr_decay out or change schedule
         if model is None:
             model = chosen.model.build(outputs_of(data), data.task == "text", self.seen(data).change)
             dtype = "float64" if chosen.train.precision == "float64" else "float32"
-            integer = "int64" if data.task == "text" else None
+            integer = "int64" if as_source(data.train).dtype.kind in "iub" else None
             with Memory(place, chosen.train.memory_limit).bounded():
                 model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place, input_dtype=integer)
             characters = data.classes if data.task == "text" and isinstance(data.classes, tuple) else None

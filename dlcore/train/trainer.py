@@ -563,7 +563,7 @@ class Trainer:
         """Build the model where needed, and bring it to the device."""
         model = self.model
         if model.vector is None:
-            integer = np.issubdtype(data.dtype, np.integer)
+            integer = data.dtype.kind in "iub"
             dtype = "float64" if self.precision == "float64" else "float32"
             ids = "int64" if integer else None
             with self.place():

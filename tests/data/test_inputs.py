@@ -118,12 +118,38 @@ def test_a_category_that_was_never_missing_may_not_be(file: Path) -> None:
         Inputs.table([{"name": "colour", "kind": "category", "values": ["red"]}]).read(file)
 
 
+def test_a_cell_that_two_levels_equal_is_neither(file: Path) -> None:
+    file.write_text("k\n1\n1.0\n1.00\n02\n")
+    rows = list(Inputs.table([{"name": "k", "kind": "category", "values": ["1", "1.0", "2"]}]).rows(file))
+    assert [line for line, _ in rows] == [2, 3, 4, 5]
+    assert [np.asarray(x).tolist() for _, x in (rows[0], rows[1], rows[3])] == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert "'1.00' is no known category" in rows[2][1]
+
+
+def test_case_matters_in_a_column_that_holds_more_than_booleans(file: Path) -> None:
+    file.write_text("country,smokes\nno,YES\nNO,Yes\nSE,no\n")
+    columns = [
+        {"name": "country", "kind": "category", "values": ["NO", "SE"]},
+        {"name": "smokes", "kind": "category", "values": ["", "no", "yes"]},
+    ]
+    rows = [x for _, x in Inputs.table(columns).rows(file)]
+    assert "column country, line 2: 'no' is no known category" in rows[0]
+    assert [np.asarray(x).tolist() for x in rows[1:]] == [[1, 0, 0, 0, 1], [0, 1, 0, 1, 0]]
+
+
+def test_a_run_says_what_it_was_told_about_gaps_and_levels() -> None:
+    inputs = Inputs.table(COLUMNS, missing="drop", unknown_level="missing")
+    assert Inputs.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
+    with pytest.raises(DataError, match="train the model again"):
+        Inputs.table(COLUMNS, unknown_level="ignore")
+
+
 def test_the_table_that_was_learnt_from_is_read_as_in_training(file: Path) -> None:
     file.write_text("a,b,y\n1,u,1\n,v,2\n5,,3\n" * 4)
     table = read_csv(file, missing="mean")
     np.testing.assert_array_equal(Inputs.table(table.columns).read(file), table.data.x)
     data = open_path(file, missing="mean")
-    assert data.inputs is not None
+    assert isinstance(data.inputs, Inputs)
     rows = {tuple(row) for row in data.inputs.read(file).tolist()}
     assert {tuple(row) for row in data.train.rows(slice(None))[0].tolist()} <= rows
 

@@ -308,7 +308,8 @@ def test_a_path_of_another_kind_is_refused(tmp_path: Path, name: str, words: str
 
 
 SETTINGS = {
-    "missing": "drop", "categorical": ("a",), "ignore": ("c",), "task": "binary",
+    "missing": "drop", "missing_target": "refuse", "unknown_level": "missing", "categorical": ("a",),
+    "ignore": ("c",), "task": "binary",
     "image_size": (8,), "color": "grey", "corrupt": "skip",
 }  # fmt: skip
 
@@ -319,7 +320,8 @@ def test_a_setting_goes_with_the_data_that_take_it(tmp_path: Path, kind: str, se
     write_folder(tmp_path / "images", {"cat": 5, "dog": 5})
     (tmp_path / "table.csv").write_text("c,a,b\n" + "7,1,0\n8,2,1\n" * 10)
     np.savez(tmp_path / "array.npz", x=np.zeros((20, 2)), y=np.arange(20) % 2)
-    takes = {"table.csv": {"missing", "categorical", "ignore", "task"}, "array.npz": {"task"}, "digits": set()}
+    table = {"missing", "missing_target", "unknown_level", "categorical", "ignore", "task"}
+    takes = {"table.csv": table, "array.npz": {"task"}, "digits": set()}
     data = kind if kind == "digits" else str(tmp_path / kind)
     settings = config.Config.of(data=data, **{setting: SETTINGS[setting]}).data
     if setting in takes.get(kind, {"image_size", "color", "corrupt"}):

@@ -282,6 +282,41 @@ def test_numbers_in_text_are_categories_where_they_are_asked_for_or_names(file: 
     assert len(read_csv(file, categorical=named).features) == 2
 
 
+@pytest.mark.parametrize("missing", ["refuse", "drop", "mean"])
+def test_rows_without_a_target_are_left_out_and_counted_whatever_is_done_about_other_gaps(
+    file: Path, missing: str
+) -> None:
+    """The gap of the third row goes with its target, and so is none that missing must do something about."""
+    file.write_text("a,k,y\n1,u,1\n2,v,?\n,,\n4,u,3\n")
+    table = read_csv(file, missing=missing)
+    assert table.data.y.tolist() == [[1], [3]]
+    assert (table.dropped, table.without_target) == (2, 2)
+
+
+def test_rows_without_a_target_and_rows_with_gaps_are_counted_apart(file: Path) -> None:
+    file.write_text('a,b,y\n1,2,no\n,3,yes\n4,,\n5,6,\n"7\n",,yes\n8,9,yes\n')
+    table = read_csv(file, missing="drop")
+    assert (table.dropped, table.without_target, len(table.data)) == (4, 2, 2)
+    with pytest.raises(DataError, match="column a, line 3: the cell is missing, the first of 2"):
+        read_csv(file)
+    file.write_text('a,b,y\n1,2,no\n2,,\n"7\n",,yes\n8,9,yes\n')
+    with pytest.raises(DataError, match="column b, line 5: the cell is missing, the only one"):  # and not line 3
+        read_csv(file)
+
+
+def test_the_mean_is_that_of_rows_with_a_target(file: Path) -> None:
+    file.write_text("a,y\n1,1\n,2\n3,3\n500,\n")
+    assert read_csv(file, missing="mean").data.x.tolist() == [[1], [2], [3]]
+
+
+def test_of_several_targets_only_rows_without_any_can_be_refused(file: Path) -> None:
+    file.write_text("a,k,s\n1,u,\n2,,\n3,v,5\n4,,6\n")
+    table = read_csv(file, ["k", "s"])
+    assert (len(table.data), table.without_target) == (3, 1)
+    with pytest.raises(DataError, match=r"line 3: the target is missing, the only one.*missing_target to drop"):
+        read_csv(file, ["k", "s"], missing_target="refuse")
+
+
 DRESSED = {
     "a unit without a list": (lambda v: f"{v} furlongs", "'0 furlongs'"),
     "another script": (lambda v: "".join(chr(0x966 + int(digit)) for digit in str(v)), "'0'"),
@@ -423,7 +458,12 @@ BAD: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "one class": ("a,b\n1,u\n2,u\n", {}, "column b has the values u, but at least two"),
     "three for binary": ("a,b\n1,u\n2,v\n3,w\n", {"task": "binary"}, "column b has the values u, v, w, but two"),
     "halves as classes": ("a,b\n1,1\n2,1.5\n", {"task": "classification"}, "column b holds 1.5, but classes"),
-    "target missing": ("a,b\n1,1\n2,\n", {"missing": "mean"}, "column b, line 3: the target is missing, the only one"),
+    "target missing": (
+        "a,b\n1,1\n2,\n3,\n",
+        {"missing": "mean", "missing_target": "refuse"},
+        "column b, line 3: the target is missing, the first of 2",
+    ),
+    "no target at all": ("a,b\n1,\n2,NA\n", {"missing": "drop"}, "column b, the target, is missing in every"),
     "nothing left": ("a,b\n,1\n,2\n", {"missing": "drop"}, "column a is missing in 2 rows, and no row is left"),
     "no mean": ("a,b\n,1\n,2\n", {"missing": "mean"}, "column a holds no number at all"),
     "too large": ("a,b\n1,1\n2,2\n", {"limit": 10}, "the file has 12 bytes, but at most 10 are read"),
@@ -500,7 +540,7 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(file: Path, name: str)
     assert len(str(raised.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["missing", "task"])
+@pytest.mark.parametrize("option", ["missing", "missing_target", "task"])
 def test_an_unknown_word_is_a_setting(file: Path, option: str) -> None:
     file.write_text(FRUIT)
     options: dict[str, Any] = {option: "fill"}

@@ -23,6 +23,7 @@ __all__ = ["Table", "open_table", "read_csv"]
 
 _CHOICES = {
     "missing": ("refuse", "drop", "mean"),
+    "missing_target": ("drop", "refuse"),
     "task": ("classification", "binary", "regression", None),
 }
 
@@ -39,6 +40,7 @@ class Table:
         without the regressions
     columns : how a row becomes x, as JSON has it; see :class:`~dlcore.data.Inputs`
     dropped : rows that were left out because a cell was missing
+    without_target : those of them in which the target was missing
     index : whether a first column without a name was left out
     row_numbers : the columns of numbers that go up by one from row to row and have an index's name, such as id, which
         were left out: they tell the order of the file, and nothing of a new row
@@ -61,6 +63,7 @@ class Table:
     classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None
     columns: list[dict[str, Any]]
     dropped: int
+    without_target: int = 0
     index: bool = False
     row_numbers: tuple[str, ...] = ()
     counting: tuple[str, ...] = ()
@@ -73,6 +76,7 @@ def read_csv(
     categorical: Collection[str] = (),
     ignore: Collection[str] = (),
     missing: str = "refuse",
+    missing_target: str = "drop",
     task: str | None = None,
     limit: int = LIMIT,
 ) -> Table:
@@ -87,8 +91,9 @@ def read_csv(
     ignore : names of columns to leave out
     missing : what to do about cells that are empty or hold ?, NA, NaN, NULL, None, #N/A or another of the words that
         pandas reads so. "refuse" raises an error; "drop" leaves their rows out; "mean" fills numbers with the mean of
-        the column's other cells and makes a category of its own, "", of missing names. A missing
-        target cannot be filled; of several, some may be missing.
+        the column's other cells and makes a category of its own, "", of missing names
+    missing_target : what to do about rows without a target: "drop" leaves them out, "refuse" raises an error. Of
+        several targets some may be missing
     task : "classification", y (N,) int64; "binary", y (N, 1) float32 of 0 and 1; "regression", y (N, 1) float32; None
         takes "classification" where the target is text, else "regression". Of several targets each is as with None
     limit : bytes of the file, 1 GiB unless given; x may have four times as many, and reading takes at most twelve
@@ -122,7 +127,14 @@ def read_csv(
     Source: RFC 4180, "Common format and MIME type for comma-separated values", 2005.
     """
     return open_table(
-        path, target, categorical=categorical, ignore=ignore, missing=missing, task=task, limit=limit
+        path,
+        target,
+        categorical=categorical,
+        ignore=ignore,
+        missing=missing,
+        missing_target=missing_target,
+        task=task,
+        limit=limit,
     ).table()
 
 
@@ -133,6 +145,7 @@ def open_table(
     categorical: Collection[str] = (),
     ignore: Collection[str] = (),
     missing: str = "refuse",
+    missing_target: str = "drop",
     task: str | None = None,
     limit: int = LIMIT,
     rules: int = 2,
@@ -145,7 +158,7 @@ def open_table(
         names it
     rules : 1 keeps the columns that number the rows, and those of text that is now refused, as version 0.1 did
     """
-    for name, value in (("missing", missing), ("task", task)):
+    for name, value in (("missing", missing), ("missing_target", missing_target), ("task", task)):
         if value not in _CHOICES[name]:
             words = ", ".join(str(word) for word in _CHOICES[name])
             raise ConfigError(f"read_csv: {name} is {value!r} but one of {words} is expected")
@@ -177,8 +190,9 @@ def open_table(
     if delimiter != ",":
         _refuse_decimal_commas(columns)
     opened = OpenTable(
-        file, columns, targets, frozenset(categorical), missing, task, limit, index, several, rules, delimiter
-    )
+        file, columns, targets, frozenset(categorical), missing, missing_target, task, limit, index, several, rules,
+        delimiter, lines,
+    )  # fmt: skip
     opened.aside = {name: [cells[row] for row in opened.places] for name, cells in held.items()}
     opened.lines = np.frombuffer(lines, np.int64)[opened.places]
     return opened
@@ -188,7 +202,7 @@ class OpenTable:
     """The columns of a table, typed and with its missing rows dropped, but with its gaps not yet filled.
 
     y, target, task, classes : as in :class:`Table`
-    dropped : rows left out
+    dropped, without_target : rows left out, and those of them without a target
     places : of the rows that are kept, among all
     aside : by column, the cells of these rows
     lines : (n,) of these rows in the file
@@ -208,12 +222,14 @@ class OpenTable:
         targets: Sequence[str],
         categorical: Collection[str],
         missing: str,
+        missing_target: str,
         task: str | None,
         limit: int,
         index: bool,
         several: bool,
         rules: int,
         delimiter: str,
+        lines: Sequence[int],
     ) -> None:
         self.file = file
         self.target = tuple(targets) if several else targets[0]
@@ -245,7 +261,9 @@ class OpenTable:
         }
         gaps = {name: np.isnan(values) for name, values in numbers.items()}
         gaps |= {name: places < 0 for name, (places, _) in names.items()}
-        rows = self._kept(columns, goals, gaps, missing, several)
+        labelled = self._labelled(goals, missing_target, lines)
+        self.without_target = int((~labelled).sum())
+        rows = self._kept(gaps, labelled, missing, lines)
         self._numbers = {name: values[rows] for name, values in numbers.items()}
         self._names = {name: _with_gaps(places[rows], words) for name, (places, words) in names.items()}
         self.task, self.classes, self.y = (
@@ -288,43 +306,45 @@ class OpenTable:
             classes=self.classes,
             columns=columns,
             dropped=self.dropped,
+            without_target=self.without_target,
             index=self.index,
             row_numbers=self.row_numbers,
             counting=self.counting,
         )
 
+    def _labelled(self, goals: Sequence[Column], missing_target: str, lines: Sequence[int]) -> np.ndarray:
+        """(N,) bool: the rows with a target, or one of several. Raises DataError as ``missing_target`` has it."""
+        absent = np.logical_and.reduce([goal.missing() for goal in goals])
+        count, label = int(absent.sum()), goals[0].label
+        if count and missing_target == "refuse":
+            raise DataError(
+                f"{label}, line {lines[int(np.argmax(absent))]}: the target is missing, {_one_of(count)}; mend the "
+                "file, or set missing_target to drop"
+            )
+        if absent.all():
+            raise DataError(f"{label}, the target, is missing in every one of {count:,} rows; choose another target")
+        return ~absent
+
     def _kept(
-        self,
-        columns: Sequence[Column],
-        goals: Sequence[Column],
-        gaps: dict[str, np.ndarray],
-        missing: str,
-        several: bool,
+        self, gaps: dict[str, np.ndarray], labelled: np.ndarray, missing: str, lines: Sequence[int]
     ) -> np.ndarray:
         """The positions of the rows to keep. Raises DataError as ``missing`` has it."""
-        wanted = [] if several else goals
-        found = [
-            column
-            for column in columns
-            if column.n_missing and (column in wanted or (missing != "mean" and column not in goals))
-        ]
-        if found and missing != "drop":
-            first = min(found, key=lambda column: column.first_missing or 0)
-            count = sum(column.n_missing for column in found)
-            cells = "the only one" if count == 1 else f"the first of {count:,} missing cells"
-            remedy = "drop" if goals[0] in found else "drop or mean"
+        gaps = {name: places & labelled for name, places in gaps.items()}
+        counts = {name: int(places.sum()) for name, places in gaps.items() if missing != "mean" and places.any()}
+        if not counts:
+            return np.flatnonzero(labelled)
+        labels = {column.name: column.label for column in self._inputs}
+        if missing == "refuse":
+            first = min(counts, key=lambda name: int(np.argmax(gaps[name])))
             raise DataError(
-                f"{first.label}, line {first.first_missing}: the {'target' if first in goals else 'cell'} is missing, "
-                f"{cells}; mend the file, or set missing to {remedy}"
+                f"{labels[first]}, line {lines[int(np.argmax(gaps[first]))]}: the cell is missing, "
+                f"{_one_of(sum(counts.values()))}; mend the file, or set missing to drop or mean"
             )
-        keep = ~np.logical_and.reduce([goal.missing() for goal in goals])
-        for column in found:
-            if column not in goals:
-                keep &= ~gaps[column.name]
+        keep = labelled & ~np.logical_or.reduce([gaps[name] for name in counts])
         if not keep.any():
-            most = max(found or goals, key=lambda column: column.n_missing)
+            most = max(counts, key=lambda name: counts[name])
             raise DataError(
-                f"{most.label} is missing in {most.n_missing:,} rows, and no row is left; take it out, or set missing "
+                f"{labels[most]} is missing in {counts[most]:,} rows, and no row is left; take it out, or set missing "
                 "to mean"
             )
         return np.flatnonzero(keep)
@@ -353,6 +373,10 @@ class OpenTable:
                 f"{self.file}: {len(self):,} rows with {self._width():,} features take {size:,} bytes, but at most "
                 f"{self._limit:,} are taken{reason}"
             )
+
+
+def _one_of(count: int) -> str:
+    return "the only one" if count == 1 else f"the first of {count:,} missing cells"
 
 
 def _only(target: str | tuple[str, ...]) -> str:
