@@ -27,7 +27,9 @@ def columns_of_arrays(about: dict[str, Any]) -> str:
     from dlcore.data._series_inputs import SeriesInputs
 
     inputs = SeriesInputs.from_dict(about["inputs"])
-    return f"x is taken as windows of {inputs.window} rows with the features, in this order: {', '.join(inputs.names())}"
+    return (
+        f"x is taken as windows of {inputs.window} rows with the features, in this order: {', '.join(inputs.names())}"
+    )
 
 
 def forecasts(

@@ -47,8 +47,8 @@ class DataConfig(Section):
     )
     missing: str | None = setting(
         None,
-        "what to do about a table's missing cells, empty or NA, NaN, NULL, None, ?, #N/A and so on; previous: the value "
-        "before, of a series [default: refuse]",
+        "what to do about a table's missing cells, empty or NA, NaN, NULL, None, ?, #N/A and so on; previous: the "
+        "value before, of a series [default: refuse]",
         choices=("refuse", "drop", "mean", "previous"),
     )
     categorical: tuple[str, ...] | None = setting(
