@@ -16,6 +16,7 @@ from dlcore.data._series_table import SeriesTable, find_clock, read_table
 from dlcore.data._time_order import Order, in_order
 from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.normalize import Normalizer
+from dlcore.data.own import _constant_inputs
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._row_numbers import counts_by_one, is_index_name
 from dlcore.data.readers._rows import name_of
@@ -93,10 +94,10 @@ def open_series(
         _refuse_missing(table, inputs)
     unknown = np.isnan(values[:, 0])  # where the target is missing: never predicted, whatever stands for it
     values = filled(values, order.starts, missing, None)
-    holes: np.ndarray = np.zeros(len(values), bool) if missing == "mean" else np.isnan(values).any(1)  # pyright: ignore
+    holes = np.zeros(len(values), bool) if missing == "mean" else np.asarray(np.isnan(values).any(axis=1))
     begins, of_group, lost = _begins(order, groups, holes, unknown, inputs)
     _check_count(table, inputs, len(begins), len(order.rows), lost)
-    parts, few = _in_parts(begins, of_group, inputs)
+    parts, late, few = _in_parts(begins, of_group, inputs)
     train, dev, test = parts
     if not len(train) or not len(dev) or not len(test):
         raise _too_few(table, inputs, len(begins), len(order.rows), "")
@@ -115,9 +116,9 @@ def open_series(
     whole = [_dataset(past, values, part, inputs) for part in parts]
     change = None
     if rules > 1:
-        change = Change.of(whole[0], trained, normalizer, len(inputs.columns))
+        change = Change.of(whole[0], late, trained, normalizer, len(inputs.columns))
         notes += _notes(inputs, order, lost, few, len(groups))
-        notes += _too_coarse(inputs, values, whole[0])
+        notes += [*_too_coarse(inputs, values, whole[0]), *_constant_inputs(trained, inputs.names(), normalize)]
     return Splits(
         train=whole[0],
         dev=whole[1],
@@ -226,8 +227,9 @@ def _begins(
     return kept[sound], group[kept[sound]], lost
 
 
-def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tuple[list[np.ndarray], int]:
-    """The windows of the three parts, and how many series had too few.
+def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tuple[list[np.ndarray], np.ndarray, int]:
+    """The windows of the three parts, which training windows are the last fifth of a series, and how many series had
+    too few.
 
     Each series is divided in time. Windows of one part are not followed by a value that another part predicts.
     """
@@ -243,7 +245,8 @@ def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tu
         parts[1].append(held[held <= last[0] - inputs.horizon])
         parts[2].append(last)
     empty = [np.zeros(0, np.int64)]
-    return [np.concatenate(part or empty) for part in parts], few
+    late = [np.arange(len(part)) >= 0.8 * len(part) for part in parts[0]]
+    return [np.concatenate(part or empty) for part in parts], np.concatenate(late or [np.zeros(0, bool)]), few
 
 
 def _dataset(past: np.ndarray, values: np.ndarray, begins: np.ndarray, inputs: SeriesInputs) -> Dataset:

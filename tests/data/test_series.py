@@ -128,6 +128,18 @@ def test_large_offsets_keep_every_digit_when_normalised(offset: float, tmp_path:
     assert len(np.unique(x[:, 0, 1])) == len(x)
 
 
+def test_other_columns_are_known_by_level_too_unless_they_drift(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["hour,flag,trend,fixed,v"]
+    lines += [f"{i % 24},{int(i % 24 > 8)},{i + rng.normal():.3f},7,{i % 10}" for i in range(240)]
+    data = open_series(written(tmp_path, lines), 5, normalize=True)
+    assert data.features == ("v", "hour", "flag", "trend", "fixed")
+    assert data.change is not None
+    assert data.change.changes == (0, 1, 3)
+    assert data.change.levels == (1, 2, 4)
+    assert any("set to 0: fixed" in note for note in data.notes)
+
+
 def test_a_target_whose_changes_float32_rounds_away_is_remarked_on(tmp_path: Path) -> None:
     for offset, told in ((1_700_000_000, True), (1000, False), (1e12, True)):
         data = open_series(written(tmp_path, ["v", *(f"{offset + i:.0f}" for i in range(60))]), 3, normalize=True)
