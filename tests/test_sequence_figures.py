@@ -89,6 +89,42 @@ def test_an_lstm_learns_to_write_like_hamlet(figures: MutableMapping[str, Any]) 
     assert spent <= 300
 
 
+TRENDS = {"co2": ("co2", 24), "US gross domestic product": ("realgdp", 8), "US consumer prices": ("cpi", 8)}
+"""Public series with a trend, by name: the column of statsmodels' data and the window."""
+
+
+@pytest.mark.parametrize("name", TRENDS)
+def test_a_series_with_a_trend_is_forecast_as_well_as_by_its_last_value(
+    name: str, tmp_path: Path, figures: MutableMapping[str, Any]
+) -> None:
+    """Each default run, on monthly or quarterly values whose development set lies above the training set."""
+    datasets = pytest.importorskip("statsmodels.datasets")
+    column, window = TRENDS[name]
+    if column == "co2":
+        table = datasets.co2.load_pandas().data.resample("MS").mean().interpolate()
+        table.to_csv(tmp_path / "series.csv", index_label="date")
+    else:
+        table = datasets.macrodata.load_pandas().data[["year", "quarter", column]]
+        table.to_csv(tmp_path / "series.csv", index=False)
+    settings = Config.of(data=str(tmp_path / "series.csv"), window=window)
+    data, trainer = _trained(settings)
+    naive = last_value(data, trainer.objectives[""], "dev")["r2"]
+    score = trainer.evaluate(data.dev)["r2"]
+    settings = settings.resolve(data)
+    linear = settings.beside().trainer(data, "cpu")
+    linear.fit(data.train, epochs=settings.train.epochs or 0, batch_size=settings.train.batch_size or 0)
+    values = {
+        "window": window,
+        "R² on the development set": score,
+        "of the linear baseline": linear.evaluate(data.dev)["r2"],
+        "of the last value": naive,
+        "R² on the test set": trainer.evaluate(data.test)["r2"],
+        "of the last value on the test set": last_value(data, trainer.objectives[""])["r2"],
+    }
+    figures["series"] = {name: values}
+    assert score >= naive - 0.01
+
+
 def test_a_forecast_beats_the_last_value(tmp_path: Path, figures: MutableMapping[str, Any]) -> None:
     """A sine of a period of 20.3 rows with noise of a tenth, whose variance no forecast can explain."""
     rng = np.random.default_rng(0)

@@ -177,7 +177,8 @@ def about_loss(settings: Config, data: Splits) -> str:
 
     loss, weights, scaled = settings.loss(data), settings.train.weights(), standardized(settings.seen(data))
     if isinstance(loss, str):
-        return f"{loss} of standardised targets" if scaled else loss
+        what = "targets" if settings.seen(data).change is None else "changes from the last value"
+        return f"{loss} of standardised {what}" if scaled else loss
     shares = {name: f"{weights[name]:g} " if weights.get(name, 1.0) != 1.0 else "" for name in loss}
     targets = {name: f"standardised {name}" if name in scaled else name for name in loss}
     return " + ".join(f"{shares[name]}{one} of {targets[name]}" for name, one in loss.items())

@@ -75,9 +75,9 @@ class Clock:
         if len(clocks) == 1 and len(months) == len(moments) and (ends or len({m.day for m in moments}) == 1):
             return self._with("months", distinct, month_end=ends and any(m.day > 28 for m in moments))
         days = np.diff(distinct) / DAY
-        if len(clocks) == 1 and len(days) and np.median(days) == 1 and {1, 3} <= set(days):
-            if all(moment.weekday() < 5 for moment in moments):
-                return self._with("weekdays", distinct)
+        daily = len(clocks) == 1 and len(days) and np.median(days) == 1 and {1, 3} <= set(days)
+        if daily and all(moment.weekday() < 5 for moment in moments):
+            return self._with("weekdays", distinct)
         return self._with("seconds", distinct)
 
     def _with(self, unit: str, distinct: np.ndarray, month_end: bool = False) -> Clock:

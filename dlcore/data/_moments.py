@@ -10,7 +10,7 @@ import numpy as np
 
 from dlcore.data.readers._rows import number
 
-__all__ = ["ISO", "NUMBER", "formats_of", "is_time_name", "join_parts", "part_of", "parse", "seconds_of"]
+__all__ = ["ISO", "NUMBER", "formats_of", "is_time_name", "join_parts", "parse", "part_of", "seconds_of"]
 
 NUMBER, ISO, _QUARTER, _COMPACT = "number", "ISO", "quarter", "%Y%m%d"
 
@@ -28,13 +28,17 @@ _WORDS = {
     "date", "dates", "datetime", "time", "times", "timestamp", "ts", "ds", "year", "years", "yr", "epoch", "unixtime",
     "datum", "when",
 }  # fmt: skip
-_CYCLES = {"t", "step", "steps", "period", "day", "days", "month", "months", "week", "weeks", "quarter", "hour", "hours",
-           "minute", "minutes", "second", "seconds", "unix"}  # fmt: skip
+_CYCLES = {
+    "t", "step", "steps", "period", "day", "days", "month", "months", "week", "weeks", "quarter", "hour", "hours",
+    "minute", "minutes", "second", "seconds", "unix",
+}  # fmt: skip
 """Names of a time, but of what comes round each year or day as well."""
 
-_PARTS = {"year": {"year", "yr", "years"}, "month": {"month", "mo", "mnth"}, "quarter": {"quarter", "qtr"},
-          "day": {"day", "dayofmonth", "mday"}, "hour": {"hour", "hr", "hours"}, "date": {"date", "day", "ds"},
-          "time": {"time", "timeofday"}}  # fmt: skip
+_PARTS = {
+    "year": {"year", "yr", "years"}, "month": {"month", "mo", "mnth"}, "quarter": {"quarter", "qtr"},
+    "day": {"day", "dayofmonth", "mday"}, "hour": {"hour", "hr", "hours"}, "date": {"date", "day", "ds"},
+    "time": {"time", "timeofday"},
+}  # fmt: skip
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -45,7 +49,7 @@ def is_time_name(name: str) -> str:
     ['time', 'time', 'time', 'cycle', '', '']
     """
     words = re.findall(r"[a-z]+", name.lower())
-    if "".join(words) in _WORDS or (words and set(words) <= _WORDS | {"unix", "utc", "start", "index"} - {"index"}):
+    if "".join(words) in _WORDS or (words and set(words) <= _WORDS | {"unix", "utc", "start"}):
         return "time"
     return "cycle" if "".join(words) in _CYCLES else ""
 

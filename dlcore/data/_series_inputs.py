@@ -139,10 +139,11 @@ class SeriesInputs:
         missing = np.argwhere(np.isnan(values))
         if len(missing):
             row, column = missing[0]
+            line = table.lines[int(rows[begin + row])]
             raise DataError(
-                f"{where}column {name_of(self.names()[column])}, line {table.lines[int(rows[begin + row])]}: the cell is "
-                f"missing within the last {self.window:,} rows, and the model was trained with missing "
-                f"{self.missing}; mend the cell, or train with --missing previous or mean"
+                f"{where}column {name_of(self.names()[column])}, line {line}: the cell is missing within the last "
+                f"{self.window:,} rows, and the model was trained with missing {self.missing}; mend the cell, or "
+                "train with --missing previous or mean"
             )
         after = None
         if self.clock is not None and times is not None:

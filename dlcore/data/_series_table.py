@@ -143,9 +143,9 @@ def find_clock(table: SeriesTable, time: Sequence[str] | None, others: Sequence[
         return joined
     for column in free:
         kind = is_time_name(column.name)
-        if kind and column.texts is None and column.first_missing is None and not column.first_text:
-            if _counts(column.values(), strictly=kind == "cycle"):
-                return Clock((column.name,), (), NUMBER)
+        plain = column.texts is None and column.first_missing is None and column.first_text is None
+        if kind and plain and _counts(column.values(), strictly=kind == "cycle"):
+            return Clock((column.name,), (), NUMBER)
     return None
 
 
@@ -198,9 +198,9 @@ def _joined(columns: Sequence[Column], parts: tuple[str, ...]) -> Clock | None:
 def _with_clock(table: SeriesTable, date: Column, free: Sequence[Column]) -> Clock | None:
     """A date that comes several times, with the time of day from another column."""
     for column in free:
-        if column is not date and {"time", "hour"} & set(part_of(column.name)):
-            if clock := _joined([date, column], ("date", "time")):
-                return clock
+        told = column is not date and {"time", "hour"} & set(part_of(column.name))
+        if told and (clock := _joined([date, column], ("date", "time"))):
+            return clock
     return None
 
 
@@ -211,9 +211,9 @@ def _years(table: SeriesTable, free: Sequence[Column]) -> Clock | None:
         for part in part_of(column.name):
             by_part.setdefault(part, column)
     for parts in (("year", "month", "day", "hour"), ("year", "month", "day"), ("year", "month"), ("year", "quarter")):
-        if all(part in by_part for part in parts):
-            if clock := _joined([by_part[part] for part in parts], parts):
-                return clock
+        there = all(part in by_part for part in parts)
+        if there and (clock := _joined([by_part[part] for part in parts], parts)):
+            return clock
     return None
 
 

@@ -88,11 +88,8 @@ def _disorder(
     if len(back) and forth and (other or 5 * min(len(back), forth) < len(steps)) and not group:
         line = table.lines[int(rows[back[0] + 1])]
         return DataError(
-            f"{label}: the time starts again at line {line}, {min(len(back), forth):,} times in all: where several "
-            f"series are stacked in one table, name the column that tells them apart {apart}; else sort the rows by time"
-            if not other
-            else f"{label}: the time starts again at line {line}, as where several series are stacked in one table; "
-            f"take them apart {apart}"
+            f"{label}: the time starts again at line {line}, as where several series are stacked in one table; take "
+            f"them apart {apart}" + ("" if other else ", or sort the rows by time")
         )
     twice = np.flatnonzero(steps == 0)
     if len(twice) and (not len(back) or not forth):

@@ -16,6 +16,7 @@ from dlcore.data._series_table import SeriesTable, find_clock, read_table
 from dlcore.data._time_order import Order, in_order
 from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.normalize import Normalizer
+from dlcore.data.own import _constant_inputs
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._row_numbers import counts_by_one, is_index_name
 from dlcore.data.readers._rows import name_of
@@ -91,14 +92,12 @@ def open_series(
         values = values.astype(np.float32)
     if missing == "refuse":
         _refuse_missing(table, inputs)
-    if missing == "previous":
-        known, values = np.isnan(values), filled(values, order.starts, missing, None)
-    else:
-        known = np.isnan(values)
-    holes = known if missing == "drop" else np.isnan(values) if missing == "previous" else np.zeros_like(known)
-    begins, of_group, lost = _begins(order, groups, holes.any(axis=1), known[:, 0], inputs)
+    unknown = np.isnan(values[:, 0])  # where the target is missing: never predicted, whatever stands for it
+    values = filled(values, order.starts, missing, None)
+    holes = np.zeros(len(values), bool) if missing == "mean" else np.asarray(np.isnan(values).any(axis=1))
+    begins, of_group, lost = _begins(order, groups, holes, unknown, inputs)
     _check_count(table, inputs, len(begins), len(order.rows), lost)
-    parts, few = _in_parts(begins, of_group, inputs)
+    parts, late, few = _in_parts(begins, of_group, inputs)
     train, dev, test = parts
     if not len(train) or not len(dev) or not len(test):
         raise _too_few(table, inputs, len(begins), len(order.rows), "")
@@ -117,8 +116,9 @@ def open_series(
     whole = [_dataset(past, values, part, inputs) for part in parts]
     change = None
     if rules > 1:
-        change = Change.of(whole[0], trained, normalizer, len(inputs.columns))
+        change = Change.of(whole[0], late, trained, normalizer, len(inputs.columns))
         notes += _notes(inputs, order, lost, few, len(groups))
+        notes += [*_too_coarse(inputs, values, whole[0]), *_constant_inputs(trained, inputs.names(), normalize)]
     return Splits(
         train=whole[0],
         dev=whole[1],
@@ -227,15 +227,15 @@ def _begins(
     return kept[sound], group[kept[sound]], lost
 
 
-def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tuple[list[np.ndarray], int]:
-    """The windows of the three parts, and how many series had too few.
+def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tuple[list[np.ndarray], np.ndarray, int]:
+    """The windows of the three parts, which training windows are the last fifth of a series, and how many series had
+    too few.
 
     Each series is divided in time. Windows of one part are not followed by a value that another part predicts.
     """
     parts: list[list[np.ndarray]] = [[], [], []]
-    series, few = np.unique(group), 0
-    for number in series:
-        mine = begins[group == number]
+    few = 0
+    for mine in np.split(begins, np.flatnonzero(np.diff(group)) + 1):
         if len(mine) < _FEWEST:
             few += 1
             continue
@@ -245,7 +245,8 @@ def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tu
         parts[1].append(held[held <= last[0] - inputs.horizon])
         parts[2].append(last)
     empty = [np.zeros(0, np.int64)]
-    return [np.concatenate(part or empty) for part in parts], few
+    late = [np.arange(len(part)) >= 0.8 * len(part) for part in parts[0]]
+    return [np.concatenate(part or empty) for part in parts], np.concatenate(late or [np.zeros(0, bool)]), few
 
 
 def _dataset(past: np.ndarray, values: np.ndarray, begins: np.ndarray, inputs: SeriesInputs) -> Dataset:
@@ -268,7 +269,8 @@ def _with_means(
     fills = np.nansum(trained, axis=0)[: len(inputs.columns)] / count
     inputs = replace(inputs, fills=tuple(map(float, fills)))
     flat = np.zeros(len(values), bool)
-    return inputs, *(filled(one, flat[: len(one)], "mean", inputs.fills) for one in (values, trained))
+    values, trained = (filled(one, flat[: len(one)], "mean", inputs.fills) for one in (values, trained))
+    return inputs, values, trained
 
 
 def _unbounded_target(normalizer: Normalizer) -> Normalizer:
@@ -303,6 +305,19 @@ def _goal(inputs: SeriesInputs) -> str:
     more += " and the calendar" if inputs.calendar else ""
     what = f"the next {name_of(first)} is" if inputs.horizon == 1 else f"the next {inputs.horizon} {name_of(first)} are"
     return f"{what} to be predicted from {inputs.window} past rows of it{more}"
+
+
+def _too_coarse(inputs: SeriesInputs, values: np.ndarray, train: Dataset) -> list[str]:
+    """A remark on targets so far from 0 that float32, in which a model computes, rounds their changes away."""
+    changes = np.diff(values[:, 0])
+    changes = np.abs(changes[np.isfinite(changes) & (changes != 0)])
+    gap = float(np.spacing(np.abs(np.asarray(train.y)).max()))
+    if not len(changes) or gap < 0.05 * float(np.median(changes)):
+        return []
+    return [
+        f"{name_of(inputs.columns[0])}: its values are rounded to steps of {gap:g}, which is much beside changes of "
+        f"about {float(np.median(changes)):.3g}: subtract a constant from it in the file"
+    ]
 
 
 def _notes(inputs: SeriesInputs, order: Order, lost: dict[str, int], few: int, series: int) -> list[str]:

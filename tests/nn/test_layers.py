@@ -82,6 +82,12 @@ LAYERS = {
         (2,),
         {"inner.w": (4, 2), "inner.b": (2,), "shortcut.w": (4, 2)},
     ),
+    "FromLast": (
+        lambda: nn.FromLast(nn.RNN(3), (0, 2), (0.5, 2.0), (1,), carry=3.0, bound=1.5),
+        (4, 3),
+        (3,),
+        {"inner.u": (3, 3), "inner.w": (3, 3), "inner.b": (3,)},
+    ),
     "Sequential": (
         lambda: nn.Sequential(nn.Dense(3), nn.Tanh(), nn.Dense(2)),
         (4,),

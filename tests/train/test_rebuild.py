@@ -40,6 +40,7 @@ LAYERS: dict[str, Case] = {
     "Embedding": (lambda: nn.Embedding(7, 3, init=nn.init.uniform(-0.1, 0.1)), (4,)),
     "Filter2D": (lambda: nn.Filter2D(np.ones((3, 2)), "full", border="wrap", stride=(1, 2)), IMAGE),
     "Flatten": (lambda: nn.Flatten(), IMAGE),
+    "FromLast": (lambda: nn.FromLast(nn.GRU(3), (0, 2), (0.5, 2.0), (1,), 3.0, 9.0), (4, 3)),
     "GRU": (lambda: nn.GRU(3, 2, 0.25, bidirectional=True), (4, 5)),
     "GlobalAvgPool2D": (lambda: nn.GlobalAvgPool2D(), IMAGE),
     "Heads": (lambda: nn.Heads({"species": nn.Dense(3), "sex": nn.Dense(1)}), (5,)),
