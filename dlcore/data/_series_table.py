@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dlcore.data._clock import Clock
-from dlcore.data._moments import NUMBER, formats_of, is_time_name, join_parts, part_of
 from dlcore.data.readers._file import shown
+from dlcore.data.readers._moments import NUMBER, formats_of, is_time_name, join_parts, part_of
 from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
 from dlcore.errors import DataError
 

@@ -255,9 +255,14 @@ def _unusual(path: Path, delimiter: str) -> str:
 
 
 def _numbering(table: Table) -> tuple[str, ...]:
-    """Remarks on the columns that number the rows."""
+    """Remarks on the columns that number or date the rows."""
     left, kept = (", ".join(map(name_of, names)) for names in (table.row_numbers, table.counting))
     lines = [f"{left}: numbers the rows, and is left out; rename the column to keep it"] if left else []
+    if table.dates:
+        dates = ", ".join(map(name_of, table.dates))
+        lines.append(
+            f"{dates}: holds dates, and is left out; --time COLUMN tests on the latest rows, --window forecasts"
+        )
     if kept:
         lines.append(
             f"warning: {kept} goes up by one from row to row, as the number of a row does; where that says nothing of "

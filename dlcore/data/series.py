@@ -177,7 +177,7 @@ def _roles(
 
 def _is_left_out(table: SeriesTable, name: str) -> bool:
     """Whether a column is a further date, or numbers the rows."""
-    from dlcore.data._moments import NUMBER, formats_of
+    from dlcore.data.readers._moments import NUMBER, formats_of
 
     column = table.columns[name]
     if column.texts is not None:

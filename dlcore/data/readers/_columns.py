@@ -9,7 +9,8 @@ from collections import Counter
 import numpy as np
 
 from dlcore.data.readers._cells import MISSING, MISSING_BEFORE, number
-from dlcore.data.readers._patterns import is_number_written_otherwise, pattern_of
+from dlcore.data.readers._moments import formats_of
+from dlcore.data.readers._patterns import is_name_with_number, is_number_written_otherwise, pattern_of
 from dlcore.data.readers._rows import name_of, too_large
 from dlcore.errors import DataError
 
@@ -121,8 +122,10 @@ class Column:
         """Where most of many different values share a pattern with digits, or all of few can only be numbers."""
         values = zip(self._first, self._values, strict=True)
         patterns = {word: pattern_of(word) for word, value in values if value != value}  # "" for none
-        if target:
-            patterns = {word: of if not of[:1].isalpha() else "" for word, of in patterns.items()}
+        patterns = {
+            word: "" if is_name_with_number(of) or (target and of[:1].isalpha()) else of
+            for word, of in patterns.items()
+        }
         n, plain = len(self._first), len(self._first) - len(patterns)
         counts = Counter(of for of in patterns.values() if of)
         alike = [word for word, of in patterns.items() if of and counts[of] >= _ALIKE]
@@ -138,6 +141,10 @@ class Column:
             line, word = self.first_text or (0, "")
             found = f"{word!r:.60} is not a number, as {plain:,} of {n:,} different values are"
         raise DataError(f"{self.label}, line {line}: {found}; write numbers plainly, such as 1234.5, or {remedy}")
+
+    def holds_dates(self) -> bool:
+        """Whether every one of many different values is a date, or a date with a time of day."""
+        return self.n_text == self.present and len(self._first) > FEW and bool(formats_of(list(self._first)))
 
     def is_its_own(self) -> bool:
         """Whether too many rows have a value of their own, as an ID, a date or a note has."""

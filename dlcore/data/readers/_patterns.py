@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["is_number_written_otherwise", "pattern_of"]
+__all__ = ["is_name_with_number", "is_number_written_otherwise", "pattern_of"]
 
 _LONGEST = 40  # characters of a number with what stands around it
 _MOST_WORDS = 3  # beside a number, as in "12 miles per gallon"; a cell with more of them is a sentence
@@ -23,6 +23,17 @@ def pattern_of(cell: str) -> str:
         return ""
     pattern = _NUMBER.sub("0", cell)
     return pattern if "0" in pattern and len(re.findall(r"[^\W\d_]+", pattern)) <= _MOST_WORDS else ""
+
+
+def is_name_with_number(pattern: str) -> bool:
+    """Whether a pattern begins with a word that is no currency's: that of a name, such as model 58, and no number.
+
+    >>> [is_name_with_number(pattern) for pattern in ("model 0", "z 0", "CHF 0", "Rs. 0", "R$ 0", "0 kg", "<0")]
+    [True, True, False, False, False, False, False]
+    """
+    word = re.match(r"[^\W\d_]*", pattern)
+    letters = word[0] if word else ""
+    return bool(letters) and not (len(letters) <= 3 and letters.isupper()) and letters.lower() not in ("rs", "kr", "fr")
 
 
 def is_number_written_otherwise(pattern: str) -> bool:

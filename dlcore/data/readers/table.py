@@ -45,6 +45,7 @@ class Table:
     row_numbers : the columns of numbers that go up by one from row to row and have an index's name, such as id, which
         were left out: they tell the order of the file, and nothing of a new row
     counting : the other columns that go up by one from row to row, which stay
+    dates : the columns of dates, which were left out: a date of training does not come again
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "rooms.csv"
@@ -67,6 +68,7 @@ class Table:
     index: bool = False
     row_numbers: tuple[str, ...] = ()
     counting: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
 
 
 def read_csv(
@@ -103,14 +105,15 @@ def read_csv(
     that gives the first lines as many cells as the header, and most of them; a file without these may have blanks, ":",
     "~" or "^". A first column without a name, which is an index, and last ones without a name and empty throughout, are
     left out, and so is a column of numbers that go up by one from row to row and has an index's name, such as id,
-    unless it is the target or the last column to learn from. Names and cells are read in Unicode's form NFC. A column
+    unless it is the target or the last column to learn from. A column of dates, of which there are many, is left out
+    too. Names and cells are read in Unicode's form NFC. A column
     whose every present cell is a number is one feature; any other column is a category, one feature of 0 or 1 for
     each of its values, in sorted order. Classes are sorted too, numbers by value. Blank lines do not count.
 
     Raises DataError, naming the file with the line (the header is line 1) and the column, for a file that is no table
     or in another encoding, a header with an empty or repeated name or none at all, rows of another length, text in a
     column of which nine cells in ten are numbers, text whose many different values are numbers with more around them
-    ("12 kg", "<5", "18-24", "2024-01-05"), or few that can only be numbers ("45%", "250,000.00"), unless the column is
+    ("12 kg", "<5", "18-24"), or few that can only be numbers ("45%", "250,000.00"), unless the column is
     named in ``categorical``, numbers that float32 does not hold, missing cells as said above, more than 1,000 different
     values of a category, text with more than half as many values as rows, and a target that is not there, does not suit
     the task or has almost a class per row; ConfigError for another word than those above.
@@ -214,6 +217,7 @@ class OpenTable:
     task: Task
     classes: tuple[str, ...] | dict[str, tuple[str, ...]] | None
     row_numbers: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -240,6 +244,10 @@ class OpenTable:
         self._limit = 4 * limit
         goals = [next(column for column in columns if column.name == name) for name in targets]
         self._inputs = [column for column in columns if column not in goals]
+        if rules > 1:
+            dates = [column for column in self._inputs if column.name not in categorical and column.holds_dates()]
+            self._leave_out_dates(dates)
+            columns = [column for column in columns if column not in dates]
         counting = [column for column in self._inputs if column.name not in categorical and _counts(column)]
         rest = [column for column in self._inputs if not (column in counting and is_index_name(column.name))]
         if rules > 1 and rest:
@@ -310,6 +318,7 @@ class OpenTable:
             index=self.index,
             row_numbers=self.row_numbers,
             counting=self.counting,
+            dates=self.dates,
         )
 
     def _labelled(self, goals: Sequence[Column], missing_target: str, lines: Sequence[int]) -> np.ndarray:
@@ -358,6 +367,16 @@ class OpenTable:
             where = "at all" if training is None else "in the training set"
             raise DataError(f"{column.label} holds no number {where}, so that there is no mean; take the column out")
         return float(present.mean())
+
+    def _leave_out_dates(self, dates: Sequence[Column]) -> None:
+        self.dates = tuple(column.name for column in dates)
+        if dates and len(dates) == len(self._inputs):
+            names = ", ".join(map(name_of, self.dates))
+            raise DataError(
+                f"{self.file}: beside the target there are only dates: {names}; for the next values of a series give "
+                "--window, else add a column to learn from"
+            )
+        self._inputs = [column for column in self._inputs if column not in dates]
 
     def _width(self) -> int:
         return len(self._numbers) + sum(len(words) for _, words in self._names.values())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from dlcore.data.readers._rows import number
+from dlcore.data.readers._cells import number
 
 __all__ = ["ISO", "NUMBER", "formats_of", "is_time_name", "join_parts", "parse", "part_of", "seconds_of"]
 
