@@ -135,8 +135,10 @@ def examples_of(trainer: Trainer, train: Source | Stream) -> int | None:
 def least_rows(trainer: Trainer, train: Source | Stream) -> int:
     """Examples that a training batch needs: 2 where a BatchNorm that learns sees one position of each, else 1."""
     learning = [m for _, m in trainer.model.named_modules() if isinstance(m, BatchNorm) and m.gamma.requires_grad]
-    if not learning:
-        return 1
+    size, text = trainer.batch_size, isinstance(train, Text)
+    last = not (trainer.drop_last or text) and (isinstance(train, Stream) or len(train) % size == 1)
+    if not learning or not (size == 1 or last):
+        return 1  # and no batch has one
     x, _, *rest = train.first() if isinstance(train, Stream) else train.rows(np.arange(1))
     positions: list[int] = []
 
