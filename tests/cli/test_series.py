@@ -80,6 +80,14 @@ def test_a_table_that_the_run_cannot_go_on_from_is_named_and_the_others_are_pred
         assert words in line
 
 
+def test_times_that_no_date_can_say_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    write("s.csv", date=[f"9999-12-{day:02}" for day in range(2, 32)], v=range(30))
+    train("--horizon", "2")
+    (line,) = predicted(capsys, "s.csv")
+    assert "times" not in line
+    assert len(line["prediction"]) == 2
+
+
 def test_each_of_several_series_has_its_forecast(capsys: pytest.CaptureFixture[str]) -> None:
     shops = ["a"] * 30 + ["b"] * 30
     write("s.csv", shop=shops, date=days(30) * 2, load=[*range(30), *range(500, 530)])
