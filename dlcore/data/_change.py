@@ -11,6 +11,7 @@ from dlcore.data.normalize import Normalizer
 
 __all__ = ["Change"]
 
+_NONE = 1e30  # a bound that is none
 _DRIFT = 0.05  # of the late rows of training outside the range of those before, from which on a column drifts
 
 
@@ -22,7 +23,7 @@ class Change:
     spread : of each, the root mean square of x_t − x_T within a window
     levels : features of x that are learnt from as they are: flags, the calendar, and columns other than the target that
         keep within their range towards the end of training; what drifts is known by its changes alone
-    bound : twice the largest change, in spreads
+    bound : of what the model sees: twice the largest change, in spreads, at least 10; none without a normalizer
     mean, std : of the target's unit: outputs are (y − mean) / std, where std is the spread of y − x_T
     carry : the unit of x's first feature in units of the outputs
     """
@@ -70,7 +71,8 @@ class Change:
         std = std if np.isfinite(std) and std > 0 else scale
         if normalizer is None:  # everything in its own unit
             spread, std = np.where(spread > 0, 1.0, 0.0), 1.0
-        bound = 2 * float((largest[moving] / spread[moving]).max()) if moving.any() else 1.0
+        bound = max(10.0, 2 * float((largest[moving] / spread[moving]).max(initial=0.0)))
+        bound = bound if normalizer is not None else _NONE
         changes = tuple(map(int, np.flatnonzero(moving)))
         levels = tuple(map(int, np.flatnonzero(~moving | _stays(train.x[:, -1], late))))
         return cls(changes, tuple(map(float, spread[moving])), levels, bound, shift, std, scale / std)

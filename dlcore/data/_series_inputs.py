@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,7 +148,8 @@ class SeriesInputs:
             )
         after = None
         if self.clock is not None and times is not None:
-            after = [self.clock.shown(t) for t in self.clock.after(float(times[rows[-1]]), self.horizon)]
+            with suppress(OverflowError, ValueError):  # behind the year 9999
+                after = [self.clock.shown(t) for t in self.clock.after(float(times[rows[-1]]), self.horizon)]
         return Ahead(group, values, after)
 
     def to_dict(self) -> dict[str, Any]:

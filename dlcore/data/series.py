@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dlcore.data._change import Change
-from dlcore.data._clock import Clock
+from dlcore.data._moments import NUMBER, formats_of
 from dlcore.data._series_inputs import MISSING, SeriesInputs, filled
 from dlcore.data._series_table import SeriesTable, find_clock, read_table
 from dlcore.data._time_order import Order, in_order
@@ -80,6 +80,8 @@ def open_series(
     table = read_table(path)
     inputs, notes = _roles(table, target, ignore or (), time, by, rules)
     inputs = replace(inputs, window=int(window), horizon=int(horizon), missing=missing, calendar=calendar)
+    if not len(table):
+        raise _too_few(table, inputs, 0, 0, "")
     if calendar and inputs.clock is None:
         raise DataError(f"{table.file}: calendar needs a column with dates; name it by --time COLUMN")
     times = None if inputs.clock is None else table.times(inputs.clock)
@@ -98,20 +100,16 @@ def open_series(
     begins, of_group, lost = _begins(order, groups, holes, unknown, inputs)
     _check_count(table, inputs, len(begins), len(order.rows), lost)
     parts, late, few = _in_parts(begins, of_group, inputs)
-    train, dev, test = parts
-    if not len(train) or not len(dev) or not len(test):
+    train = parts[0]
+    if not all(map(len, parts)):
         raise _too_few(table, inputs, len(begins), len(order.rows), "")
-    seen = np.zeros(len(values) + 1, np.int64)  # the rows of training windows and of what follows them
-    np.add.at(seen, train, 1)
-    np.add.at(seen, train + inputs.window + inputs.horizon, -1)
-    trained = values[np.cumsum(seen[:-1]) > 0]
+    trained = values[_covered(len(values), train, inputs)]
     if missing == "mean":
         inputs, values, trained = _with_means(table, inputs, values, trained)
     trained = trained[~np.isnan(trained).any(axis=1)]
     normalizer, past = None, values
     if normalize:
-        normalizer = Normalizer.of(trained, bounded=rules > 1)
-        normalizer = normalizer if rules == 1 else _unbounded_target(normalizer)
+        normalizer = Normalizer.of(trained, bounded=False) if rules == 1 else _unbounded_target(Normalizer.of(trained))
         past = normalizer.transform(np.where(np.isnan(values), 0.0, values))
     whole = [_dataset(past, values, part, inputs) for part in parts]
     change = None
@@ -177,8 +175,6 @@ def _roles(
 
 def _is_left_out(table: SeriesTable, name: str) -> bool:
     """Whether a column is a further date, or numbers the rows."""
-    from dlcore.data.readers._moments import NUMBER, formats_of
-
     column = table.columns[name]
     if column.texts is not None:
         forms = formats_of([cell for cell in column.texts if cell])
@@ -247,6 +243,14 @@ def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tu
     empty = [np.zeros(0, np.int64)]
     late = [np.arange(len(part)) >= 0.8 * len(part) for part in parts[0]]
     return [np.concatenate(part or empty) for part in parts], np.concatenate(late or [np.zeros(0, bool)]), few
+
+
+def _covered(rows: int, begins: np.ndarray, inputs: SeriesInputs) -> np.ndarray:
+    """(rows,) bool, those of the windows that begin there, and of what follows these."""
+    steps = np.zeros(rows + 1, np.int64)
+    np.add.at(steps, begins, 1)
+    np.add.at(steps, begins + inputs.window + inputs.horizon, -1)
+    return np.cumsum(steps[:-1]) > 0
 
 
 def _dataset(past: np.ndarray, values: np.ndarray, begins: np.ndarray, inputs: SeriesInputs) -> Dataset:
@@ -323,7 +327,7 @@ def _too_coarse(inputs: SeriesInputs, values: np.ndarray, train: Dataset) -> lis
 def _notes(inputs: SeriesInputs, order: Order, lost: dict[str, int], few: int, series: int) -> list[str]:
     """What a user must know of the time, a line each."""
     notes = []
-    clock: Clock | None = inputs.clock
+    clock = inputs.clock
     if clock is None:
         notes.append("time: no column of times was found; the rows are taken as even steps, the oldest first")
     else:

@@ -20,7 +20,7 @@ class FromLast(Module):
     """The last value of a window and the change that ``inner`` predicts: y = carry · x_T + inner(z).
 
     x (N, T, D) holds windows whose first feature is the past of what is predicted; z (N, T, F) is what ``inner`` sees:
-    of the columns in ``changes`` (x_t − x_T) / spread, within ±bound; of those in ``levels`` x_t itself. Where only
+    of the columns in ``changes`` (x_t − x_T) / spread, of those in ``levels`` x_t itself, within ±bound. Where only
     changes go in, a constant added to a series is added to its forecast: a level that was never seen in training does
     no harm.
 
@@ -29,7 +29,7 @@ class FromLast(Module):
     spread : positive, for each of ``changes``: the size of its changes
     levels : columns of x
     carry : the unit of x's first feature in units of the output
-    bound : of the changes, in spreads
+    bound : of z: what training never saw is not multiplied into nonsense
 
     >>> from dlcore import nn
     >>> still = nn.Sequential(nn.Flatten(), nn.Dense(2, init="zeros"))  # predicts no change
@@ -76,12 +76,12 @@ class FromLast(Module):
         parts = []
         if self.changes:
             change = _columns(x, self.changes)
-            change = (change - change[:, -1:]) * Tensor(self.rate.data)  # (N, T, C)
-            change = where(change > self.bound, self.bound, change)
-            parts.append(where(change < -self.bound, -self.bound, change))
+            parts.append((change - change[:, -1:]) * Tensor(self.rate.data))  # (N, T, C)
         if self.levels:
             parts.append(_columns(x, self.levels))
-        y = self.inner(parts[0] if len(parts) == 1 else concat(parts, axis=2))
+        z = parts[0] if len(parts) == 1 else concat(parts, axis=2)
+        z = where(z > self.bound, self.bound, z)
+        y = self.inner(where(z < -self.bound, -self.bound, z))
         return y + x[:, -1, :1] * self.carry  # (N, H) + (N, 1)
 
 

@@ -80,6 +80,14 @@ def test_a_table_that_the_run_cannot_go_on_from_is_named_and_the_others_are_pred
         assert words in line
 
 
+def test_times_that_no_date_can_say_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    write("s.csv", date=[f"9999-12-{day:02}" for day in range(2, 32)], v=range(30))
+    train("--horizon", "2")
+    (line,) = predicted(capsys, "s.csv")
+    assert "times" not in line
+    assert len(line["prediction"]) == 2
+
+
 def test_each_of_several_series_has_its_forecast(capsys: pytest.CaptureFixture[str]) -> None:
     shops = ["a"] * 30 + ["b"] * 30
     write("s.csv", shop=shops, date=days(30) * 2, load=[*range(30), *range(500, 530)])
@@ -166,3 +174,27 @@ def test_what_a_series_cannot_be_is_one_line(
 
 def test_horizon_is_refused_for_what_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "leave horizon out" in refused(capsys, "train", "--data", "digits", "--horizon", "2", code=2)
+
+
+def test_a_model_of_ones_own_learns_the_target_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own.py").write_text(
+        "from dlcore import nn\ndef build(outputs):\n    return nn.Sequential(nn.Flatten(), nn.Dense(outputs))\n"
+    )
+    write("s.csv", v=1000 + np.arange(60) % 9)
+    words = ("train", "--data", "s.csv", "--window", "6", "--model", "own.py:build", "--horizon", "2", *QUICK)
+    assert "mse of standardised targets" in output_of(capsys, *words)
+    about = json.loads(Path("runs/r/model.json").read_text())["about"]
+    assert about["targets"]["mean"] == pytest.approx(1004, abs=1)
+    (line,) = predicted(capsys, "s.csv")
+    assert line["prediction"] == pytest.approx([1004, 1004], abs=20)
+
+
+def test_without_normalising_changes_are_learnt_in_the_targets_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    write("s.csv", v=1000 + np.arange(60) % 9)
+    assert "loss mse," in output_of(
+        capsys, "train", "--data", "s.csv", "--window", "6", "--model", "linear", "--no-normalize", *QUICK
+    )
+    result = json.loads(Path("runs/r/result.json").read_text())["test"]["last value"]
+    assert result["loss"] == pytest.approx(np.mean((np.diff(1000 + np.arange(60) % 9)[48:]) ** 2.0), rel=0.1)
+    (line,) = predicted(capsys, "s.csv")
+    assert line["prediction"] == pytest.approx(1005, abs=20)

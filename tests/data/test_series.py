@@ -53,6 +53,8 @@ def test_normalising_uses_the_rows_before_the_development_set_and_leaves_the_tar
         (["v", *map(str, range(6))], {}, "6 rows make 3 windows of 3, but at least 5"),
         (["v", "1", "", "NA", *map(str, range(9))], {}, "line 4: the cell is missing"),
         (["v", *map(str, range(20))], {"target": "w"}, "w"),
+        (["v"], {}, "0 rows make 0 windows of 3, but at least 5"),
+        (["date,v"], {}, "0 rows make 0 windows of 3, but at least 5"),
         (["v", *map(str, range(20))], {"ignore": ["v"]}, "target is among the columns to ignore"),
     ],
 )

@@ -144,6 +144,13 @@ def test_a_window_is_of_one_series_and_each_series_is_divided_in_time(tmp_path: 
     np.testing.assert_array_equal(np.sort(windows(turned), axis=0), np.sort(windows(data), axis=0))
 
 
+def test_windows_across_two_series_do_not_count_as_lost_to_a_gap(tmp_path: Path) -> None:
+    columns = {name: np.delete(np.array(values), [8, 9]) for name, values in stacked().items()}
+    data = opened(tmp_path, columns, by="shop")
+    assert len(windows(data)) == 34 - 5
+    assert any("a gap of 3 steps, first before line 10; 3 windows" in note for note in data.notes)
+
+
 def test_a_series_with_too_few_windows_is_left_out_and_counted(tmp_path: Path) -> None:
     columns = stacked()
     short = {

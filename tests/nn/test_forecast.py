@@ -34,6 +34,10 @@ def test_a_change_that_training_never_saw_is_bounded() -> None:
     dense.w.data[:] = 1.0
     far = np.array([[[1e6], [-1e6], [0.0]], [[1.5], [-9.0], [0.0]]], np.float32)
     assert model(far).numpy().tolist() == [[0.0], [-0.5]]
+    dense = nn.Dense(1, init="zeros")
+    model = nn.FromLast(nn.Sequential(nn.Flatten(), dense), (), (), (0,), bound=3.0).build((2, 1))
+    dense.w.data[:] = 1.0
+    assert model([[[50.0], [4.0]], [[-50.0], [2.0]]]).numpy().tolist() == [[4.0 + 3.0 + 3.0], [2.0 - 3.0 + 2.0]]
 
 
 @pytest.mark.parametrize(
