@@ -87,6 +87,7 @@ def evaluate(
             "run": str(found.folder),
             **of,
             "weights": which,
+            "examples": count,
             "left_out": chosen.left_out,
             "figures": plain(figures),
         }

@@ -178,6 +178,7 @@ def _reading(settings: Config, about: dict[str, Any], shape: tuple[int | None, .
         target=about.get("target") or data.heads or data.target,
         ignore=[*(data.ignore or ()), *(name for name in aside if name is not None)],
         missing=data.missing,
+        missing_target=data.missing_target,
         corrupt=data.corrupt or "stop",
     )
 

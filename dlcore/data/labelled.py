@@ -42,6 +42,7 @@ class Reading:
     target : of a table, the column that is y, or the names of several; None for the last that the model does not read
     ignore : columns of a table that are not its target
     missing : "drop" leaves out the rows of a table with a missing cell
+    missing_target : "refuse" raises an error for a row of a table without a target, which is left out otherwise
     corrupt : as for :func:`~dlcore.data.read_folder`
 
     >>> import tempfile
@@ -62,6 +63,7 @@ class Reading:
     target: str | Sequence[str] | None = None
     ignore: Sequence[str] = ()
     missing: str | None = None
+    missing_target: str | None = None
     corrupt: str = "stop"
 
     def read(self, path: str | os.PathLike[str], named: tuple[str, str] | None = None) -> tuple[Any, list[str]]:
@@ -106,6 +108,10 @@ class Reading:
                 if named is not None and part_named(cells[header.index(named[0])]) != named[1]:
                     continue
                 if all(cells[place] in MISSING for _, place, _ in takers):
+                    if self.missing_target == "refuse":
+                        raise DataError(
+                            f"{file}, line {line}: the target is missing; mend the cell, or set --missing-target drop"
+                        )
                     unlabelled += 1
                     continue
                 if self.missing == "drop" and any(cells[place] in MISSING for place in places):

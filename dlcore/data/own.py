@@ -218,7 +218,7 @@ def _table(
     if test is not None:
         reading = Reading(
             shape=table.data.shape, task=table.task, classes=table.classes, inputs=inputs, target=table.target,
-            missing="drop" if opened.missing == "drop" else None,
+            missing=opened.missing, missing_target=opened.missing_target,
         )  # fmt: skip
         sets.append(_tested(reading, test, said))
     return _splits(

@@ -264,6 +264,8 @@ def test_gaps_of_a_test_file_are_filled_by_the_training_rows(tmp_path: Path) -> 
     dropped = open_path(train, test=test, missing="drop")
     assert len(dropped.test) == 1
     assert "1 row with missing cells" in " ".join(dropped.notes)
+    with pytest.raises(DataError, match=r"test\.csv, line 3: the target is missing"):
+        open_path(train, test=test, missing="mean", missing_target="refuse")
 
 
 def test_several_targets_of_a_test_file_may_be_missing(tmp_path: Path) -> None:

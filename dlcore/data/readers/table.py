@@ -239,7 +239,7 @@ class OpenTable:
         self.target = tuple(targets) if several else targets[0]
         self.index = index
         self.delimiter = delimiter
-        self.missing = missing
+        self.missing, self.missing_target = missing, missing_target
         self._fill = missing == "mean"
         self._limit = 4 * limit
         goals = [next(column for column in columns if column.name == name) for name in targets]
