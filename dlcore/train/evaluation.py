@@ -40,6 +40,7 @@ def measure(
                 for name, value in trainer.objectives.losses(outputs, batch.targets, batch.lengths).items():
                     means[name].add(value, rows[name], trainer.objectives[name].call)
                 measured.add(outputs, batch.y, batch.lengths)
+        measured.to_host()
         values = measured.metrics()
     loss = sum(
         trainer.objectives[name].weight * mean.total / (mean.count or 1) * mean.steps for name, mean in means.items()

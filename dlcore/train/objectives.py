@@ -256,6 +256,10 @@ class Measured:
                 kept = scores if needs == "scores" else losses.decode(objective.decoded_as, scores)
                 self.kept.setdefault((objective.name, needs), []).append(kept)
 
+    def to_host(self) -> None:
+        """Bring the predictions to the host; where the device is current that is done once, whatever is asked after."""
+        self.kept = {key: [array] for key, array in self._on_host()[0].items()}
+
     def metrics(self) -> dict[str, float]:
         """The metrics of all predictions so far; examples without a label, and steps
         behind the end of a sequence, are left out."""

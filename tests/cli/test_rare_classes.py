@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_recall_precision_and_f1_are_those_of_the_positive_class(
     assert any(line.startswith("metrics:") and f"of {label}" in line for line in lines)
 
     run = Run("runs/a")
-    data = run.settings.data.load()
+    data: Any = run.settings.data.load()
     model, about, _ = run.model("cpu")
     scores = dl.Trainer(model, device="cpu").predict(data.test.x)
     predicted, y = scores.argmax(1) if scores.shape[1] > 1 else scores[:, 0] > 0, np.ravel(data.test.y)

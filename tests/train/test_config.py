@@ -65,7 +65,7 @@ def values(setting: Setting) -> st.SearchStrategy[Any]:
         one = st.booleans()
     elif setting.kind is str:
         one = st.text(st.characters(codec="utf-8"), min_size=1)
-        if setting.name in ("lr_scale", "loss_weights"):
+        if setting.name in ("lr_scale", "loss_weights", "class_weight"):
             one = one.map(lambda word: f"{word}=0.5")
         if setting.many:  # of several words on a command line, one with a dash in front is a flag
             one = one.filter(lambda word: not word.startswith("-"))
@@ -94,6 +94,8 @@ def configurations(draw: Any) -> Config:
     transfer = () if chosen["model"] == "knn" else ("start_from", "freeze", "lr_scale")
     for name in {"start_from", "freeze", "lr_scale"} - set(transfer):
         given.pop(name, None)
+    if chosen["model"] == "knn":
+        given.pop("class_weight", None)
     if "start_from" not in given:
         given.pop("anew", None)
     if "loss_weights" in given:
@@ -298,7 +300,7 @@ def test_what_is_left_open_follows_from_the_data(
     assert (resolved.train.epochs, resolved.train.batch_size) == ((12, 32) if large else (40, 16))
     assert resolved.resolve(splits) == resolved
     left = {key for key, value in resolved.flat().items() if value is None}
-    own = {"heads", "loss_weights", "start_from", "anew", "freeze", "lr_scale"}
+    own = {"heads", "loss_weights", "class_weight", "positive", "start_from", "anew", "freeze", "lr_scale"}
     assert left - own <= {
         "missing",
         "categorical",
