@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from dlcore.data._change import Change
-from dlcore.data._moments import NUMBER, formats_of
 from dlcore.data._series_inputs import MISSING, SeriesInputs, filled
 from dlcore.data._series_table import SeriesTable, find_clock, read_table
 from dlcore.data._time_order import Order, in_order
@@ -18,6 +17,7 @@ from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.normalize import Normalizer
 from dlcore.data.own import _constant_inputs
 from dlcore.data.readers._file import shown
+from dlcore.data.readers._moments import NUMBER, formats_of
 from dlcore.data.readers._row_numbers import counts_by_one, is_index_name
 from dlcore.data.readers._rows import name_of
 from dlcore.errors import ConfigError, DataError
