@@ -260,7 +260,25 @@ def _told(
         return [said for part in (rows[:half], rows[half:]) for said in _told(part, about, answer, normalizer, top)]
     faults, sound = _not_finite(outputs, len(rows))
     said = _meanings(sound, about, len(rows) - len(faults), top)
-    return [{"error": faults[i]} if i in faults else next(said) for i in range(len(rows))]
+    return [
+        {"error": faults[i]} if i in faults else next(said) | _bounded(row, about, normalizer)
+        for i, row in enumerate(rows)
+    ]
+
+
+def _bounded(row: _Row, about: dict[str, Any], normalizer: Normalizer | None) -> dict[str, Any]:
+    """The inputs of a row that lie so far outside the training range that the nearest value was taken, by feature."""
+    if normalizer is None or normalizer.low is None or row.x is None:
+        return {}
+    from dlcore.data import Inputs
+
+    x = row.x if row.length is None else row.x[: row.length]
+    x = x.reshape(-1, x.shape[-1])
+    found = normalizer.bounds(x)
+    places = found.any(axis=0).nonzero()[0].tolist()
+    names = Inputs.from_dict(about["inputs"]).features if places and about.get("inputs") else ()
+    far = {names[i] if names else f"feature {i}": float(x[found[:, i], i][0]) for i in places}
+    return {"bounded": far} if far else {}
 
 
 def _ready(rows: Sequence[_Row], normalizer: Normalizer | None) -> Any:
@@ -335,6 +353,15 @@ def _class(classes: Any, number: int) -> str:
     return classes[number] if classes else str(number)
 
 
+def _far(said: dict[str, Any]) -> str:
+    """
+    >>> _far({"bounded": {"size": 5000.0}}), _far({})
+    (' (far outside the training range, so that the nearest value was taken: size 5,000)', '')
+    """
+    far = ", ".join(f"{name} {_number(value)}" for name, value in said.get("bounded", {}).items())
+    return f" (far outside the training range, so that the nearest value was taken: {far})" if far else ""
+
+
 def _as_json(name: str, said: dict[str, Any]) -> str:
     return json.dumps({"input": name, **said})
 
@@ -343,11 +370,13 @@ def _in_words(name: str, said: dict[str, Any]) -> str:
     if "error" in said:
         return f"{name}: error: {said['error']}"
     if "heads" in said:
-        return f"{name}: " + "; ".join(_in_words(head, part) for head, part in said["heads"].items())
+        heads = "; ".join(_in_words(head, part) for head, part in said["heads"].items())
+        return f"{name}: {heads}{_far(said)}"
     if "top" in said:
-        return f"{name}: " + ", ".join(f"{one['class']} {one['probability']:.1%}" for one in said["top"])
+        shares = ", ".join(f"{one['class']} {one['probability']:.1%}" for one in said["top"])
+        return f"{name}: {shares}{_far(said)}"
     value = said.get("prediction", said["outputs"])
-    return f"{name}: {_number(value)}" if isinstance(value, float) else f"{name}: {value}"
+    return f"{name}: {_number(value) if isinstance(value, float) else value}{_far(said)}"
 
 
 def _number(value: float) -> str:

@@ -113,6 +113,19 @@ class Inputs:
             return (*self.size, self.channels)
         return (sum(len(column.get("values", [0])) for column in self.columns or ()),)
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the entries of x's last axis, of a table.
+
+        >>> Inputs.table(["height", {"name": "kind", "kind": "category", "values": ["a", "b"]}]).features
+        ('height', 'kind=a', 'kind=b')
+        """
+        return tuple(
+            name
+            for column in self.columns or ()
+            for name in [f"{column['name']}={value}" for value in column.get("values", ())] or [column["name"]]
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
         if self.size is not None:

@@ -266,3 +266,29 @@ def test_unknown_levels_are_of_tables(words: tuple[str, ...], run: Path, capsys:
         folder = Path("digits")
     line = refused(capsys, "predict", str(folder), *words, "--unknown-level", "missing", code=2)
     assert "--unknown-level goes with tables" in line
+
+
+def test_inputs_far_outside_the_training_range_are_bounded_and_named(
+    run: Path, tmp_path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "far.csv"  # size was 0 to 6 in training
+    file.write_text("size,colour,lot,open\n5000,red,1,True\n12,red,1,True\n-6.5,red,1,True\n")
+    far, near, below = predict(run, str(file), code=0)
+    assert (far["bounded"], below["bounded"]) == ({"size": 5000.0}, {"size": -6.5})
+    assert "bounded" not in near
+    assert far["outputs"] == near["outputs"]  # 12 is a range's width above the largest
+    lines = said(capsys, "predict", str(run), str(file), "--device", "cpu")
+    assert "far outside the training range" in lines[0]
+    assert "size 5,000" in lines[0]
+    assert "nearest value" not in lines[1]
+
+
+def test_features_without_names_are_called_by_their_place(tmp_path: Path, predict: Predict) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "t.npz", x=rng.uniform(size=(40, 3)), y=np.arange(40) % 2)
+    words = ("--data", str(tmp_path / "t.npz"), "--name", "t", "--runs", str(tmp_path), *NETWORK)
+    assert main(["train", *words]) == 0
+    np.savez(tmp_path / "new.npz", x=[[0.5, 0.5, 0.5], [0.5, 40.0, 0.5]])
+    first, second = predict(tmp_path / "t", "--npz", str(tmp_path / "new.npz"), code=0)
+    assert "bounded" not in first
+    assert second["bounded"] == {"feature 1": 40.0}
