@@ -66,6 +66,8 @@ class Change:
             count += found.shape[0] * found.shape[1]
         spread = np.sqrt(squares / max(count, 1))
         moving = (spread > 0) & ~flags & (np.arange(features) < columns)
+        if (rows[:, 0] == rows[0, 0]).all():  # a target that never moved: where it stands is not learnt from
+            moving[0], spread[0] = True, 1.0
         last = train.x[:, -1, :1].astype(np.float64) * scale + shift
         std = float(np.sqrt(np.mean((np.asarray(train.y) - last) ** 2)))
         std = std if np.isfinite(std) and std > 0 else scale

@@ -63,26 +63,29 @@ class Clock:
         """
         return parse(join_parts(self.parts, cells) if self.parts else cells[0], self.format)
 
-    def fitted(self, times: np.ndarray) -> Clock:
-        """With the unit and the step of these times (n,), in whatever order."""
-        distinct = np.unique(times)
-        if not self.dated:
-            return self._with("number", distinct)
-        moments = [_EPOCH + timedelta(seconds=float(t)) for t in distinct]
-        clocks = {moment.time() for moment in moments}
-        months = {(moment.year, moment.month) for moment in moments}
-        ends = all(m.day == calendar.monthrange(m.year, m.month)[1] for m in moments)
-        if len(clocks) == 1 and len(months) == len(moments) and (ends or len({m.day for m in moments}) == 1):
-            return self._with("months", distinct, month_end=ends and any(m.day > 28 for m in moments))
-        days = np.diff(distinct) / DAY
-        daily = len(clocks) == 1 and len(days) and np.median(days) == 1 and {1, 3} <= set(days)
-        if daily and all(moment.weekday() < 5 for moment in moments):
-            return self._with("weekdays", distinct)
-        return self._with("seconds", distinct)
+    def fitted(self, times: np.ndarray, series: Sequence[np.ndarray] | None = None) -> Clock:
+        """With the unit and the step of these times (n,), in whatever order.
 
-    def _with(self, unit: str, distinct: np.ndarray, month_end: bool = False) -> Clock:
+        series : the rows of each of several series, whose times may lie between those of another one
+        """
+        each = [np.unique(times[rows]) for rows in ([slice(None)] if series is None else series)]
+        if not self.dated:
+            return self._with("number", each)
+        moments = [[_EPOCH + timedelta(seconds=float(t)) for t in one] for one in each]
+        if all(len({moment.time() for moment in one}) == 1 for one in moments):  # one time of day
+            ends = all(m.day == calendar.monthrange(m.year, m.month)[1] for one in moments for m in one)
+            months = all(len({(m.year, m.month) for m in one}) == len(one) for one in moments)
+            if months and (ends or all(len({m.day for m in one}) == 1 for one in moments)):
+                return self._with("months", each, month_end=ends and any(m.day > 28 for one in moments for m in one))
+            days = np.concatenate([np.diff(one) for one in each]) / DAY
+            daily = len(days) and np.median(days) == 1 and {1, 3} <= set(days)
+            if daily and all(moment.weekday() < 5 for one in moments for moment in one):
+                return self._with("weekdays", each)
+        return self._with("seconds", each)
+
+    def _with(self, unit: str, each: Sequence[np.ndarray], month_end: bool = False) -> Clock:
         known = Clock(self.columns, self.parts, self.format, unit, 1.0, month_end)
-        steps = np.diff(known.positions(distinct))
+        steps = np.concatenate([np.diff(known.positions(one)) for one in each])
         step = float(np.median(steps)) if len(steps) else 1.0
         return Clock(self.columns, self.parts, self.format, unit, step or 1.0, month_end)
 

@@ -100,7 +100,7 @@ class SeriesInputs:
         >>> SeriesInputs(("a", "b"), 2).read_ends(file)[0][0].x.tolist()
         [[4.0, 3.0], [6.0, 5.0]]
         """
-        table = read_table(path)
+        table = read_table(path, self.by)
         if not len(table):
             raise DataError(f"{table.file}: there is no row below the header; at least {self.window} are expected")
         times = None

@@ -20,11 +20,15 @@ _EVEN = 0.9  # of the steps between different times, for numbers that count a ti
 
 
 class Column:
-    """One column: numbers, NaN where missing, and the cells' text where the first one is no number."""
+    """One column: numbers, NaN where missing, and the cells' text where the first one is no number.
 
-    def __init__(self, name: str, file: str) -> None:
+    verbatim : keep every cell's text as it is written
+    """
+
+    def __init__(self, name: str, file: str, verbatim: bool = False) -> None:
         self.name, self.label = name, f"{file}: column {name_of(name)}"
-        self.numbers, self.texts = array("d"), None
+        self.verbatim, self.numbers = verbatim, array("d")
+        self.texts: list[str] | None = [] if verbatim else None
         self.first_text: tuple[int, str] | None = None
         self.first_missing: int | None = None
         self.too_large: tuple[int, str] | None = None
@@ -38,13 +42,13 @@ class Column:
             if value is None:
                 if self.first_text is None:
                     self.first_text = (line, cell)
-                    if all(known != known for known in self.numbers):  # none but missing ones before it
+                    if self.texts is None and all(known != known for known in self.numbers):  # missing ones alone
                         self.texts = [""] * len(self.numbers)
             elif too_large(value):
                 self.too_large = self.too_large or (line, cell)
         self.numbers.append(np.nan if value is None else value)
         if self.texts is not None:
-            self.texts.append("" if cell in MISSING else cell)
+            self.texts.append("" if cell in MISSING and not self.verbatim else cell)
 
     def values(self) -> np.ndarray:
         """(N,) float64, NaN where missing. Raises DataError for text."""
@@ -67,9 +71,9 @@ class Column:
 class SeriesTable:
     """A table that was read: its columns by name, and the line of each row."""
 
-    def __init__(self, file: str, header: Sequence[str]) -> None:
+    def __init__(self, file: str, header: Sequence[str], by: str | None = None) -> None:
         self.file = file
-        self.columns = {name: Column(name, file) for name in header}
+        self.columns = {name: Column(name, file, verbatim=name == by) for name in header}
         self.lines = array("l")
 
     def __len__(self) -> int:
@@ -105,10 +109,13 @@ class SeriesTable:
         return [(cell, np.array(rows)) for cell, rows in found.items()]
 
 
-def read_table(path: str | os.PathLike[str]) -> SeriesTable:
-    """The whole table. Raises DataError as :func:`~dlcore.data.read_csv` for a file that is no table."""
+def read_table(path: str | os.PathLike[str], by: str | None = None) -> SeriesTable:
+    """The whole table. Raises DataError as :func:`~dlcore.data.read_csv` for a file that is no table.
+
+    by : the column that tells several series apart: its values are names, compared as text
+    """
     with table_rows(path) as opened:
-        table = SeriesTable(shown(path), opened.header)
+        table = SeriesTable(shown(path), opened.header, by)
         columns = list(table.columns.values())
         for line, cells in opened.rows:
             table.lines.append(line)

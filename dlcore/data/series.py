@@ -77,17 +77,17 @@ def open_series(
             raise ConfigError(f"{name} is {value!r} but a whole number of at least 1 is expected")
     if missing not in MISSING:
         raise ConfigError(f"missing is {missing!r} but one of {', '.join(MISSING)} is expected")
-    table = read_table(path)
+    table = read_table(path, by)
     inputs, notes = _roles(table, target, ignore or (), time, by, rules)
     inputs = replace(inputs, window=int(window), horizon=int(horizon), missing=missing, calendar=calendar)
     if not len(table):
         raise _too_few(table, inputs, 0, 0, "")
     if calendar and inputs.clock is None:
         raise DataError(f"{table.file}: calendar needs a column with dates; name it by --time COLUMN")
+    groups = table.groups(by)
     times = None if inputs.clock is None else table.times(inputs.clock)
     if inputs.clock is not None and times is not None:
-        inputs = replace(inputs, clock=inputs.clock.fitted(times))
-    groups = table.groups(by)
+        inputs = replace(inputs, clock=inputs.clock.fitted(times, [members for _, members in groups]))
     order = in_order(table, inputs.clock, times, groups)
     values = inputs.values(table, order.rows, times)
     if rules == 1:
@@ -99,7 +99,7 @@ def open_series(
     holes = np.zeros(len(values), bool) if missing == "mean" else np.asarray(np.isnan(values).any(axis=1))
     begins, of_group, lost = _begins(order, groups, holes, unknown, inputs)
     _check_count(table, inputs, len(begins), len(order.rows), lost)
-    parts, late, few = _in_parts(begins, of_group, inputs)
+    parts, late, divided = _in_parts(begins, of_group, inputs)
     train = parts[0]
     if not all(map(len, parts)):
         raise _too_few(table, inputs, len(begins), len(order.rows), "")
@@ -115,7 +115,7 @@ def open_series(
     change = None
     if rules > 1:
         change = Change.of(whole[0], late, trained, normalizer, len(inputs.columns))
-        notes += _notes(inputs, order, lost, few, len(groups))
+        notes += _notes(inputs, order, lost, len(groups) - divided, len(groups))
         notes += [*_too_coarse(inputs, values, whole[0]), *_constant_inputs(trained, inputs.names(), normalize)]
     return Splits(
         train=whole[0],
@@ -225,15 +225,13 @@ def _begins(
 
 def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tuple[list[np.ndarray], np.ndarray, int]:
     """The windows of the three parts, which training windows are the last fifth of a series, and how many series had
-    too few.
+    enough.
 
     Each series is divided in time. Windows of one part are not followed by a value that another part predicts.
     """
     parts: list[list[np.ndarray]] = [[], [], []]
-    few = 0
     for mine in np.split(begins, np.flatnonzero(np.diff(group)) + 1):
         if len(mine) < _FEWEST:
-            few += 1
             continue
         dev, test = (int(len(mine) * share) for share in _FRACTIONS)
         train, held, last = mine[:dev], mine[dev:test], mine[test:]
@@ -242,7 +240,7 @@ def _in_parts(begins: np.ndarray, group: np.ndarray, inputs: SeriesInputs) -> tu
         parts[2].append(last)
     empty = [np.zeros(0, np.int64)]
     late = [np.arange(len(part)) >= 0.8 * len(part) for part in parts[0]]
-    return [np.concatenate(part or empty) for part in parts], np.concatenate(late or [np.zeros(0, bool)]), few
+    return [np.concatenate(part or empty) for part in parts], np.concatenate(late or [np.zeros(0, bool)]), len(late)
 
 
 def _covered(rows: int, begins: np.ndarray, inputs: SeriesInputs) -> np.ndarray:

@@ -142,6 +142,19 @@ def test_other_columns_are_known_by_level_too_unless_they_drift(tmp_path: Path) 
     assert any("set to 0: fixed" in note for note in data.notes)
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("value", [5, 0, 1e6])
+def test_where_a_target_that_never_moved_stands_is_not_learnt_from(
+    value: float, normalize: bool, tmp_path: Path
+) -> None:
+    lines = ["f,v", *(f"{i % 7},{value}" for i in range(60))]
+    change = open_series(written(tmp_path, lines), 3, normalize=normalize).change
+    assert change is not None
+    assert change.changes == (0, 1)
+    assert change.levels == (1,)
+    assert change.spread[0] == 1.0
+
+
 def test_a_target_whose_changes_float32_rounds_away_is_remarked_on(tmp_path: Path) -> None:
     for offset, told in ((1_700_000_000, True), (1000, False), (1e12, True)):
         data = open_series(written(tmp_path, ["v", *(f"{offset + i:.0f}" for i in range(60))]), 3, normalize=True)

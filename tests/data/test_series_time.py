@@ -161,6 +161,58 @@ def test_a_series_with_too_few_windows_is_left_out_and_counted(tmp_path: Path) -
     data = opened(tmp_path, short, by="shop")
     assert len(windows(data)) == 34
     assert any("3 series by shop, 1 of them with fewer than 5 windows" in note for note in data.notes)
+    shorter = {name: values[:-1] for name, values in short.items()}  # without any window
+    notes = opened(tmp_path, shorter, by="shop").notes
+    assert any("3 series by shop, 1 of them with fewer than 5 windows" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "names", [("1", "b"), ("007", "7"), ("12345678901234567", "12345678901234568"), ("1", "1.0"), ("NA", "None")]
+)
+def test_names_of_series_are_compared_as_text(names: tuple[str, str], tmp_path: Path) -> None:
+    columns = stacked()
+    columns["shop"] = np.repeat(names, 20).tolist()
+    columns["date"] = [date.fromordinal(737_000 + i).isoformat() for i in range(40)]  # the second after the first
+    data = opened(tmp_path, columns, by="shop")
+    np.testing.assert_array_equal(np.diff(windows(data), axis=1), 1)
+    assert len(windows(data)) == 34
+    assert data.inputs is not None
+    ends, wrong = data.inputs.read_ends(tmp_path / "series.csv")  # pyright: ignore[reportAttributeAccessIssue]
+    assert [end.group for end in ends] == [*names]
+    assert not wrong
+
+
+def test_names_of_series_that_begin_with_a_number_do_not_merge_the_others(tmp_path: Path) -> None:
+    columns = {"shop": np.repeat(["1", "b", "c"], 13).tolist(), "date": DAYS[:39], "v": np.arange(39)}
+    assert len(windows(opened(tmp_path, columns, by="shop"))) == 3 * 10
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (np.arange(20) * 24, np.arange(20) * 24 + 12, "1 day;"),
+        (np.arange(20), np.arange(20) + 1 / 3, "1 hour;"),
+        (np.arange(20) * 168, np.arange(20) * 168 + 72, "1 week;"),
+        (np.arange(20) * 2, np.arange(20) * 2 + 1, "2 hours;"),
+    ],
+)
+def test_the_step_is_that_within_a_series_where_others_lie_between(
+    first: np.ndarray, second: np.ndarray, words: str, tmp_path: Path
+) -> None:
+    minutes = np.round(np.r_[first, second] * 60).astype("timedelta64[m]")
+    data = opened(tmp_path, {**stacked(), "date": np.datetime64("2020-01-06T00:00") + minutes}, by="shop")
+    assert any(f"a row each {words}" in note for note in data.notes)
+    assert len(windows(data)) == 34
+
+
+def test_months_and_weekdays_are_found_where_series_have_other_days(tmp_path: Path) -> None:
+    months = [f"{2000 + i // 12}-{i % 12 + 1:02}-{day}" for day in ("01", "15") for i in range(20)]
+    assert any(
+        "a row each 1 month" in note for note in opened(tmp_path, {**stacked(), "date": months}, by="shop").notes
+    )
+    weekdays = [str(np.busday_offset(MONDAY, first + i)) for first in (0, 300) for i in range(20)]
+    notes = opened(tmp_path, {**stacked(), "date": weekdays}, by="shop").notes
+    assert any("a row each 1 weekday" in note for note in notes)
 
 
 def test_days_and_months_that_may_be_exchanged_are_refused(tmp_path: Path) -> None:
