@@ -176,16 +176,17 @@ def _class(kind: type, seen: _Seen) -> str:
     return _several("class", kind.__qualname__, *parts, seen=seen)
 
 
+_HAS_DOCSTRING = 0x4000000  # in a code's flags, from Python 3.13 on
 _UNSAID = ("__doc__", "__module__", "__qualname__", "__firstlineno__")
 
 
 def _code(code: types.CodeType, doc: str | None, seen: _Seen) -> str:
-    consts = [
-        _code(const, _doc_of(const), seen) if isinstance(const, types.CodeType) else _told(const, {})
-        for place, const in enumerate(code.co_consts)
-        if not (place == 0 and doc is not None and const == doc)
-    ]
-    shape = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    plain = code.co_consts
+    if doc is not None and plain[:1] == (doc,):
+        plain = (None, *plain[1:])  # as without a docstring
+    consts = [_code(c, _doc_of(c), seen) if isinstance(c, types.CodeType) else _told(c, {}) for c in plain]
+    flags = code.co_flags & ~_HAS_DOCSTRING
+    shape = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
     return _several(
         "code", repr(shape), code.co_code.hex(), code.co_exceptiontable.hex(), repr(code.co_names), *consts, seen=seen
     )
@@ -208,11 +209,13 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
 
 def _constant(value: Any) -> Any:
     """A global as it counts: what computes and what is a number, and of all else the kind."""
+    if not isinstance(value, types.FunctionType | type):
+        value = getattr(value, "__wrapped__", value)  # of functools.cache and the like
     if isinstance(
-        value, types.FunctionType | functools.partial | type | np.ndarray | np.generic | list | tuple | _PLAIN
+        value, types.FunctionType | functools.partial | type | np.ndarray | np.generic | dict | list | tuple | _PLAIN
     ):
         return value
-    return _name(value)
+    return _name(value) if _installed(type(value)) else [_name(value), type(value)]
 
 
 def _name(value: Any) -> str:

@@ -35,6 +35,7 @@ EQUAL: dict[str, tuple[str, str]] = {
     "comments and blank lines": ("def f(x):\n    return x * 2", "def f(x):\n\n    # twice\n    return x * 2  # so"),
     "another line": ("f = lambda x: x + 1", "a = 1\nb = 2\n\nf = lambda x: x + 1"),
     "another docstring": ("def f(x):\n    'One.'\n    return x * 2", "def f(x):\n    'Two.'\n    return x * 2"),
+    "a first docstring": ("def f(x):\n    return x * 2", "def f(x):\n    'One.'\n    return x * 2"),
     "another name of an argument": ("f = lambda x: x + 1", "f = lambda y: y + 1"),
     "what it does not use": ("A = 1\nf = lambda x: x + 1", "A = 2\nf = lambda x: x + 1"),
     "hints of types": ("def f(x):\n    return x", "def f(x: int) -> int:\n    return x"),
@@ -91,6 +92,23 @@ OTHER: dict[str, tuple[str, str]] = {
     ),
     "what a metric computes": (
         "f = dl.metrics.Metric('m', lambda y, t: y)", "f = dl.metrics.Metric('m', lambda y, t: t)",
+    ),
+    "a cached function that it calls": (
+        "@functools.cache\ndef g(x):\n    return x + 1\ndef f(x):\n    return g(x)",
+        "@functools.cache\ndef g(x):\n    return x + 2\ndef f(x):\n    return g(x)",
+    ),
+    "an object of its module that it calls": (
+        "class G:\n    def __call__(self, x):\n        return x + 1\ng = G()\ndef f(x):\n    return g(x)",
+        "class G:\n    def __call__(self, x):\n        return x + 2\ng = G()\ndef f(x):\n    return g(x)",
+    ),
+    "a function in a table of its module": (
+        "g = {'a': lambda x: x + 1}\ndef f(x):\n    return g['a'](x)",
+        "g = {'a': lambda x: x + 2}\ndef f(x):\n    return g['a'](x)",
+    ),
+    "an array in a table of its module": (
+        "g = {'a': np.arange(5000)}\ndef f(x):\n    return x + g['a']",
+        "g = {'a': np.arange(5000) // 2500 * 2500 + np.arange(5000) % 2500 - (np.arange(5000) == 9)}\n"
+        "def f(x):\n    return x + g['a']",
     ),
     "a branch of an exception": (
         "def f(x):\n    try:\n        return x()\n    except ValueError:\n        return 1",
