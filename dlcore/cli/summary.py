@@ -215,9 +215,22 @@ def results(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | N
     """The figures on the test set: of the model, and of the simpler one."""
     found = {model_name(settings): trainer.evaluate(data.test)}
     if rival is not None:
-        found[f"{settings.run.baseline} baseline"] = rival.evaluate(data.test)
+        found[f"{settings.run.baseline} baseline"] = _beside(data, trainer, rival, "test")
     if data.last_value is not None:
         found["last value"] = last_value(data, trainer.objectives[""])
+    return found
+
+
+def _beside(data: Splits, trainer: Trainer, rival: Trainer, part: str) -> dict[str, float]:
+    """The figures of the simpler model; of a series, its loss in the unit of the model's: one may learn changes, and
+    the other the target as it is."""
+    from dlcore.losses import StandardizedMSE
+
+    found = rival.evaluate(getattr(data, part))
+    if data.last_value is not None:
+        losses = [one.objectives[""].loss for one in (rival, trainer)]
+        theirs, mine = (loss.std if isinstance(loss, StandardizedMSE) else 1.0 for loss in losses)
+        found["loss"] *= float(theirs / mine) ** 2
     return found
 
 
@@ -240,7 +253,7 @@ def behind(settings: Config, data: Splits, trainer: Trainer, rival: Trainer | No
         return ""
     found = {"the last value (nothing changes)": last_value(data, trainer.objectives[""], "dev")}
     if rival is not None:
-        found[f"the {settings.run.baseline} baseline"] = rival.evaluate(data.dev)
+        found[f"the {settings.run.baseline} baseline"] = _beside(data, trainer, rival, "dev")
     mine = trainer.evaluate(data.dev)
     better = {name: figures for name, figures in found.items() if figures["loss"] < mine["loss"]}
     if not better:

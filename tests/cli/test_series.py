@@ -189,6 +189,25 @@ def test_a_model_of_ones_own_learns_the_target_as_it_is(capsys: pytest.CaptureFi
     assert line["prediction"] == pytest.approx([1004, 1004], abs=20)
 
 
+@pytest.mark.parametrize("options", [(), ("--no-normalize",), ("--horizon", "2")])
+def test_the_losses_beside_a_model_of_ones_own_are_in_its_unit(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("own.py").write_text(
+        "from dlcore import nn\ndef build(outputs):\n    return nn.Sequential(nn.Flatten(), nn.Dense(outputs))\n"
+    )
+    write("s.csv", v=np.cumsum(np.random.default_rng(2).normal(size=80)).round(3) + np.arange(80))
+    words = ("train", "--data", "s.csv", "--window", "6", "--model", "own.py:build", "--baseline", "linear")
+    said = output_of(capsys, *words, *QUICK[:2], *QUICK[4:], "--metrics", "mse", *options)
+    figures = json.loads(Path("runs/r/result.json").read_text())["test"]
+    assert len(figures) == 3
+    unit = figures["last value"]["loss"] / figures["last value"]["mse"]
+    for one in figures.values():
+        assert one["loss"] == pytest.approx(unit * one["mse"], rel=1e-3)
+    assert "worse than the last value" in said.splitlines()[-1]
+    assert "the linear baseline" in said.splitlines()[-1]
+
+
 def test_without_normalising_changes_are_learnt_in_the_targets_unit(capsys: pytest.CaptureFixture[str]) -> None:
     write("s.csv", v=1000 + np.arange(60) % 9)
     assert "loss mse," in output_of(
