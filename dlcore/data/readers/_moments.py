@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -139,16 +140,23 @@ def join_parts(parts: Sequence[str], cells: Sequence[str]) -> str:
         return f"{cells[0]} {cells[1]}"
     whole: dict[str, int] = {}
     for part, cell in zip(parts, cells, strict=True):
-        value = number(cell)
-        if value is None or not np.isfinite(value) or value != int(value):
-            found = parse(f"{cell} 2000", "%b %Y") or parse(f"{cell} 2000", "%B %Y") if part == "month" else None
-            if found is None:
-                return ""
-            value = datetime.fromtimestamp(found, UTC).month
-        whole[part] = int(value)
+        value = _part(part, cell)
+        if value is None:
+            return ""
+        whole[part] = value
     month = whole.get("month", 3 * whole.get("quarter", 1) - 2)
     try:
         moment = datetime(whole["year"], month, whole.get("day", 1), whole.get("hour", 0))
     except (ValueError, KeyError):
         return ""
     return moment.isoformat(" ") if "hour" in whole else f"{moment:%Y-%m-%d}"
+
+
+@functools.lru_cache(maxsize=1024)  # the same few come again and again
+def _part(part: str, cell: str) -> int | None:
+    """The number that a part of a date is, a month by its name too; None where it is none."""
+    value = number(cell)
+    if value is not None and np.isfinite(value) and value == int(value):
+        return int(value)
+    found = parse(f"{cell} 2000", "%b %Y") or parse(f"{cell} 2000", "%B %Y") if part == "month" else None
+    return None if found is None else datetime.fromtimestamp(found, UTC).month
