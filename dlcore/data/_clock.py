@@ -6,12 +6,12 @@ import calendar
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 
-from dlcore.data.readers._moments import NUMBER, join_parts, parse, seconds_of
+from dlcore.data.readers._moments import ISO, NUMBER, join_parts, parse, seconds_of, zone_of
 from dlcore.errors import DataError
 
 __all__ = ["Clock"]
@@ -61,7 +61,14 @@ class Clock:
         >>> Clock(("year",), (), "number").read(["1871"])
         1871.0
         """
-        return parse(join_parts(self.parts, cells) if self.parts else cells[0], self.format)
+        return parse(self._whole(cells), self.format)
+
+    def _whole(self, cells: Sequence[str]) -> str:
+        return join_parts(self.parts, cells) if self.parts else cells[0]
+
+    def zone(self, cells: Sequence[str]) -> float | None:
+        """Seconds by which the zone that a row names is ahead of UTC; None where it names none."""
+        return zone_of(self._whole(cells)) if self.format == ISO else None
 
     def fitted(self, times: np.ndarray, series: Sequence[np.ndarray] | None = None) -> Clock:
         """With the unit and the step of these times (n,), in whatever order.
@@ -123,17 +130,20 @@ class Clock:
         day = length if self.month_end else min(moment.day, length)
         return seconds_of(moment.replace(year=year, month=month + 1, day=day))
 
-    def shown(self, time: float) -> str:
-        """A time as it is printed: a number, a date, or a date with the time of day.
+    def shown(self, time: float, zone: float | None = None) -> str:
+        """A time as it is printed: a number, a date, or a date with the time of day, and its ``zone`` where it has one.
 
         >>> Clock(("t",), (), "number").shown(12.0), Clock(("t",), (), "ISO", "seconds", 3600.0).shown(3600.0)
         ('12', '1970-01-01 01:00')
         """
         if not self.dated:
             return f"{time:.12g}"
+        time += zone or 0.0
         moment = _EPOCH + timedelta(seconds=time)
         if time % DAY == 0 and (self.unit != "seconds" or self.step % DAY == 0):
             return moment.date().isoformat()
+        if zone is not None:
+            moment = moment.replace(tzinfo=timezone(timedelta(seconds=zone)))
         return moment.isoformat(" ", "seconds" if time % 60 else "minutes")
 
     def step_in_words(self) -> str:

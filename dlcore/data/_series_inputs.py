@@ -149,7 +149,9 @@ class SeriesInputs:
         after = None
         if self.clock is not None and times is not None:
             with suppress(OverflowError, ValueError):  # behind the year 9999
-                after = [self.clock.shown(t) for t in self.clock.after(float(times[rows[-1]]), self.horizon)]
+                texts = [table.columns[name].texts for name in self.clock.columns]
+                zone = None if None in texts else self.clock.zone([cells[rows[-1]] for cells in texts if cells])
+                after = [self.clock.shown(t, zone) for t in self.clock.after(float(times[rows[-1]]), self.horizon)]
         return Ahead(group, values, after)
 
     def to_dict(self) -> dict[str, Any]:

@@ -80,6 +80,24 @@ def test_a_table_that_the_run_cannot_go_on_from_is_named_and_the_others_are_pred
         assert words in line
 
 
+@pytest.mark.parametrize(
+    ("zone", "hours", "expected"),
+    [
+        ("+0530", 1, ["2020-01-03 12:00+05:30", "2020-01-03 13:00+05:30"]),
+        ("Z", 1, ["2020-01-03 12:00+00:00", "2020-01-03 13:00+00:00"]),
+        ("-03:00", 24, ["2020-03-01", "2020-03-02"]),
+    ],
+)
+def test_times_are_told_in_the_zone_of_the_last_row(
+    zone: str, hours: int, expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = np.timedelta64(hours, "h")
+    write("s.csv", time=[f"{np.datetime64('2020-01-01T00:00') + i * step}{zone}" for i in range(60)], v=range(60))
+    train("--horizon", "2")
+    (line,) = predicted(capsys, "s.csv")
+    assert line["times"] == expected
+
+
 def test_times_that_no_date_can_say_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     write("s.csv", date=[f"9999-12-{day:02}" for day in range(2, 32)], v=range(30))
     train("--horizon", "2")

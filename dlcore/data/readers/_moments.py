@@ -11,7 +11,7 @@ import numpy as np
 
 from dlcore.data.readers._cells import number
 
-__all__ = ["ISO", "NUMBER", "formats_of", "is_time_name", "join_parts", "parse", "part_of", "seconds_of"]
+__all__ = ["ISO", "NUMBER", "formats_of", "is_time_name", "join_parts", "parse", "part_of", "seconds_of", "zone_of"]
 
 NUMBER, ISO, _QUARTER, _COMPACT = "number", "ISO", "quarter", "%Y%m%d"
 
@@ -108,16 +108,32 @@ def parse(cell: str, form: str) -> float | None:
         return value if value is not None and np.isfinite(value) else None
     try:
         if form == ISO:
-            if not _ISO.fullmatch(cell):
-                return None
-            whole = cell.replace(",", ".").replace("UTC", "Z").replace(" Z", "Z")
-            return seconds_of(datetime.fromisoformat(whole if len(whole) > 7 else f"{whole}-01"))
+            moment = _iso(cell)
+            return None if moment is None else seconds_of(moment)
         if form == _QUARTER:
             found = _QUARTERS.fullmatch(cell)
             return None if found is None else seconds_of(datetime(int(found[1]), 3 * int(found[2]) - 2, 1))
         return seconds_of(datetime.strptime(cell, form))
     except (ValueError, OverflowError):
         return None
+
+
+def _iso(cell: str) -> datetime | None:
+    if not _ISO.fullmatch(cell):
+        return None
+    whole = cell.replace(",", ".").replace("UTC", "Z").replace(" Z", "Z")
+    return datetime.fromisoformat(whole if len(whole) > 7 else f"{whole}-01")
+
+
+def zone_of(cell: str) -> float | None:
+    """Seconds by which the zone of a moment in ISO is ahead of UTC; None where it names none.
+
+    >>> zone_of("2020-01-31 12:00+05:30"), zone_of("2020-01-31 12:00Z"), zone_of("2020-01-31 12:00")
+    (19800.0, 0.0, None)
+    """
+    moment = _iso(cell)
+    offset = None if moment is None else moment.utcoffset()
+    return None if offset is None else offset.total_seconds()
 
 
 def seconds_of(moment: datetime) -> float:
