@@ -59,7 +59,7 @@ def trainer(
         optimizer=dl.optim.Adam(0.02),
         metrics=["accuracy", "f1"],
         schedule=dl.optim.Warmup(5, dl.optim.Cosine(EPOCHS)),
-        penalty=dl.optim.L2(0.1),
+        penalty=dl.optim.L2(0.1, examples=EXAMPLES),  # which an iterator does not tell
         clip=dl.optim.clip_by_norm(1.0),
         device=device,
         seed=3,

@@ -231,6 +231,8 @@ class Module(Recorded):
         seed = _default_seed if seed is None else int(seed)
         self._name_fields("", set())
         self._to_host()
+        if input_dtype is not None and not _is_dtype(input_dtype):
+            raise ConfigError(f"build: input_dtype is {input_dtype!r:.60} but a dtype is expected, such as int64")
         shapes, input_dtype = run_as(self, seed, input_shape, input_dtype)
         self._name_fields("", set())
         self.input_shape = tuple(input_shape)
@@ -561,6 +563,14 @@ build the model that wrote them
 
 
 @functools.cache
+def _is_dtype(name: Any) -> bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
+
+
 def _takes_lengths(forward: Any) -> bool:
     return "lengths" in inspect.signature(forward).parameters
 

@@ -474,7 +474,7 @@ def load(path: str | os.PathLike[str], rules: int = RULES) -> Config:
 def dump(config: Config) -> str:
     """The TOML text from which :func:`load` makes an equal configuration; a setting that is None is left out.
 
-        >>> "hidden = [64, 32]" in dump(Config.of(hidden=(64, 32))).splitlines()
+    >>> "hidden = [64, 32]" in dump(Config.of(hidden=(64, 32))).splitlines()
     True
     """
     return _toml.text({name: getattr(config, name) for name in SECTIONS})

@@ -96,7 +96,8 @@ class Objective:
             value = loss(outputs, target, **options)
         self.call = found[0] if len(found) == 1 and found[0].value is value and found[0].weight is not None else None
         if losses.base(loss) is loss:  # one's own
-            made_of = {call.loss for call in found if call.shape == tuple(outputs.shape)}
+            shape = tuple(outputs.shape) if hasattr(outputs, "shape") else None  # of several outputs none
+            made_of = {call.loss for call in found if call.shape == shape}
             self._made_of = made_of.pop() if len(made_of) == 1 else ""
         return value
 

@@ -6,10 +6,10 @@ import re
 import sys
 
 import pytest
-from fake_cupy import INSTALL
 
 from backends import device as devices
 from backends.device import DeviceReport
+from backends.installation import install_line
 from dlcore.cli.doctor import doctor
 
 pytestmark = pytest.mark.usefixtures("bare_machine")
@@ -33,7 +33,7 @@ def test_the_doctor_says_what_a_run_would_take(monkeypatch, capsys, value, said)
     monkeypatch.setenv("DLCORE_DEVICE", value)
     assert doctor() == 0
     text = capsys.readouterr().out
-    assert "fix: " + INSTALL in text
+    assert "fix: " + install_line("cuda13") in text
     assert said in text
 
 

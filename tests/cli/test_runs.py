@@ -218,7 +218,7 @@ def test_a_resume_that_fails_changes_nothing(capsys: pytest.CaptureFixture[str])
         refused(capsys, "train", "--resume", "a", *words, code=code)
         assert {path: path.read_bytes() for path in before} == before
     assert main(["evaluate", "a"]) == 0
-    assert "the test set is not the one of the training any more" in capsys.readouterr().err
+    assert "the data have changed since the training" in capsys.readouterr().err
 
 
 def test_fewer_epochs_than_are_done_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

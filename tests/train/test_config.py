@@ -303,6 +303,8 @@ def test_what_is_left_open_follows_from_the_data(
     own = {"heads", "loss_weights", "class_weight", "positive", "start_from", "anew", "freeze", "lr_scale"}
     assert left - own <= {
         "missing",
+        "missing_target",
+        "unknown_level",
         "categorical",
         "ignore",
         "task",
