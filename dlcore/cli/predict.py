@@ -275,7 +275,7 @@ def _bounded(row: _Row, about: dict[str, Any], normalizer: Normalizer | None) ->
     x = row.x if row.length is None else row.x[: row.length]
     x = x.reshape(-1, x.shape[-1])
     found = normalizer.bounds(x)
-    places = found.any(axis=0).nonzero()[0].tolist()
+    places = [i for i in range(x.shape[1]) if found[:, i].any()]
     names = Inputs.from_dict(about["inputs"]).features if places and about.get("inputs") else ()
     far = {names[i] if names else f"feature {i}": float(x[found[:, i], i][0]) for i in places}
     return {"bounded": far} if far else {}

@@ -164,7 +164,7 @@ class ImageFolder:
     np.float32(-1.0)
     >>> folder.fingerprint() == folder[[0, 1]].fingerprint(), folder.fingerprint() == folder[:1].fingerprint()
     (True, False)
-    >>> folder.depth, len(set(folder.digests)), folder.relabelled(("black", "grey", "white")).y.tolist()
+    >>> folder.depth, len(set(folder.digests())), folder.relabelled(("black", "grey", "white")).y.tolist()
     (16, 2, [0, 2])
     """
 
