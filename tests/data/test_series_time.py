@@ -45,22 +45,22 @@ FORMS = {
 def test_a_column_of_dates_is_the_time_and_no_feature(form: str, tmp_path: Path) -> None:
     data = opened(tmp_path, {"date": FORMS[form], "v": range(40)})
     assert data.features == ("v",)
-    assert any("time: date, a row each 1 day" in line for line in data.notes)
+    assert any("time: date, one row per 1 day" in line for line in data.notes)
 
 
 @pytest.mark.parametrize(
     ("columns", "step"),
     [
-        ({"year": range(1900, 1940)}, "year, a row each 1;"),
-        ({"timestamp": range(1_600_000_000, 1_600_144_000, 3600)}, "timestamp, a row each 3600"),
-        ({"month": [f"{2000 + i // 12}-{i % 12 + 1:02}" for i in range(40)]}, "month, a row each 1 month"),
-        ({"when": [f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(40)]}, "when, a row each 3 months"),
+        ({"year": range(1900, 1940)}, "year, one row per 1;"),
+        ({"timestamp": range(1_600_000_000, 1_600_144_000, 3600)}, "timestamp, one row per 3600"),
+        ({"month": [f"{2000 + i // 12}-{i % 12 + 1:02}" for i in range(40)]}, "month, one row per 1 month"),
+        ({"when": [f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(40)]}, "when, one row per 3 months"),
         (
             {"year": np.repeat(range(10), 4) + 1990, "quarter": [1, 2, 3, 4] * 10},
-            "year and quarter, a row each 3 months",
+            "year and quarter, one row per 3 months",
         ),
-        ({"date": np.repeat(DAYS[:20], 2), "hour": [0, 12] * 20}, "date and hour, a row each 12 hours"),
-        ({"day": [str(np.busday_offset(MONDAY, i)) for i in range(40)]}, "day, a row each 1 weekday"),
+        ({"date": np.repeat(DAYS[:20], 2), "hour": [0, 12] * 20}, "date and hour, one row per 12 hours"),
+        ({"day": [str(np.busday_offset(MONDAY, i)) for i in range(40)]}, "day, one row per 1 weekday"),
     ],
 )
 def test_the_unit_of_the_steps_is_found(columns: dict[str, Any], step: str, tmp_path: Path) -> None:
