@@ -201,18 +201,18 @@ def test_the_step_is_that_within_a_series_where_others_lie_between(
 ) -> None:
     minutes = np.round(np.r_[first, second] * 60).astype("timedelta64[m]")
     data = opened(tmp_path, {**stacked(), "date": np.datetime64("2020-01-06T00:00") + minutes}, by="shop")
-    assert any(f"a row each {words}" in note for note in data.notes)
+    assert any(f"one row per {words}" in note for note in data.notes)
     assert len(windows(data)) == 34
 
 
 def test_months_and_weekdays_are_found_where_series_have_other_days(tmp_path: Path) -> None:
     months = [f"{2000 + i // 12}-{i % 12 + 1:02}-{day}" for day in ("01", "15") for i in range(20)]
     assert any(
-        "a row each 1 month" in note for note in opened(tmp_path, {**stacked(), "date": months}, by="shop").notes
+        "one row per 1 month" in note for note in opened(tmp_path, {**stacked(), "date": months}, by="shop").notes
     )
     weekdays = [str(np.busday_offset(MONDAY, first + i)) for first in (0, 300) for i in range(20)]
     notes = opened(tmp_path, {**stacked(), "date": weekdays}, by="shop").notes
-    assert any("a row each 1 weekday" in note for note in notes)
+    assert any("one row per 1 weekday" in note for note in notes)
 
 
 def test_days_and_months_that_may_be_exchanged_are_refused(tmp_path: Path) -> None:
