@@ -200,8 +200,8 @@ def faults_of(parts: Mapping[str, Record], part: str = "dev", where: str | None 
 
     >>> parts = {"dev": {"examples": 200, "never_predicted": {"": {"yes": 4}}}}
     >>> print(*faults_of(parts))
-    never predicted on the development set: yes (4 of 200 examples); accuracy hides that, recall and f1 show it \
-(--metrics recall f1); remedy: weigh the classes (--class-weight balanced)
+    never predicted on the development set: yes (4 of 200 examples); accuracy hides this, --metrics recall f1 \
+shows it; where a class is rare, try --class-weight balanced
     """
     figures, where = parts.get(part, {}), where or f"the {_SETS.get(part, part)} set"
     examples, lines = figures.get("examples", 0), []
@@ -209,8 +209,8 @@ def faults_of(parts: Mapping[str, Record], part: str = "dev", where: str | None 
         few = ", ".join(f"{name} ({number:,} of {examples:,} examples)" for name, number in list(classes.items())[:5])
         more = f" and {len(classes) - 5:,} more classes" if len(classes) > 5 else ""
         lines.append(
-            f"never predicted on {where}: {f'{head} ' if head else ''}{few}{more}; accuracy hides that, recall and f1 "
-            "show it (--metrics recall f1); remedy: weigh the classes (--class-weight balanced)"
+            f"never predicted on {where}: {f'{head} ' if head else ''}{few}{more}; accuracy hides this, --metrics "
+            "recall f1 shows it; where a class is rare, try --class-weight balanced"
         )
     for head, number in (figures.get("not_a_number") or {}).items():
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,8 +43,11 @@ __all__ = [
 ]
 
 
-FEW_CLASSES = 8
-"""Up to so many classes, the share of each is printed."""
+FEW_CLASSES, MANY_CLASSES = 8, 20
+"""Up to so many classes, the count and the share of each is printed; and up to so many, the count of each."""
+
+WIDTH = 74
+"""Characters of a line of many classes, before its indentation."""
 
 
 def unit(data: Splits) -> str:
@@ -87,21 +91,33 @@ def about_data(data: Splits) -> str:
         what = f"{data.train.y.shape[1]:,} numbers to predict"
     if data.task == "multitask":
         what = f"{len(data.train.y)} targets: {', '.join(_targets(data))}"
-    return "\n      ".join([f"data: {data.source}", f"{sizes} of {shape}, {what}", *_shares(data), *data.notes])
+    return "\n      ".join([f"data: {data.source}", f"{sizes} of {shape}, {what}", *_by_class(data), *data.notes])
 
 
-def _shares(data: Splits) -> Iterator[str]:
-    """By target with classes, the share that each has of the training set; of many the smallest and the largest."""
+def _by_class(data: Splits) -> Iterator[str]:
+    """By target with classes, how many training examples each has and what share that is; of many classes the counts,
+    or the smallest and the largest class alone."""
+    from dlcore.data.readers._rows import name_of
     from dlcore.train._classes import counts
 
     for head, numbers in counts(data).items():
         total = max(sum(numbers.values()), 1)
-        said = {name: f"{name} {_percent(number / total)}" for name, number in numbers.items()}
-        shown = ", ".join(said.values())
-        if len(said) > FEW_CLASSES:
-            least, most = (choice(numbers, key=numbers.__getitem__) for choice in (min, max))
-            shown = f"the smallest {said[least]}, the largest {said[most]}"
-        yield f"shares in the training set{f', {head}' if head else ''}: {shown}"
+        shares = {name: f"{name_of(name)}: {number:,} ({_percent(number / total)})" for name, number in numbers.items()}
+        least, most = (choice(numbers, key=numbers.__getitem__) for choice in (min, max))
+        shown = ", ".join(shares.values())
+        if len(numbers) > FEW_CLASSES:
+            shown = f"from {shares[least]} to {shares[most]}"
+            if numbers[least] == numbers[most]:
+                shown = f"{numbers[most]:,} each ({_percent(numbers[most] / total)})"
+                if len(numbers) <= MANY_CLASSES:
+                    shown = f"{', '.join(map(name_of, numbers))}: {shown}"
+            elif len(numbers) <= MANY_CLASSES:
+                some = ", ".join(f"{name_of(name)}: {number:,}" for name, number in numbers.items())
+                shown = f"{some}; {_percent(numbers[least] / total)} to {_percent(numbers[most] / total)}"
+        said = f"classes in the training set{f', {head}' if head else ''}: {shown}"
+        whole = said.replace(" ", "\0").replace(",\0", ", ")  # lines end behind a comma
+        for line in textwrap.wrap(whole, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False):
+            yield line.replace("\0", " ")
 
 
 def _percent(share: float) -> str:
@@ -160,14 +176,14 @@ def about_positive(settings: Config, data: Splits) -> list[str]:
     if not measured:
         return []
     if settings.data.rules == 1:
-        return [f"metrics: {', '.join(measured)} are macro averages, as in version 0.1"]
+        return [f"metrics: {', '.join(measured)} (macro average, as in version 0.1)"]
     names = classes_of(data)
     of = [
         f"{names[head][label]}{f' for {head}' if head else ''}"
         for head, label in positives(data, settings.train.positive).items()
     ]
     if not of:
-        return [f"metrics: {', '.join(measured)} are macro averages, the mean of the classes"]
+        return [f"metrics: {', '.join(measured)} (macro average, the mean of the classes)"]
     return [f"metrics: {', '.join(measured)} of {', '.join(of)}, the positive class (--positive chooses the other one)"]
 
 

@@ -54,8 +54,7 @@ def in_training(digests: Mapping[str, np.ndarray], remedy: str = "") -> str:
 
     >>> rows = np.arange(10, dtype=np.uint64) << np.uint64(24)
     >>> in_training({"train": rows[:6], "dev": rows[6:8], "test": rows[4:8]})
-    'equal inputs: 2 of 4 test rows also stand in the training set, which makes their figures better than those of new \
-rows'
+    'equal inputs: 2 of 4 test rows also stand in the training set, so the figures are better than those of new rows'
     """
     learned = digests["train"] & ~_TARGET
     found = []
@@ -67,8 +66,8 @@ rows'
     if not found:
         return ""
     return (
-        f"equal inputs: {' and '.join(found)} also stand in the training set, which makes their figures better than "
-        f"those of new rows{remedy and f'; {remedy}'}"
+        f"equal inputs: {' and '.join(found)} also stand in the training set, so the figures are better than those of "
+        f"new rows{remedy and f'; {remedy}'}"
     )
 
 

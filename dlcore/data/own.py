@@ -204,7 +204,7 @@ def _table(
     left_out += f", {gapped:,} with missing cells left out" if gapped else ""
     left_out += ", the index left out" if table.index else ""
     names = [table.target] if isinstance(table.target, str) else table.target
-    goal = f"{', '.join(map(shown, names))} {'is' if len(names) == 1 else 'are'} to be predicted"
+    goal = f"{', '.join(map(shown, names))} {'is' if len(names) == 1 else 'are'} predicted"
     goal += f" from {_kinds(table.columns)}{_constant(table.data.y, table.target)}"
     goal += "" if normalize else _large(table.data.y, table.target)
     if isinstance(y := table.data.y, dict):

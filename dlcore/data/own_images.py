@@ -25,7 +25,7 @@ __all__ = ["folders_of_parts", "images", "name_of_data"]
 _BY_CHANCE = Parting()
 _IMAGES = 10_000  # from which a normalizer of images takes its statistics
 _MEMORY = 512 << 20  # bytes of decoded pixels, over all parts
-_NAMED = 20  # classes whose images are counted in words
+_NAMED = 20  # other folders that are named
 
 
 def name_of_data(path: Path) -> str:
@@ -80,9 +80,6 @@ def images(
     notes = [*said, *notes, *drawn] if rules > 1 else []
     y = np.concatenate([part.y for part in (train, dev, test_set)])
     inputs, classes = Inputs.images(train.shape[:2], train.shape[2], train.depth), train.classes
-    counts = np.bincount(y, minlength=len(classes)).tolist()
-    some = [f"{shown(name)} {count:,}" for name, count in zip(classes[:_NAMED], counts, strict=False)]
-    notes = [f"images by class: {', '.join(some)}{', ...' if len(classes) > _NAMED else ''}", *notes]
     digests = None
     if rules > 1:
         parts = {"train": train, "dev": dev, "test": test_set}

@@ -25,7 +25,10 @@ _PARTS = {
     "dev": ("dev", "devel", "development", "val", "valid", "validate", "validation", "eval", "evaluation"),
     "test": ("test", "testing", "tst"),
 }
-_FILLERS = ("set", "data", "dataset", "images", "imgs", "pictures", "split", "seg", "part", "fold")  # as in test_set
+_FILLERS = (
+    "set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "split", "seg", "part", "fold",
+)  # fmt: skip
+"""Words beside that of the part, as in test_set."""
 _LACKING = 5  # classes that are named
 
 

@@ -303,10 +303,10 @@ def _too_few(table: SeriesTable, inputs: SeriesInputs, count: int, rows: int, wh
 
 def _goal(inputs: SeriesInputs) -> str:
     first, *others = inputs.columns
-    more = f" and {len(others)} more" if others else ""
+    values = "value" if inputs.horizon == 1 else f"{inputs.horizon} values"
+    more = f" and {len(others)} other column{'s' * (len(others) > 1)}" if others else ""
     more += " and the calendar" if inputs.calendar else ""
-    what = f"the next {name_of(first)} is" if inputs.horizon == 1 else f"the next {inputs.horizon} {name_of(first)} are"
-    return f"{what} to be predicted from {inputs.window} past rows of it{more}"
+    return f"the next {values} of {name_of(first)}, predicted from the last {inputs.window} rows of it{more}"
 
 
 def _too_coarse(inputs: SeriesInputs, values: np.ndarray, train: Dataset) -> list[str]:
@@ -329,7 +329,7 @@ def _notes(inputs: SeriesInputs, order: Order, lost: dict[str, int], few: int, s
     if clock is None:
         notes.append("time: no column of times was found; the rows are taken as even steps, the oldest first")
     else:
-        notes.append(f"time: {name_of(clock.name)}, a row each {clock.step_in_words()}; it is no feature")
+        notes.append(f"time: {name_of(clock.name)}, one row per {clock.step_in_words()}; not a feature")
         if order.turned:
             of = "" if inputs.by is None else f" of {order.turned:,} series"
             notes.append(f"time: the rows{of} stand newest first and were turned round")

@@ -111,7 +111,7 @@ def page(report: Report) -> str:
     body = [
         _headline(report, history, best),
         _results(report.results),
-        section("What the figures hide", "\n".join(f"<p>{escape(line)}</p>" for line in report.faults)),
+        section("Warnings", "\n".join(f"<p>{escape(line)}</p>" for line in report.faults)),
         _curves(report, history, best),
         _diagnosis(report.diagnosis),
         health_section(report.health, report.best_epoch),
@@ -179,7 +179,7 @@ def _results(results: Mapping[str, Mapping[str, float]]) -> str:
         for name, values in results.items()
     ]
     head = ["Model", *(escape(heading(measure)) for measure in measures)]
-    return section("Test", table("On the test set, by which nothing was chosen", head, rows, kind="own"))
+    return section("Test", table("On the test set, which was used for no choice", head, rows, kind="own"))
 
 
 def _ordered(measures: Iterable[str]) -> list[str]:
@@ -216,7 +216,7 @@ def _diagnosis(found: Diagnosis | None) -> str:
             [escape(heading(gap.name)), *map(escape, (ends, f"{gap.value:.4f}".replace("-", "−"), chance, state))]
         )
     caption = f"Verdict: {', '.join(found.verdicts)}. Errors are {found.measure}, with the final weights"
-    drawn = table(escape(caption), ["Gap", "Errors", "Difference", "Interval", "Is it there?"], rows, kind="gaps")
+    drawn = table(escape(caption), ["Gap", "Errors", "Difference", "Interval", "State"], rows, kind="gaps")
     steps = "".join(f"<li>{escape(step)}</li>" for step in found.advice)
     remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in found.remarks)
     return section("Diagnosis", f"{drawn}\n{remarks}<p>Next, one after the other:</p>\n<ol>{steps}</ol>")

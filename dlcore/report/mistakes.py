@@ -44,7 +44,7 @@ def confusion_section(found: Examination, classes: Sequence[str] | None) -> str:
         )
     if len(names) <= MAX_CLASSES:
         said += " The shade is the share of a row; the last column is the share of the class that is found."
-    return section("What is taken for what", f"<p>{said}</p>\n{drawn}")
+    return section("Confusion matrix", f"<p>{said}</p>\n{drawn}")
 
 
 def _matrix(counts: np.ndarray, names: list[str]) -> str:
@@ -60,7 +60,7 @@ def _matrix(counts: np.ndarray, names: list[str]) -> str:
     lines = "\n".join(rows)
     return f"""<div class="scroll" tabindex="0">
 <table class="{kind}">
-<caption>Rows: what it is. Columns: what it is taken for.</caption>
+<caption>Rows: true class. Columns: predicted class.</caption>
 <thead><tr><td></td>{heads}<th scope="col"><span>Found</span></th></tr></thead>
 <tbody>
 {lines}

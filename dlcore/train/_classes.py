@@ -83,7 +83,7 @@ def class_weights(data: Splits, words: Sequence[str] | None) -> Any:
     >>> class_weights(load("penguins", target="sex"), ("male=2",))
     (1.0, 2.0)
     """
-    from dlcore.train._sections import pair
+    from dlcore.train._sections import pairs
 
     if words is None:
         return None
@@ -99,7 +99,7 @@ def class_weights(data: Splits, words: Sequence[str] | None) -> Any:
         raise ConfigError(
             f"class_weight is {' '.join(words):.60} but with heads balanced is expected, for each of {', '.join(names)}"
         )
-    given = dict(pair("class_weight", word) for word in words)
+    given = pairs("class_weight", words)
     for name in given:
         if name not in names[""]:
             raise ConfigError(

@@ -87,15 +87,16 @@ class DataConfig(Section):
     )
     test: str | None = setting(
         None,
-        "another file or folder of one's own data with the test set, read with the columns and classes of data, which "
-        "is then split into training and dev set [default: none]",
+        "a file or folder with the test set of your own data, read with the columns and classes of data, which is then "
+        "split into training and dev set only [default: none]",
     )
-    group: str | None = setting(None, "a table's column, no input: the rows of one value of it stay in one part")
+    group: str | None = setting(None, "a column of a table, not an input: rows with the same value stay in one part")
     split: str | None = setting(
-        None, "a table's column, no input, whose words name each row's part: train, dev (or val) and test"
+        None, "a column of a table, not an input, that names each row's part: train, dev (or val) and test"
     )
     keep_equal_together: bool = setting(
-        False, "keep examples of equal inputs in one part of one's own data, so that none is tested that was trained on"
+        False,
+        "keep examples with equal inputs in one part, so that no tested input is also trained on",
     )
     window: int | None = setting(
         None,
@@ -108,11 +109,11 @@ class DataConfig(Section):
     )
     time: tuple[str, ...] | None = setting(
         None,
-        "the column that tells the time of a row, or those that do together, such as year month: of a table, the "
-        "earliest rows are trained on and the latest are the test set [default: of a series dates, or an evenly "
-        "counting time or year, where there is one; of another table none]",
+        "the column with the time of a row, or several that together give it, such as year month; the earliest rows of "
+        "a table are the training set and the latest the test set [default: of a series a column of dates, or an "
+        "evenly counting time or year; of another table none]",
     )
-    by: str | None = setting(None, "of a table with several series stacked, the column that tells them apart")
+    by: str | None = setting(None, "of a table with several series below each other, the column that names the series")
     calendar: bool | None = setting(
         None, "of a series with dates, sine and cosine of hour, day of the week and day of the year as inputs"
     )

@@ -120,7 +120,7 @@ class TransferConfig(Section):
 
     def scales(self) -> dict[str, float]:
         """The factors on the learning rate by pattern."""
-        return dict(pair("lr_scale", word) for word in self.lr_scale or ())
+        return pairs("lr_scale", self.lr_scale or ())
 
     def apply(self, model: Module, runs: str, characters: Sequence[str] | None = None) -> None:
         """Give a built ``model`` its first weights, and freeze and scale what is asked for.
@@ -158,6 +158,16 @@ def pair(name: str, word: str) -> tuple[str, float]:
     if not equals or not key or not 0 <= value < float("inf"):
         raise ConfigError(f"{name} has {word!r:.60} but NAME=NUMBER is expected, the number at least 0, such as 0=0.1")
     return key, value
+
+
+def pairs(name: str, words: Sequence[str]) -> dict[str, float]:
+    """Each ``word=number``, split. Raises ConfigError for a word that occurs twice."""
+    found: dict[str, float] = {}
+    for key, value in (pair(name, word) for word in words):
+        if key in found:
+            raise ConfigError(f"{name} has {key!r:.60} twice; give it one number")
+        found[key] = value
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,12 +364,12 @@ class TrainConfig(Section):
                     raise ConfigError(
                         f"class_weight has {word!r:.60} but balanced, alone, or CLASS=WEIGHT is expected, such as yes=5"
                     )
-                pair("class_weight", word)
+            pairs("class_weight", self.class_weight or ())
         limit_of(self.memory_limit)
 
     def weights(self) -> dict[str, float]:
         """How much each head's loss counts, where that is given."""
-        return dict(pair("loss_weights", word) for word in self.loss_weights or ())
+        return pairs("loss_weights", self.loss_weights or ())
 
     def augmentation(self) -> Augmentation | None:
         """What is done to each training batch; None where nothing is."""

@@ -12,6 +12,8 @@ from commands import output_of, refused, said
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 import dlcore as dl
+from dlcore.cli.summary import about_data, about_positive
+from dlcore.train.config import Config
 from dlcore.train.run import Run
 
 SHORT = ("--epochs", "3", "--baseline", "none", "--device", "cpu")
@@ -43,27 +45,50 @@ def figures(name: str) -> dict[str, float]:
     return result["test"]["mlp"]
 
 
-# --- shares
+# --- counts and shares
 
 
-def test_the_shares_of_two_classes_are_printed(table: str, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, "train", "--data", table, *SHORT, "--name", "a")
-    (line,) = [line for line in lines if "shares" in line]
-    assert "fit 96.9 %" in line
-    assert "sick 3" in line
-    assert "sick 3" in Path("runs/a/report.html").read_text()
+def by_class(lines: list[str]) -> list[str]:
+    return [line.strip() for line in lines if "classes in the training set" in line]
 
 
-def test_of_many_classes_the_smallest_and_the_largest_share_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, "train", "--data", "digits", "--model", "logistic", *SHORT)
-    (line,) = [line for line in lines if "shares" in line]
-    assert line.count("%") == 2
+def test_the_counts_and_shares_of_two_classes_are_printed(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = by_class(said(capsys, "train", "--data", table, *SHORT, "--name", "a"))
+    assert line == "classes in the training set: fit: 349 (96.9 %), sick: 11 (3.06 %)"
+    assert "sick: 11 (3.06 %)" in Path("runs/a/report.html").read_text()
 
 
-def test_the_shares_of_heads_are_printed_for_each(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, "train", "--data", "penguins", "--heads", "sex", "body_mass", "species", *SHORT)
-    shares = [line for line in lines if "shares" in line]
-    assert [("sex" in line, "species" in line) for line in shares] == [(True, False), (False, True)]
+def test_of_ten_classes_the_counts_and_the_range_of_the_shares_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, *_ = said(capsys, "train", "--data", "digits", "--model", "logistic", *SHORT)[3:]
+    assert "classes in the training set: 0: 107, 1: 109, " in first
+    assert (first + second).count(":") == 11
+    assert second.count("%") == 2
+    assert max(map(len, (first, second))) <= 80
+
+
+def test_the_counts_of_heads_are_printed_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = by_class(said(capsys, "train", "--data", "penguins", "--heads", "sex", "body_mass", "species", *SHORT))
+    assert [("sex" in line, "species" in line) for line in lines] == [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([3, 1], "c00: 3 (75 %), c01: 1 (25 %)"),
+        ([2] * 9, "c00, c01, c02, c03, c04, c05, c06, c07, c08: 2 each (11.1 %)"),
+        ([5] * 40, "5 each (2.5 %)"),
+        ([1] + [9] * 11, "c10: 9, c11: 9; 1 % to 9 %"),
+        ([2] + [4] * 11 + [4] * 9 + [18], "from c00: 2 (2 %) to c21: 18 (18 %)"),
+    ],
+)
+def test_the_line_of_the_classes_is_short_for_any_number_of_them(counts: list[int], expected: str) -> None:
+    y = np.repeat(np.arange(len(counts)), counts)
+    part = dl.data.Dataset(np.zeros((len(y), 2), np.float32), y)
+    names = tuple(f"c{i:02}" for i in range(len(counts)))
+    data = dl.data.Splits(train=part, dev=part, test=part, name="t", task="classification", classes=names)
+    lines = about_data(data).splitlines()[2:]
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()).endswith(expected)
 
 
 # --- what is never predicted
@@ -76,7 +101,7 @@ def test_a_class_that_is_never_predicted_is_named_last_with_a_remedy(
     for shown in (lines, said(capsys, "diagnose", "a"), said(capsys, "evaluate", "a")):
         assert "never predicted" in shown[-1]
         assert "sick" in shown[-1]
-        assert "--class-weight balanced" in shown[-1]
+        assert "where a class is rare, try --class-weight balanced" in shown[-1]
     assert "never predicted" in Path("runs/a/report.html").read_text()
     shown = json.loads(output_of(capsys, "diagnose", "a", "--json"))
     assert shown["parts"]["dev"]["never_predicted"] == {"": {"sick": 4}}
@@ -200,6 +225,9 @@ def test_a_run_with_weights_goes_on_to_the_same_end(clear: str, capsys: pytest.C
         (("--data", "penguins", "--target", "sex", "--class-weight", "mail=2"), "mail"),
         (("--data", "penguins", "--target", "sex", "--class-weight", "male"), "CLASS=WEIGHT"),
         (("--data", "penguins", "--target", "sex", "--class-weight", "male=-2"), "at least 0"),
+        (("--data", "penguins", "--target", "sex", "--class-weight", "male=2", "male=3"), "'male' twice"),
+        (("--data", "penguins", "--heads", "sex", "species", "--loss-weights", "sex=2", "sex=3"), "'sex' twice"),
+        (("--data", "digits", "--lr-scale", "0=0.1", "0=0.2"), "'0' twice"),
         (("--data", "penguins", "--heads", "sex", "species", "--class-weight", "male=2"), "balanced"),
         (("--data", "penguins", "--target", "species", "--positive", "Gentoo"), "two classes"),
         (("--data", "penguins", "--target", "sex", "--positive", "mail"), "male"),
@@ -209,3 +237,9 @@ def test_what_means_nothing_is_refused_in_one_line(
     words: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert expected in refused(capsys, "train", *words, code=2)
+
+
+def test_metrics_of_three_classes_are_printed_as_macro_averages() -> None:
+    data = dl.data.load("penguins", target="species")
+    settings = Config().override({"metrics": ("recall", "f1")}).resolve(data)
+    assert about_positive(settings, data) == ["metrics: recall, f1 (macro average, the mean of the classes)"]

@@ -119,7 +119,7 @@ def test_a_series_is_compared_with_its_last_value(capsys: pytest.CaptureFixture[
     Path("sine.csv").write_text("value\n" + "".join(f"{v:.5f}\n" for v in values))
     flags = ("--target", "value", "--window", "12", "--epochs", "2", "--hidden", "8", "--device", "cpu", "--name", "s")
     said = output_of(capsys, "train", "--data", "sine.csv", *flags)
-    assert "from 12 past rows of it" in said
+    assert "from the last 12 rows of it" in said
     test = json.loads(Path("runs/s/result.json").read_text())["test"]
     assert list(test) == ["gru", "linear baseline", "last value"]
     learnt = np.mean(np.diff(values)[11:75] ** 2)  # of the changes that follow 64 training windows of 12 rows

@@ -71,7 +71,7 @@ def test_columns_of_ones_own_table_are_heads_though_cells_are_missing(capsys: py
     heads = ("--heads", "kind", "size", "grade", "--categorical", "grade", "--loss-weights", "size=0.5")
     how = ("--data", "own.csv", "--device", "cpu", "--epochs", "20", "--baseline", "none")
     said = output_of(capsys, "train", *how, *heads, "--name", "own")
-    assert "150 rows, 1 without a target left out; kind, size, grade are to be predicted from 1 number" in said
+    assert "150 rows, 1 without a target left out; kind, size, grade are predicted from 1 number" in said
     assert "grade (2 classes)" in said
     assert "cross_entropy of kind + 0.5 mse of standardised size + cross_entropy of grade" in said
     figures = json.loads(output_of(capsys, "evaluate", "own", "--device", "cpu", "--json"))["figures"]

@@ -44,7 +44,7 @@ def test_a_table_is_split_60_20_20_in_proportion_of_its_classes(tmp_path: Path) 
     assert sorted(place for part in ids(data) for place in part) == list(range(50))
     assert (data.name, data.task, data.classes) == ("things", "classification", ("a", "b", "c"))
     assert data.features == ("place", "side=u", "side=v", "square")
-    assert "things.csv, 50 rows; kind is to be predicted" in data.source
+    assert "things.csv, 50 rows; kind is predicted" in data.source
     assert ids(open_path(tmp_path / "things.csv", missing="mean")) == ids(data)
     assert ids(open_path(tmp_path / "things.csv", missing="mean", seed=1)) != ids(data)
 

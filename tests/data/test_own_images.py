@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dlcore.cli import main
+from dlcore.cli.summary import about_data
 from dlcore.data import Inputs, Splits, open_path, read_folder
 from dlcore.errors import DataError
 
@@ -41,7 +42,7 @@ def notes(data: Splits) -> str:
     [
         ("train", "dev", "test"), ("train", "val", "test"), ("Train", "Valid", "Test"), ("TRAIN", "VALIDATION", "TEST"),
         ("training", "eval", "testing"), ("training_set", "validation_set", "test_set"),
-        ("seg_train", None, "seg_test"),
+        ("seg_train", None, "seg_test"), ("train_img", "img-val", "image test"),
         ("Training Data", "Val-Images", "Test.Data"), ("train", None, "test"), ("train", "val", None),
         ("Training", "Evaluation", None),
     ],
@@ -149,14 +150,11 @@ def test_a_folder_in_a_folder_is_named(tmp_path: Path) -> None:
 # What is said --------------------------------------------------------------------------------------------------------
 
 
-def test_classes_are_named_with_their_counts_over_all_parts(tmp_path: Path) -> None:
-    write_folder(tmp_path / "a", {"cat": 20, "dog": 10})
-    assert "images by class: cat 20, dog 10" in notes(open_path(tmp_path / "a"))
-    write_folder(tmp_path / "b" / "train", {"cat": 20, "dog": 10})
-    write_folder(tmp_path / "b" / "test", {"cat": 2, "dog": 3})
-    assert "images by class: cat 22, dog 13" in notes(open_path(tmp_path / "b"))
-    write_folder(tmp_path / "c", {f"k{i:02}": 5 for i in range(22)})
-    assert "k19 5, ..." in notes(open_path(tmp_path / "c"))
+def test_classes_are_named_with_their_counts_in_the_training_set(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", {"cat": 20, "dog": 10})
+    write_folder(tmp_path / "dev", {"cat": 2, "dog": 3})
+    write_folder(tmp_path / "test", {"cat": 2, "dog": 3})
+    assert "classes in the training set: cat: 20 (66.7 %), dog: 10 (33.3 %)" in about_data(open_path(tmp_path))
 
 
 def test_what_is_left_out_is_counted_by_reason_in_one_line(tmp_path: Path) -> None:
@@ -186,7 +184,7 @@ def test_links_to_folders_are_counted(tmp_path: Path) -> None:
 
 
 def test_nothing_left_out_and_nothing_decided_is_not_mentioned(tmp_path: Path) -> None:
-    assert open_path(write_folder(tmp_path, {"cat": 5, "dog": 5})).notes == ("images by class: cat 5, dog 5",)
+    assert open_path(write_folder(tmp_path, {"cat": 5, "dog": 5})).notes == ()
 
 
 def test_what_the_pictures_decided_is_said(tmp_path: Path) -> None:
@@ -269,7 +267,8 @@ def test_a_run_prints_classes_and_what_was_left_out_and_predicts_a_folder(
     words = ("train", "--data", "pets", "--model", "logistic", "--epochs", "1", "--baseline", "none", "--name", "a")
     assert main(words) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert "images by class: cat 10, dog 10" in lines
+    assert lines.count("classes in the training set: cat: 6 (50 %), dog: 6 (50 %)") == 1
+    assert not any("by class" in line for line in lines)
     assert "left out: 1 not PNG, JPEG, GIF, BMP, WEBP, TIFF or PNM by its content (.txt 1)" in lines
     write_folder(Path("new"), {"b": 2, "a/deep": 1})
     Image.new("RGB", (6, 4)).save("new/z", format="PNG")

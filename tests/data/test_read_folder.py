@@ -383,6 +383,7 @@ def test_a_corrupt_file_stops_by_its_name_or_is_left_out_with_a_warning(root: Pa
     with pytest.raises(DataError, match=place) as raised:
         read_folder(root)
     assert str(raised.value).startswith(str(root / place))
+    assert "--corrupt skip" in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
     with pytest.warns(UserWarning, match=place) as caught:
         folder = read_folder(root, corrupt="skip")
@@ -395,6 +396,23 @@ def test_a_corrupt_file_stops_by_its_name_or_is_left_out_with_a_warning(root: Pa
 def test_a_tiff_whose_white_is_not_known_is_refused(tmp_path: Path, values: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"x\.tif: the TIFF holds signed, 32-bit or floating-point .* 16 unsigned bits"):
         decode(save(tmp_path / "x.tif", values), (1, 2), 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "no picture: the file is empty"),
+        (b"\x89PNG\r\n\x1a\nxxx", "damaged or cut short; replace the file"),
+        (b"hello, world", "no picture: it starts with 68 65 6c 6c 6f"),
+    ],
+)
+def test_a_damaged_file_is_described_without_the_decoders_internals(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(DataError, match=expected) as raised:
+        decode(tmp_path / "x.png", (4, 4), 1)
+    assert "unpack" not in str(raised.value)
 
 
 def test_ten_corrupt_files_are_named_and_the_others_counted(root: Path) -> None:
@@ -477,6 +495,7 @@ def test_folders_that_hold_no_classes_are_named(tmp_path: Path) -> None:
     save(root / "b" / "0.png", GREY)
     refused("root/a: no picture of this class, but 1 other file;")
     (root / "a" / "x.txt").unlink()
+    refused("root/a: no picture of this class; add some")
     (root / "a").rmdir()
     refused("b is the only class")
 

@@ -45,22 +45,22 @@ FORMS = {
 def test_a_column_of_dates_is_the_time_and_no_feature(form: str, tmp_path: Path) -> None:
     data = opened(tmp_path, {"date": FORMS[form], "v": range(40)})
     assert data.features == ("v",)
-    assert any("time: date, a row each 1 day" in line for line in data.notes)
+    assert any("time: date, one row per 1 day" in line for line in data.notes)
 
 
 @pytest.mark.parametrize(
     ("columns", "step"),
     [
-        ({"year": range(1900, 1940)}, "year, a row each 1;"),
-        ({"timestamp": range(1_600_000_000, 1_600_144_000, 3600)}, "timestamp, a row each 3600"),
-        ({"month": [f"{2000 + i // 12}-{i % 12 + 1:02}" for i in range(40)]}, "month, a row each 1 month"),
-        ({"when": [f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(40)]}, "when, a row each 3 months"),
+        ({"year": range(1900, 1940)}, "year, one row per 1;"),
+        ({"timestamp": range(1_600_000_000, 1_600_144_000, 3600)}, "timestamp, one row per 3600"),
+        ({"month": [f"{2000 + i // 12}-{i % 12 + 1:02}" for i in range(40)]}, "month, one row per 1 month"),
+        ({"when": [f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(40)]}, "when, one row per 3 months"),
         (
             {"year": np.repeat(range(10), 4) + 1990, "quarter": [1, 2, 3, 4] * 10},
-            "year and quarter, a row each 3 months",
+            "year and quarter, one row per 3 months",
         ),
-        ({"date": np.repeat(DAYS[:20], 2), "hour": [0, 12] * 20}, "date and hour, a row each 12 hours"),
-        ({"day": [str(np.busday_offset(MONDAY, i)) for i in range(40)]}, "day, a row each 1 weekday"),
+        ({"date": np.repeat(DAYS[:20], 2), "hour": [0, 12] * 20}, "date and hour, one row per 12 hours"),
+        ({"day": [str(np.busday_offset(MONDAY, i)) for i in range(40)]}, "day, one row per 1 weekday"),
     ],
 )
 def test_the_unit_of_the_steps_is_found(columns: dict[str, Any], step: str, tmp_path: Path) -> None:
@@ -201,18 +201,18 @@ def test_the_step_is_that_within_a_series_where_others_lie_between(
 ) -> None:
     minutes = np.round(np.r_[first, second] * 60).astype("timedelta64[m]")
     data = opened(tmp_path, {**stacked(), "date": np.datetime64("2020-01-06T00:00") + minutes}, by="shop")
-    assert any(f"a row each {words}" in note for note in data.notes)
+    assert any(f"one row per {words}" in note for note in data.notes)
     assert len(windows(data)) == 34
 
 
 def test_months_and_weekdays_are_found_where_series_have_other_days(tmp_path: Path) -> None:
     months = [f"{2000 + i // 12}-{i % 12 + 1:02}-{day}" for day in ("01", "15") for i in range(20)]
     assert any(
-        "a row each 1 month" in note for note in opened(tmp_path, {**stacked(), "date": months}, by="shop").notes
+        "one row per 1 month" in note for note in opened(tmp_path, {**stacked(), "date": months}, by="shop").notes
     )
     weekdays = [str(np.busday_offset(MONDAY, first + i)) for first in (0, 300) for i in range(20)]
     notes = opened(tmp_path, {**stacked(), "date": weekdays}, by="shop").notes
-    assert any("a row each 1 weekday" in note for note in notes)
+    assert any("one row per 1 weekday" in note for note in notes)
 
 
 def test_days_and_months_that_may_be_exchanged_are_refused(tmp_path: Path) -> None:

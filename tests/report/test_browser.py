@@ -130,7 +130,7 @@ def test_the_page_shows_in_a_browser_and_loads_nothing(report: Path, tmp_path: P
     (page,) = found.pages
     assert page["loaded"] == []
     assert page["headings"] == [
-        "digits-mlp-001", "Test", "Curves", "Gradient health", "What is taken for what", "Worst mistakes", "What ran",
+        "digits-mlp-001", "Test", "Curves", "Gradient health", "Confusion matrix", "Worst mistakes", "What ran",
         "Epochs", "Time", "Layers", "Settings", "Environment",
     ]  # fmt: skip
     assert len(page["pictures"]) == 12

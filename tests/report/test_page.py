@@ -89,7 +89,7 @@ def test_a_page_has_every_section_in_order() -> None:
     text = page(full())
     assert re.findall(r"<h1>(.*?)</h1>", text) == ["digits-cnn-001"]
     assert re.findall(r"<h2>(.*?)</h2>", text) == [
-        "Test", "Curves", "What is taken for what", "Worst mistakes", "What ran", "Epochs", "Time", "Layers",
+        "Test", "Curves", "Confusion matrix", "Worst mistakes", "What ran", "Epochs", "Time", "Layers",
         "Settings", "Environment",
     ]  # fmt: skip
     assert "".join(re.findall(r"<title>(.*?)</title>", text)) == "digits-cnn-001 – dlcore"

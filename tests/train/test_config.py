@@ -98,7 +98,9 @@ def configurations(draw: Any) -> Config:
         given.pop("class_weight", None)
     if "start_from" not in given:
         given.pop("anew", None)
-    if "loss_weights" in given:
+    for name in {"lr_scale", "loss_weights", "class_weight"} & set(given):
+        given[name] = tuple(dict.fromkeys(given[name] or ())) or None  # a name twice is refused
+    if given.get("loss_weights"):
         given["heads"] = tuple(word.rpartition("=")[0] for word in given["loss_weights"])
     return Config.of(**chosen, **given)
 

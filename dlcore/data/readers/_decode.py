@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -169,8 +170,10 @@ def _picture(path: str | os.PathLike[str], pixels: int) -> Iterator[ImageFile]:
         except (
             Exception
         ) as error:  # Pillow raises a score of kinds on damaged files, struct.error and KeyError among them
-            reason = shown(" ".join(str(error).split())) or type(error).__name__
-            raise DataError(f"{name}: the picture is damaged or cut short ({reason:.120}); get it again") from error
+            internal = isinstance(error.__cause__ or error, struct.error | KeyError | IndexError)
+            reason = "" if internal else shown(" ".join(str(error).split()))
+            detail = f" ({reason:.120})" if reason else ""
+            raise DataError(f"{name}: the picture is damaged or cut short{detail}; replace the file") from error
 
 
 def _reader(file: BinaryIO, name: str) -> ImageFile:
@@ -178,7 +181,8 @@ def _reader(file: BinaryIO, name: str) -> ImageFile:
     file.seek(0)
     reader = reader_of(start)
     if reader is None:
-        raise DataError(f"{name}: no picture: it starts with {start[:8].hex(' ') or 'nothing'}, expected {FORMATS}")
+        what = f"it starts with {start[:8].hex(' ')}" if start else "the file is empty"
+        raise DataError(f"{name}: no picture: {what}, expected {FORMATS}")
     return reader(_Bounded(file))  # type: ignore[arg-type]  # it reads as a file does
 
 

@@ -123,9 +123,9 @@ def find(root: Path, rules: int = 2) -> Found:
         )
     for entry, files in found.classes.items():
         if not files:
+            rest = f", but {_count(others[entry], 'other file')}" if others[entry] else ""
             raise DataError(
-                f"{shown(root / entry)}: no picture of this class, but {_count(others[entry], 'other file')}; add some "
-                f"({FORMATS}), or take the folder out"
+                f"{shown(root / entry)}: no picture of this class{rest}; add some ({FORMATS}), or take the folder out"
             )
     if len(classes) == 1:
         only = root / classes[0]

@@ -334,7 +334,7 @@ class _Faults:
 
     def add(self, path: Path, error: DataError) -> None:
         if self._stop:
-            raise error
+            raise DataError(f"{error}; --corrupt skip leaves such files out") from error
         self._errors.setdefault(path, str(error))
 
     @property
