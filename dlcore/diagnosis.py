@@ -201,7 +201,7 @@ def faults_of(parts: Mapping[str, Record], part: str = "dev", where: str | None 
     >>> parts = {"dev": {"examples": 200, "never_predicted": {"": {"yes": 4}}}}
     >>> print(*faults_of(parts))
     never predicted on the development set: yes (4 of 200 examples); accuracy hides this, --metrics recall f1 \
-shows it; where a class is rare, try --class-weight balanced
+shows it; where a class is rare, try --class-weight balanced, or CLASS=WEIGHT
     """
     figures, where = parts.get(part, {}), where or f"the {_SETS.get(part, part)} set"
     examples, lines = figures.get("examples", 0), []
@@ -210,7 +210,7 @@ shows it; where a class is rare, try --class-weight balanced
         more = f" and {len(classes) - 5:,} more classes" if len(classes) > 5 else ""
         lines.append(
             f"never predicted on {where}: {f'{head} ' if head else ''}{few}{more}; accuracy hides this, --metrics "
-            "recall f1 shows it; where a class is rare, try --class-weight balanced"
+            "recall f1 shows it; where a class is rare, try --class-weight balanced, or CLASS=WEIGHT"
         )
     for head, number in (figures.get("not_a_number") or {}).items():
         lines.append(

@@ -275,7 +275,8 @@ class Inputs:
             elif cell in MISSING:
                 return self._gap()
             else:
-                few = ", ".join(name_of(value) for value in values[:10]) + (", ..." if len(values) > 10 else "")
+                some = [value for value in values if value]  # "" is a missing cell
+                few = ", ".join(name_of(value) for value in some[:10]) + (", ..." if len(some) > 10 else "")
                 hint = shown(did_you_mean(cell[:60], values))
                 return (
                     f"{cell!r:.60} is no known category{hint}; known are {few}; to take it as a missing cell, give "

@@ -189,15 +189,16 @@ def _table(
     unknown_level: str,
 ) -> Splits:
     parts, said = _rows(
-        path, len(opened), seed, opened.y, opened.task, rules, parting, lambda: opened.table().data, opened
-    )
+        path, len(opened), seed, opened.y, opened.task, rules, parting,
+        lambda: opened.table(dtype=np.float64).data, opened,
+    )  # fmt: skip
     for name, values in opened.y.items() if isinstance(opened.y, dict) else ():
         if (np.isnan(values) if values.dtype.kind == "f" else values < 0)[parts[0]].all():
             raise DataError(
                 f"{shown(path)}: column {name_of(name)} is missing in every row of the training set, so that nothing "
                 "can be learnt of it; choose other targets, or another seed of the split"
             )
-    table = opened.table(training=parts[0], dtype=np.float64 if normalize and rules > 1 else np.float32)
+    table = opened.table(training=parts[0], dtype=np.float64 if rules > 1 else np.float32)
     left_out = _unusual(path, opened.delimiter)
     left_out += f", {table.without_target:,} without a target left out" if table.without_target else ""
     gapped = table.dropped - table.without_target
@@ -422,7 +423,7 @@ def _npz(
     chosen, classes, y = _targets(shown(path), data.y, task)
     words = data.lengths is not None and data.x.dtype.kind in "iub"
     x = data.x if words else plain_inputs(data.x)
-    exact = normalize and not words and rules > 1 and data.x.dtype != np.uint8
+    exact = not words and rules > 1 and data.x.dtype != np.uint8
     for key, before, after in (("x", data.x, x), ("y", data.y, y)):
         if after.dtype == np.float32 and not np.isfinite(after).all():  # the file's own values were finite
             first = np.asarray(before).reshape(-1)[np.flatnonzero(~np.isfinite(after))[0]]

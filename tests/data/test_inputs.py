@@ -118,6 +118,13 @@ def test_a_category_that_was_never_missing_may_not_be(file: Path) -> None:
         Inputs.table([{"name": "colour", "kind": "category", "values": ["red"]}]).read(file)
 
 
+def test_the_missing_cell_is_not_named_among_the_known_categories(file: Path) -> None:
+    file.write_text("colour\nblue\n")
+    inputs = Inputs.table([{"name": "colour", "kind": "category", "values": ["", "green", "red"]}])
+    with pytest.raises(DataError, match=r"known are green, red;"):
+        inputs.read(file)
+
+
 def test_a_cell_that_two_levels_equal_is_neither(file: Path) -> None:
     file.write_text("k\n1\n1.0\n1.00\n02\n")
     rows = list(Inputs.table([{"name": "k", "kind": "category", "values": ["1", "1.0", "2"]}]).rows(file))
