@@ -2,7 +2,8 @@
 
 From equal weights each step agrees with the other to some units in the last place. Over a run, rounding decides of a
 few pixels whether they are above 0 and whether they are the largest of their window, which moves the weights by more
-than rounding, in the second step already where the BLAS rounds so; the runs part slowly, as far as float32 and float64 do.
+than rounding, in the second step already where the BLAS rounds so. The runs part slowly, as far as those in float32 and
+float64 do.
 """
 
 from __future__ import annotations
