@@ -49,10 +49,15 @@ def of_run(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], part:
 
     settings, known = run.settings, read_rows(run.folder)
     words = f"the {part} set"
-    if known is None or settings.data.window is not None:
+    if known is None:
         splits = data_of(settings, about)
         check(splits, shape, about, part)
         return Examined(splits, getattr(splits, part), words)
+    if settings.data.window is not None:
+        splits = data_of(settings, about)
+        if splits.train.shape == shape and not _changed(splits, about, part):
+            return Examined(splits, getattr(splits, part), words)
+        return _of_changed_series(splits, about, shape, part, known)
     try:
         splits = data_of(settings, about)
         if splits.train.shape == shape and not _changed(splits, about, part):
@@ -70,11 +75,13 @@ def of_file(
     unknown_level : as for :class:`~dlcore.data.Inputs`, where it is not to be as in training
 
     Raises DataError for what cannot be read so, such as a class that the run does not know, and ConfigError for a run
-    on text or on a series.
+    on text.
     """
     from dlcore.data.overlap import digests_of, in_training
     from dlcore.train.learned_rows import read_rows
 
+    if run.settings.data.window is not None and about.get("task") != "text":
+        return _of_series(run, about, shape, path)
     reading = _reading(run.settings, about, shape)
     if unknown_level is not None:
         if reading.inputs is None or reading.inputs.columns is None:
@@ -148,6 +155,59 @@ def _of_changed(
     return _alone(path, found[mask], about, source, words, trained + watched)
 
 
+def _windows(splits: Splits, shape: tuple[int | None, ...], about: dict[str, Any]) -> tuple[Any, np.ndarray]:
+    """All windows of a series, whatever part they fell into, and their digests."""
+    import numpy as np
+
+    from dlcore.data import Dataset
+
+    names = (about.get("inputs") or {}).get("columns")
+    if splits.train.shape != shape or (names and list(splits.features or ())[: len(names)] != list(names)):
+        raise DataError(
+            f"{splits.name}: the columns are {', '.join(splits.features or ())}, but the model was trained on "
+            f"{', '.join(names or ())} and windows of shape {shape}; give the same columns"
+        )
+    parts: list[Any] = [splits.train, splits.dev, splits.test]
+    digests = splits.digests or {}
+    whole = Dataset(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
+    return whole, np.concatenate([digests[name] for name in ("train", "dev", "test")])
+
+
+def _of_changed_series(
+    splits: Splits, about: dict[str, Any], shape: tuple[int | None, ...], part: str, known: dict[str, np.ndarray]
+) -> Examined:
+    """The windows of a changed series that the run has not learned from, or that were the part."""
+    from dlcore.data.overlap import left
+
+    whole, digests = _windows(splits, shape, about)
+    mask, counts = left(digests, [known["train"], known["dev"]])
+    said = f"{counts[0]:,} of its {len(whole):,} windows were trained on and {counts[1]:,} were in the dev set"
+    if part != "test":
+        mask = ~left(digests, [known[part]])[0]
+        said = f"{mask.sum():,} of the {len(known[part]):,} windows of the {part} set are still among them"
+    if not mask.any():
+        raise DataError(f"{splits.name}: the series has changed since the training; {said}, so that none is left")
+    warnings.warn(f"{splits.name}: the series has changed since the training; {said}", stacklevel=2)
+    chosen = whole[mask]
+    words = f"those of them that {'the run has not learned from' if part == 'test' else f'were the {part} set'}"
+    return Examined(replace(splits, test=chosen), chosen, words, sum(counts) if part == "test" else 0)
+
+
+def _of_series(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], path: str) -> Examined:
+    """All windows of another series, by the normalizer of the run."""
+    from dlcore.data.overlap import left
+    from dlcore.train.learned_rows import read_rows
+
+    settings, known = run.settings, read_rows(run.folder)
+    target = ((about.get("inputs") or {}).get("columns") or [settings.data.target])[0]
+    other = replace(settings, data=replace(settings.data, data=path, target=target))
+    splits = data_of(other, about)
+    whole, digests = _windows(splits, shape, about)
+    if known is not None and (trained := left(digests, [known["train"]])[1][0]):
+        warnings.warn(f"{path}: {trained:,} of its {len(whole):,} windows were trained on", stacklevel=3)
+    return Examined(replace(splits, test=whole), whole, "all windows of it")
+
+
 def _place(settings: Config, part: str) -> tuple[str, tuple[str, str] | None]:
     """Where the examples of a part are, and the column and the word by which its rows are named, if any."""
     data = settings.data
@@ -166,9 +226,8 @@ def _reading(settings: Config, about: dict[str, Any], shape: tuple[int | None, .
     from dlcore.data.labelled import Reading
 
     inputs, data = about.get("inputs"), settings.data
-    if about.get("task") == "text" or data.window is not None:
-        kind = "text" if about.get("task") == "text" else "a series"
-        raise ConfigError(f"evaluate: --data is for tables, arrays and images, but the run has learned from {kind}")
+    if about.get("task") == "text":
+        raise ConfigError("evaluate: --data is for tables, series, arrays and images, but the run is of a text")
     aside = [data.group, data.split, *(data.time or ())]
     return Reading(
         shape=shape,

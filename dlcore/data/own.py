@@ -20,6 +20,7 @@ from dlcore.data.parts import Parting, remarks
 from dlcore.data.readers import plain_inputs, read_npz
 from dlcore.data.readers._columns import CATEGORIES, FEW
 from dlcore.data.readers._file import shown
+from dlcore.data.readers._row_numbers import counts_by_one
 from dlcore.data.readers._rows import is_table, name_of
 from dlcore.data.readers._sniff import DELIMITERS
 from dlcore.data.readers.table import OpenTable, Table, open_table
@@ -450,12 +451,27 @@ def _npz(
         normalize and not words,
         rules,
         parting,
-        notes=said,
+        notes=[*said, *_counting_features(data.x)],
         task=chosen,
         classes=classes,
         source=f"{shown(path)}, {len(data):,} examples of shape {data.shape}{remark}",
         inputs=inputs,
     )
+
+
+def _counting_features(x: np.ndarray) -> Iterator[str]:
+    """A remark on the features of x (N, D) that number the rows: without a name it is not known that they mean nothing.
+
+    >>> list(_counting_features(np.column_stack([np.arange(9.0) ** 2, np.arange(9.0) + 5])))
+    ['warning: feature 1 goes up by one from row to row, as the number of a row does; if it is that, take it out of x']
+    """
+    if x.ndim == 2 and len(x) > 1:
+        for place in np.flatnonzero(x[1] - x[0].astype(np.float64) == 1).tolist():
+            if counts_by_one(x[:, place]):
+                yield (
+                    f"warning: feature {place} goes up by one from row to row, as the number of a row does; if it is "
+                    "that, take it out of x"
+                )
 
 
 def _targets(name: str, y: Any, task: str | None) -> tuple[Task, tuple[str, ...] | None, np.ndarray]:

@@ -15,6 +15,7 @@ from dlcore.data._series_table import SeriesTable, find_clock, read_table
 from dlcore.data._time_order import Order, in_order
 from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.normalize import Normalizer
+from dlcore.data.overlap import digests_of
 from dlcore.data.own import _constant_inputs
 from dlcore.data.readers._file import shown
 from dlcore.data.readers._moments import NUMBER, formats_of
@@ -130,7 +131,30 @@ def open_series(
         inputs=inputs if rules > 1 else None,
         change=change,
         notes=tuple(notes),
+        digests=None if rules == 1 else _digests(values, parts, inputs),
     )
+
+
+def _digests(values: np.ndarray, parts: Sequence[np.ndarray], inputs: SeriesInputs) -> dict[str, np.ndarray]:
+    """What tells the windows of each part from others, by which a changed file is compared with what was learned."""
+    return {
+        name: digests_of(_Windows(values, begins, inputs))
+        for name, begins in zip(("train", "dev", "test"), parts, strict=True)
+    }
+
+
+class _Windows:
+    """The windows that begin at some rows, with every digit, made when they are asked for."""
+
+    def __init__(self, values: np.ndarray, begins: np.ndarray, inputs: SeriesInputs) -> None:
+        self.values, self.begins, self.inputs = values, begins, inputs
+        self.y = values[begins[:, None] + inputs.window + np.arange(inputs.horizon), 0]
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def rows(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.values[self.begins[index][:, None] + np.arange(self.inputs.window)], self.y[index]
 
 
 def _roles(

@@ -546,7 +546,8 @@ def test_another_file_that_does_not_suit_the_run_is_one_line(
     assert measured(capsys, "--data", "level.csv", "--unknown-level", "missing")[0]["examples"] == 1
 
 
-def test_series_and_texts_say_that_they_take_no_other_file(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("s.csv").write_text("value\n" + "".join(f"{i % 7}\n" for i in range(60)))
-    trained(capsys, "s.csv", "--window", "3", "--hidden", "4")
-    assert "the run has learned from a series" in refused(capsys, "evaluate", "a", "--data", "s.csv", code=2)
+def test_a_text_says_that_it_takes_no_other_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("s.txt").write_text("to be, or not to be\n" * 40)
+    words = ("--window", "8", "--hidden", "4", "--epochs", "1", "--device", "cpu", "--name", "a")
+    said(capsys, "train", "--data", "s.txt", *words)
+    assert "the run is of a text" in refused(capsys, "evaluate", "a", "--data", "s.txt", code=2)

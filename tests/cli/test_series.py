@@ -235,3 +235,41 @@ def test_without_normalising_changes_are_learnt_in_the_targets_unit(capsys: pyte
     assert result["loss"] == pytest.approx(np.mean((np.diff(1000 + np.arange(60) % 9)[48:]) ** 2.0), rel=0.1)
     (line,) = predicted(capsys, "s.csv")
     assert line["prediction"] == pytest.approx(1005, abs=20)
+
+
+def evaluated(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    return json.loads(output_of(capsys, "evaluate", "r", *words, "--json"))
+
+
+def test_of_a_series_that_has_grown_only_new_windows_are_tested(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    load = rng.normal(size=120).round(3)
+    write("s.csv", date=days(80), load=load[:80])
+    train()
+    capsys.readouterr()
+    before = evaluated(capsys)
+    write("s.csv", date=days(120), load=load)  # by the new split all old windows but some would be trained on
+    assert main(("evaluate", "r", "--json")) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert (
+        "has changed since the training; 44 of its 114 windows were trained on and 15 were in the dev set" in said.err
+    )
+    assert (before["examples"], found["examples"], found["left_out"]) == (15, 114 - 44 - 15, 44 + 15)
+    write("s.csv", date=days(60), load=load[:60])
+    assert main(("evaluate", "r")) == 1
+    assert "none is left" in capsys.readouterr().err
+
+
+def test_another_series_is_measured_by_what_the_run_has_learned(capsys: pytest.CaptureFixture[str]) -> None:
+    load = np.random.default_rng(1).normal(size=(2, 70)).round(3)
+    write("s.csv", date=days(70), wind=load[0], load=load[1])
+    train()
+    capsys.readouterr()
+    write("new.csv", load=load[0] + 1, date=days(70), wind=load[1])  # other values, and another order of columns
+    assert evaluated(capsys, "--data", "new.csv")["examples"] == 64
+    write("same.csv", date=days(70), wind=load[0], load=load[1])
+    assert main(("evaluate", "r", "--data", "same.csv")) == 0
+    assert "38 of its 64 windows were trained on" in capsys.readouterr().err
+    write("bare.csv", date=days(70), load=load[1])
+    assert "wind" in refused(capsys, "evaluate", "r", "--data", "bare.csv", code=1)

@@ -457,9 +457,9 @@ def test_an_archive_follows_the_same_rule(tmp_path: Path) -> None:
     x = np.column_stack([noise(50), np.full(50, 3.0), np.arange(50) % 2, 1_764_547_200 + np.arange(50)])
     np.savez(tmp_path / "t.npz", x=x, y=noise(50, 1))
     data = open_path(tmp_path / "t.npz", normalize=True)
-    assert data.notes == (
-        "constant in the training set, so that nothing can be learned from it, and set to 0: feature 1",
-    )
+    constant, counting = data.notes
+    assert constant == "constant in the training set, so that nothing can be learned from it, and set to 0: feature 1"
+    assert counting.startswith("warning: feature 3 ")
     found = np.concatenate([part.rows(slice(None))[0] for part in (data.train, data.dev, data.test)])
     assert not found[:, 1].any()
     assert set(found[:, 2]) == {0.0, 1.0}
@@ -482,3 +482,12 @@ def test_runs_of_version_0_1_keep_their_columns_and_their_scale(tmp_path: Path) 
     np.testing.assert_allclose(x[:, [0, 2, 3]].std(axis=0), 1, rtol=1e-5)
     assert old.normalizer is not None
     assert old.normalizer.low is None
+
+
+def test_a_feature_of_an_archive_that_numbers_the_rows_is_remarked_on(tmp_path: Path) -> None:
+    x = np.column_stack([noise(40), np.arange(40) + 100, np.arange(40) % 5])
+    np.savez(tmp_path / "t.npz", x=x, y=noise(40, 1))
+    (note,) = open_path(tmp_path / "t.npz").notes
+    assert note.startswith("warning: feature 1 ")
+    np.savez(tmp_path / "t.npz", x=x[np.random.default_rng(0).permutation(40)], y=noise(40, 1))
+    assert open_path(tmp_path / "t.npz").notes == ()
