@@ -457,7 +457,7 @@ def test_an_archive_follows_the_same_rule(tmp_path: Path) -> None:
     x = np.column_stack([noise(50), np.full(50, 3.0), np.arange(50) % 2, 1_764_547_200 + np.arange(50)])
     np.savez(tmp_path / "t.npz", x=x, y=noise(50, 1))
     data = open_path(tmp_path / "t.npz", normalize=True)
-    constant, counting = data.notes
+    counting, constant = data.notes
     assert constant == "constant in the training set, so that nothing can be learned from it, and set to 0: feature 1"
     assert counting.startswith("warning: feature 3 ")
     found = np.concatenate([part.rows(slice(None))[0] for part in (data.train, data.dev, data.test)])
