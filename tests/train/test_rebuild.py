@@ -76,7 +76,7 @@ class Outer:
 
 OWN_FILE = """
 from dlcore import nn
-from helper import HIDDEN, ONE, Block
+from rebuilt_helper import HIDDEN, ONE, Block
 
 class Net(nn.Module):
     def __init__(self, outputs):
@@ -135,9 +135,9 @@ def own_file(tmp_path: Path) -> Any:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "own.py").write_text(OWN_FILE)
-    (folder / "helper.py").write_text(HELPER)
+    (folder / "rebuilt_helper.py").write_text(HELPER)
     yield folder / "own.py"
-    sys.modules.pop("helper", None)
+    sys.modules.pop("rebuilt_helper", None)
 
 
 def inputs(case: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -450,9 +450,9 @@ def test_a_file_of_ones_own_is_copied_and_its_model_keeps_its_class(tmp_path: Pa
     again, _ = load_model(run)
     assert again.state_dict().keys() == model.state_dict().keys()
     assert sys.path == path
-    sys.modules.pop("helper")
-    (own_file.parent / "helper.py").unlink()
-    with pytest.raises(CheckpointError, match=r"model\.json: .*ModuleNotFoundError: No module named 'helper'"):
+    sys.modules.pop("rebuilt_helper")
+    (own_file.parent / "rebuilt_helper.py").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.json: .*ModuleNotFoundError: No module named 'rebuilt_helper'"):
         load_model(run)
 
 
