@@ -29,7 +29,7 @@ pytestmark = [
 
 REASONS = {
     "missing cells": "cell is missing",
-    "missing targets": "the target is missing",
+    "missing targets": "the target,? is missing",
     "numbers with more around them": "has the pattern",
     "text among numbers": "is not a number, as",
     "a level for every second row, or more": "is text with|too few of each to learn from",
@@ -38,6 +38,7 @@ REASONS = {
     "no header": "holds only numbers",
     "too few rows": "too few|no row below the header",
     "one class": "classes are expected",
+    "nothing but dates": "there are only dates",
 }
 """What a refusal says, by reason."""
 COMMANDS = 60  # of so many tables one is given to the command as well, which takes seconds
