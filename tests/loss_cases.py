@@ -49,6 +49,18 @@ def _cross_entropy(logits, labels, weight, *, label_smoothing) -> np.ndarray:
     return _weighted(losses, weight)
 
 
+def _soft_cross_entropy(logits, target, weight, *, label_smoothing) -> np.ndarray:
+    losses = []
+    for row, probabilities in zip(special.log_softmax(logits, axis=1).tolist(), target.tolist(), strict=True):
+        shares = [(1.0 - label_smoothing) * q + label_smoothing / len(row) for q in probabilities]
+        losses.append(-math.fsum(q * p for q, p in zip(shares, row, strict=True) if q))
+    return _weighted(losses, weight)
+
+
+def _rows(n: int, classes: int) -> Callable[..., Any]:
+    return lambda rng: rng.dirichlet(np.ones(classes), n)
+
+
 def losses() -> Iterator[Case]:
     weights: dict[str, Callable[..., Any]] = {
         "no weights": lambda *shape: None,
@@ -71,12 +83,31 @@ def losses() -> Iterator[Case]:
             )  # fmt: skip
             yield case("cross_entropy", label, normal(5, 3), integers(3, 5), weight(5), oracle=_cross_entropy, **how)
             yield case(
+                "soft_cross_entropy", label, normal(5, 3), _rows(5, 3), weight(5), oracle=_soft_cross_entropy,
+                label_smoothing=smoothing, differentiable=(0, 1),
+            )  # fmt: skip
+            yield case(
                 "cross_entropy", f"extreme, {label}", extreme(8, 4), integers(4, 8), weight(8),
                 oracle=_cross_entropy, **how,
             )  # fmt: skip
     yield case(
         "cross_entropy", "rows far apart", FAR_APART, [1, 0], None, label_smoothing=0.0, oracle=_cross_entropy,
         differentiable=(0,),
+    )  # fmt: skip
+    for name, logits, target in (
+        ("rows far apart", FAR_APART, [[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]]),
+        ("one example", normal(1, 3), [[0.0, 1.0, 0.0]]),
+        ("one class", normal(3, 1), [[1.0], [1.0], [1.0]]),
+        ("seventeen classes", normal(5, 17), _rows(5, 17)),
+    ):
+        yield case(
+            "soft_cross_entropy", name, logits, target, None, label_smoothing=0.0, oracle=_soft_cross_entropy,
+            differentiable=(0,),
+        )  # fmt: skip
+    yield case(
+        "soft_cross_entropy", "a masked class of probability 0", [[0.5, -math.inf, 1.0]], [[0.25, 0.0, 0.75]], None,
+        label_smoothing=0.0, oracle=_soft_cross_entropy, differentiable=(0,),
+        gradient=lambda dy, z, q, weight, label_smoothing: (dy * (special.softmax(z, axis=1) - q), None, None),
     )  # fmt: skip
     yield case(
         "binary_cross_entropy", "nearly certain and right", [12.0, -12.0], [1.0, 0.0], None, label_smoothing=0.0,

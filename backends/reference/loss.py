@@ -89,6 +89,35 @@ def _(xp, dy, saved, *, label_smoothing, needed):
     return dlogits, None, None
 
 
+@kernel
+def soft_cross_entropy(xp, logits, target, weight, *, label_smoothing, needed):
+    """mean of -sum_k q_k log softmax(z)_k: (M, K) logits, (M, K) probabilities, (M,) weights or None -> scalar.
+
+    q is the target, moved towards the uniform distribution by ``label_smoothing``: target (1 - smoothing) +
+    smoothing / K. A class of probability 0 adds nothing, also where its logit is minus infinity.
+    """
+    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    e = xp.exp(shifted)
+    total = xp.sum(e, axis=-1, keepdims=True)
+    logs = shifted - xp.log(total)
+    if label_smoothing:
+        target = target * (1.0 - label_smoothing) + label_smoothing / logits.shape[-1]
+    losses = -xp.sum(target * xp.where(target == 0, xp.zeros_like(logs), logs), axis=-1)
+    loss, share = _mean(xp, losses, weight)
+    return loss, (e / total, logs if needed[1] else None, target, share) if any(needed) else None
+
+
+@soft_cross_entropy.backward
+def _(xp, dy, saved, *, label_smoothing, needed):
+    if saved is None:
+        return None, None, None
+    probability, logs, target, share = saved
+    scale = dy * share
+    scale = scale if scale.ndim == 0 else scale[:, None]
+    dlogits = (probability * xp.sum(target, axis=-1, keepdims=True) - target) * scale if needed[0] else None
+    return dlogits, logs * ((label_smoothing - 1.0) * scale) if needed[1] else None, None
+
+
 # --- penalties on any number of weight arrays (notes 2.3)
 
 

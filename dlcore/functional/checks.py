@@ -11,7 +11,16 @@ from backends.standard import Padding
 from dlcore.errors import ShapeError
 from dlcore.tensor import Tensor
 
-__all__ = ["NotIntegersError", "on_host", "out_of_range", "padding_of", "pair", "refuse", "same_dtype"]
+__all__ = [
+    "NotIntegersError",
+    "not_probabilities",
+    "on_host",
+    "out_of_range",
+    "padding_of",
+    "pair",
+    "refuse",
+    "same_dtype",
+]
 
 
 class NotIntegersError(ShapeError):
@@ -80,6 +89,21 @@ def out_of_range(integers: Tensor, count: int) -> bool:
     x = integers.data
     unsigned = x.view(np.uint64) if x.dtype == np.int64 else x.astype(np.uint64)  # a negative one becomes the largest
     return NUMPY.max(unsigned) >= count
+
+
+SUM_TOLERANCE = 1e-3
+"""How far the sum of a row of probabilities may be from 1: rows that were rounded, or computed in float16, pass."""
+
+
+def not_probabilities(rows: np.ndarray) -> np.ndarray:
+    """(...) bool, for rows (..., K): which are no distribution, because an entry is negative or the sum is not 1.
+
+    >>> not_probabilities(np.array([[0.25, 0.75], [0.5, 0.6], [1.5, -0.5]])).tolist()
+    [False, True, True]
+    """
+    with np.errstate(invalid="ignore"):
+        off = np.abs(rows.sum(axis=-1, dtype=np.float64) - 1.0)
+        return ~((off <= SUM_TOLERANCE) & (rows >= 0).all(axis=-1))
 
 
 def _sides(padding: Any) -> Padding | None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from backends.namespace import NUMPY, namespace_of
+from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import loss as _loss
 from dlcore.errors import DataError, ShapeError
 from dlcore.functional._calls import noted
-from dlcore.functional.checks import on_host, out_of_range, refuse
+from dlcore.functional.checks import not_probabilities, on_host, out_of_range, refuse
 from dlcore.functional.layers import _integers
 from dlcore.functional.lengths import Lengths, pack
 from dlcore.tensor import Tensor, apply, as_tensor
@@ -93,32 +93,46 @@ def cross_entropy(
     """-1/m sum log softmax(logits)[label]: the cross-entropy of K classes, finite for logits up to 1e30 in size.
 
     logits : (..., K) float array — before the softmax
-    labels : (...) integer array, each in [0, K); checked where they are on the host
+    labels : (...) integer array, each in [0, K); or (..., K) float array of class probabilities q, each row not negative
+        and with the sum 1 (within 0.001), whose loss is -sum_k q_k log softmax(logits)_k. Both are checked where they
+        are on the host
     class_weight : K weights, one a class
     sample_weight : (...) weights of the examples, not negative
-    label_smoothing : in [0, 1): the labels' one-hot rows move towards 1/K by this share
-    lengths : N integers on the host or Lengths, for logits (N, T, K) and labels (N, T). The loss is then that of
-        sequences: the sum over a sequence's valid steps, averaged over the N sequences; without ``lengths`` it is the
-        mean over all steps. ``sample_weight`` (N,) weighs sequences. Labels behind the end may be anything.
+    label_smoothing : in [0, 1): the labels' one-hot rows, or the probabilities, move towards 1/K by this share
+    lengths : N integers on the host or Lengths, for logits (N, T, K) and labels (N, T) or (N, T, K). The loss is then
+        that of sequences: the sum over a sequence's valid steps, averaged over the N sequences; without ``lengths`` it
+        is the mean over all steps. ``sample_weight`` (N,) weighs sequences. Labels behind the end may be anything.
 
-    Returns a scalar. Raises ShapeError, and DataError for labels out of range.
+    With weights the loss is sum_i s_i w[label_i] l_i / sum_i s_i w[label_i], with s of the examples and w of the
+    classes. Probabilities count as an example of each class k with the weight q_ik: sum_i s_i sum_k q_ik w_k l_ik /
+    sum_i s_i sum_k q_ik w_k, where l_ik is the loss of example i with the label k. One-hot rows give the same loss as
+    their labels. (PyTorch has the same numerator, but divides by the number of examples where there are
+    probabilities.) The gradient of probabilities is given, except with ``class_weight``; a row of weight 0 may be
+    anything.
+
+    Returns a scalar. Raises ShapeError, and DataError for labels out of range and rows that are no probabilities.
 
     >>> round(float(cross_entropy([[0.0, 0.0]], [1])), 4)
     0.6931
+    >>> round(float(cross_entropy([[2.0, 0.0]], [[0.75, 0.25]])), 4)
+    0.6269
     >>> round(float(cross_entropy([[[0.0, 0.0]] * 3] * 2, [[1, 0, 0], [1, -1, -1]], lengths=[3, 1])), 4)
     1.3863
 
     Source: notes, 1.3, for more than two classes; 5, for sequences.
     """
     logits = as_tensor(logits)
-    labels = _integers("cross_entropy", "labels", labels)
+    labels = as_tensor(np.asarray(labels) if isinstance(labels, list) else labels)
     shape = logits.data.shape
+    if len(labels.data.shape) == len(shape) and isdtype(namespace_of(labels.data), labels.data.dtype, "real floating"):
+        return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)
+    labels = _integers("cross_entropy", "labels", labels)
     if len(shape) < 2 or labels.data.shape != shape[:-1]:
         refuse(
             "cross_entropy",
             f"logits have shape {tuple(shape)} and labels {tuple(labels.shape)}",
             "logits (..., K) and labels (...) are expected",
-            "pass integer labels, one an example, not one-hot rows",
+            "pass integer labels, one an example, or rows of probabilities (..., K) as floats",
         )
     _some("cross_entropy", logits)
     smoothing = _smoothing("cross_entropy", label_smoothing)
@@ -148,6 +162,68 @@ def cross_entropy(
     loss = apply(_loss.cross_entropy, logits, labels, weight, label_smoothing=smoothing)
     loss = loss if per_sequence is None else loss * per_sequence
     return noted("cross_entropy", given, loss, weight, sums)
+
+
+def _of_probabilities(
+    logits: Tensor, target: Tensor, class_weight: Any, sample_weight: Any, label_smoothing: float, lengths: Any
+) -> Tensor:
+    """:func:`cross_entropy` of rows of class probabilities."""
+    given = tuple(logits.data.shape)
+    if len(given) < 2 or tuple(target.data.shape) != given:
+        refuse(
+            "cross_entropy",
+            f"logits have shape {given} and labels {tuple(target.shape)} of {target.data.dtype}",
+            "integer labels (...) or probabilities (..., K) are expected",
+            "give one probability a class, or convert labels to int64",
+        )
+    _some("cross_entropy", logits)
+    smoothing = _smoothing("cross_entropy", label_smoothing)
+    if target.requires_grad and (class_weight is not None or target.data.dtype != logits.data.dtype):
+        refuse(
+            "cross_entropy",
+            f"the gradient of {target.data.dtype} probabilities is asked for"
+            + (" with class_weight" if class_weight is not None else ""),
+            f"it is given for {logits.data.dtype} ones without class_weight alone",
+            "detach the probabilities",
+        )
+    if target.data.dtype != logits.data.dtype:
+        target = Tensor(namespace_of(target.data).astype(target.data, logits.data.dtype))
+    per_sequence = sums = None
+    if lengths is not None:
+        lengths = _lengths("cross_entropy", Tensor(logits.data[..., 0]), lengths, axes=2)
+        per_sequence, sample_weight, sums = _steps_of_one(logits, lengths, sample_weight)
+        logits, target = pack(logits, lengths), pack(target, lengths)
+    examples = Tensor(logits.data[..., 0])
+    weight = None if sample_weight is None else _example_weights("cross_entropy", examples, sample_weight, like=logits)
+    _check_probabilities(target, weight)
+    xp, classes = namespace_of(logits.data), given[-1]
+    if class_weight is not None:
+        rows = target.data * _beside(logits, _class_weights("cross_entropy", class_weight, classes))
+        own = xp.sum(rows, axis=-1)
+        target = Tensor(rows / xp.expand_dims(xp.maximum(own, float(xp.finfo(own.dtype).smallest_normal)), axis=-1))
+        weight = own if weight is None else weight * own
+    if len(logits.data.shape) != 2:  # (N, T, K) -> (N T, K)
+        logits, target = logits.reshape(-1, classes), target.reshape(-1, classes)
+        weight = None if weight is None else xp.reshape(weight, (-1,))
+    loss = apply(_loss.soft_cross_entropy, logits, target, weight, label_smoothing=smoothing)
+    return noted("cross_entropy", given, loss if per_sequence is None else loss * per_sequence, weight, sums)
+
+
+def _check_probabilities(target: Tensor, weight: Any) -> None:
+    """Raise DataError for a row on the host, of another weight than 0, that is no distribution."""
+    if not on_host(target):
+        return
+    bad = not_probabilities(target.data)
+    if weight is not None:
+        bad = bad & (weight != 0)
+    if bad.any():
+        place = tuple(np.argwhere(bad)[0].tolist())
+        row = target.data[place]
+        raise DataError(
+            f"cross_entropy: row {place[0] if len(place) == 1 else place} of the probabilities spans {row.min():g} to "
+            f"{row.max():g} with the sum {row.sum():g}, but no negative entries and the sum 1 are expected; divide each "
+            "row by its sum, or pass integer labels"
+        )
 
 
 # --- sequences

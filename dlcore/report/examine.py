@@ -82,7 +82,7 @@ def examine(
     normalizer : what was applied to x, taken back in the pictures
 
     Inputs (H, W, 1) or (H, W, 3) are pictures: floats are taken to lie in [0, 1], integers in [0, 255]. Targets other
-    than one label or number an example are left alone. Raises DataError where ``data`` cannot be read by position, and
+    than one label or number an example, or the probabilities of its classes, are left alone. Raises DataError where ``data`` cannot be read by position, and
     ConfigError for a negative ``worst``.
 
     >>> import dlcore as dl
@@ -156,7 +156,8 @@ def _judge(trainer: Trainer, classes: Any) -> Callable[[np.ndarray, np.ndarray],
 
 
 def _classification(y: np.ndarray, scores: np.ndarray) -> _Judged | None:
-    true = _column(y)
+    soft = y.dtype.kind == "f" and y.ndim == 2 and y.shape == scores.shape  # class probabilities
+    true = y.argmax(axis=1) if soft else _column(y)
     if true is None or scores.ndim != 2 or scores.shape[1] < 2 or not _are_labels(true):
         return None
     predicted = scores.argmax(axis=1)

@@ -11,18 +11,34 @@ import numpy as np
 from dlcore import losses
 from dlcore.errors import ConfigError
 
-__all__ = ["balanced", "check", "of_classes", "weighted"]
+__all__ = ["Probabilities", "balanced", "check", "of_classes", "weighted"]
+
+
+class Probabilities:
+    """Targets (..., K) that are class probabilities: each row counts for a class as much as the class is probable.
+
+    >>> balanced(Probabilities([[1.0, 0.0], [0.5, 0.5], [np.nan, np.nan]]), 2)  # 1.5 and 0.5 examples
+    (0.6666666666666666, 2.0)
+    """
+
+    def __init__(self, rows: Any) -> None:
+        rows = np.asarray(rows, dtype=np.float64)
+        rows = rows.reshape(-1, rows.shape[-1])
+        self.counts = rows[~np.isnan(rows).any(axis=1)].sum(axis=0)
 
 
 def balanced(labels: Any, classes: int) -> tuple[float, ...]:
     """n / (k · n_c): each class then has the same share in the loss, as in scikit-learn.
 
-    labels : whole numbers in [0, classes); others, such as NaN and -1, are missing
+    labels : whole numbers in [0, classes), or Probabilities; others, such as NaN and -1, are missing
     classes : how many outputs tell them apart; one without an example has the weight 1
 
     >>> balanced([0, 0, 0, 1], 2)
     (0.6666666666666666, 2.0)
     """
+    if isinstance(labels, Probabilities):
+        present, total = np.count_nonzero(labels.counts), float(labels.counts.sum())
+        return tuple(total / (present * n) if n else 1.0 for n in labels.counts.tolist())
     y = np.asarray(labels, dtype=np.float64).ravel()
     y = y[(y >= 0) & (y < classes) & (y == np.rint(y))].astype(np.int64)
     counts = np.bincount(y, minlength=classes)

@@ -18,6 +18,7 @@ from dlcore import metrics as _metrics
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import Lengths
 from dlcore.functional._calls import Call, calls
+from dlcore.functional.checks import not_probabilities
 from dlcore.tensor import Tensor
 from dlcore.train import _class_weight
 
@@ -104,6 +105,7 @@ class Objective:
     def check(self, y: Any, set_name: str, outputs: Any, lengths: np.ndarray | None = None) -> None:
         """Labels that the loss does not take, found on the host before the first launch."""
         y = self.part(y)
+        behind = None
         if lengths is not None and self.part(outputs).ndim > 2 and y.ndim > 1:
             behind = np.arange(y.shape[1]) >= np.asarray(lengths)[:, None]  # there they may be anything
             y = np.where(behind.reshape(*behind.shape, *(1,) * (y.ndim - 2)), np.zeros((), y.dtype), y)
@@ -114,6 +116,8 @@ class Objective:
             classes = self.part(outputs).shape[-1]
             lowest = -1 if self.name else 0  # a head's -1 marks a missing label
             self._refuse(y, (y < lowest) | (y >= classes), label, f"0 to {classes - 1} for {classes} outputs")
+        if loss is losses.cross_entropy and y.dtype.kind == "f" and y.ndim == self.part(outputs).ndim:
+            self._check_probabilities(y, label, behind)
         if loss is losses.binary_cross_entropy:
             with np.errstate(invalid="ignore"):
                 inside = (y >= 0) & (y <= 1)
@@ -121,7 +125,40 @@ class Objective:
             self._refuse(y, ~(inside | (missing & bool(self.name))), label, "0 to 1")
         if self.class_weight is not None and self.table is None:
             classes = 2 if loss is losses.binary_cross_entropy else self.outputs
-            self.table = _class_weight.of_classes(self.class_weight, classes, self.labels)
+            labels = self.labels
+            if loss is losses.cross_entropy and labels is not None and np.asarray(labels).dtype.kind == "f":
+                labels = _class_weight.Probabilities(labels)
+            self.table = _class_weight.of_classes(self.class_weight, classes, labels)
+
+    def _check_probabilities(self, y: np.ndarray, label: str, behind: np.ndarray | None) -> None:
+        """Targets (..., K) that are class probabilities; a head's row with NaN is a missing label."""
+        if y.shape[-1] != self.outputs:
+            raise DataError(
+                f"{label} probabilities are {y.shape[-1]} an example but the model has {self.outputs} outputs; "
+                "check the last layer's units"
+            )
+        bad = not_probabilities(y)
+        if self.name:
+            bad &= ~np.isnan(y).any(axis=-1)
+        if behind is not None:
+            bad &= ~behind
+        if bad.any():
+            place = tuple(np.argwhere(bad)[0].tolist())
+            row = y[place]
+            raise DataError(
+                f"{label} probabilities of example {place[0]} span {row.min():g} to {row.max():g} with the sum "
+                f"{row.sum():g}, but no negative entries and the sum 1 are expected; divide each row by its sum"
+            )
+
+    def labels_of(self, y: Any) -> Any:
+        """Targets as the metrics take them: of class probabilities (..., K) the most probable class, -1 where missing.
+
+        y : this output's part, on the host
+        """
+        y = np.asarray(y)
+        if y.dtype.kind != "f" or y.ndim < 2 or y.shape[-1] < 2 or self.decoded_as is not losses.cross_entropy:
+            return y
+        return np.where(np.isnan(y).any(axis=-1), -1, y.argmax(axis=-1))
 
     @staticmethod
     def _refuse(y: np.ndarray, bad: np.ndarray, label: str, expected: str) -> None:
@@ -251,7 +288,7 @@ class Measured:
         for objective in self.objectives:
             if lengths is not None and per_step(objective.part(outputs), lengths):
                 self.lengths.setdefault(objective.name, []).append(np.array(lengths.values))
-            self.targets.setdefault(objective.name, []).append(objective.part(y))
+            self.targets.setdefault(objective.name, []).append(objective.labels_of(objective.part(y)))
             scores = objective.part(outputs).data
             for needs in {metric.needs for metric in objective.metrics}:
                 kept = scores if needs == "scores" else losses.decode(objective.decoded_as, scores)

@@ -60,7 +60,8 @@ class Trainer:
 
     model : Module; built on the first data where it is not built yet
     loss : "cross_entropy", "binary_cross_entropy", "mse", or a function (outputs, targets) -> scalar Tensor; a dict of
-        them for a model with Heads
+        them for a model with Heads. Targets of cross_entropy are integer labels, or float rows of class probabilities,
+        of which the metrics take the most probable class
     optimizer : Optimizer; Adam() by default
     metrics : names or functions of ``dlcore.metrics``; a dict of lists for a model with Heads
     schedule : learning rate over epochs or steps; constant by default
