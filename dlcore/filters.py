@@ -56,6 +56,11 @@ __all__ = [
     "sobel",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 _SMOOTHING = {"sobel": (1.0, 2.0, 1.0), "scharr": (3.0, 10.0, 3.0), "prewitt": (1.0, 1.0, 1.0)}
 """The half of each edge mask that runs along the edge; the other half is (1, 0, -1)."""
 

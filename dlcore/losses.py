@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 @dataclass(frozen=True)
 class StandardizedMSE:
     """The mean squared error of targets brought to mean 0 and standard deviation 1: mse(a, (y − μ) / σ).

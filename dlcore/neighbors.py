@@ -27,6 +27,11 @@ from dlcore.recorded import Recorded, did_you_mean
 
 __all__ = ["KNNClassifier"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 MIB = 2**20
 METRICS = ("l1", "l2")
 WEIGHTS = ("uniform", "distance")

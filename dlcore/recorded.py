@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from dlcore.errors import ConfigError, ShapeError
 
-__all__ = ["Recorded", "did_you_mean", "number", "settings"]
+__all__ = ["Recorded", "changed", "did_you_mean", "number", "one_line", "settings"]
 
 
 def did_you_mean(word: str, known: Any) -> str:
@@ -78,10 +78,36 @@ class Recorded:
         return bound.args[1:], bound.kwargs
 
     def __repr__(self) -> str:
-        parameters = inspect.signature(type(self).__init__).parameters
-        changed = [
-            f"{name}={value!r}"
-            for name, value in self.config.items()
-            if name in parameters and parameters[name].default is not value and parameters[name].default != value
-        ]
-        return f"{type(self).__name__}({', '.join(changed)})"
+        return one_line(self)
+
+
+def changed(value: Recorded) -> dict[str, Any]:
+    """The constructor's arguments that differ from their defaults.
+
+    >>> import dlcore as dl
+    >>> changed(dl.nn.Conv2D(8, 3, bias=False))
+    {'filters': 8, 'kernel_size': 3, 'bias': False}
+    """
+    parameters = inspect.signature(type(value).__init__).parameters
+    return {
+        name: setting
+        for name, setting in value.config.items()
+        if name in parameters and parameters[name].default is not setting and parameters[name].default != setting
+    }
+
+
+def one_line(value: Any) -> str:
+    """``repr`` in one line, also of a model with layers in it.
+
+    >>> import dlcore as dl
+    >>> one_line(dl.nn.Sequential(dl.nn.Dense(2), dl.nn.ReLU()))
+    'Sequential(layers=(Dense(units=2), ReLU()))'
+    """
+    if isinstance(value, Recorded):
+        return f"{type(value).__name__}({', '.join(f'{k}={one_line(v)}' for k, v in changed(value).items())})"
+    if type(value) in (list, tuple):
+        items = ", ".join(map(one_line, value)) + "," * (type(value) is tuple and len(value) == 1)
+        return f"[{items}]" if type(value) is list else f"({items})"
+    if type(value) is dict:
+        return f"{{{', '.join(f'{one_line(k)}: {one_line(v)}' for k, v in value.items())}}}"
+    return repr(value)

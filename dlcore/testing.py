@@ -33,6 +33,11 @@ from dlcore.train.objectives import Objectives
 
 __all__ = ["GradientCheck", "Parity", "gradient_check", "gradient_check_function", "parity"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 _STEPS = (1.0, 10.0, 0.1, 0.01)  # times eps, one after the other until the quotient agrees
 _IN_FULL = 2000
 _PROBES = 4

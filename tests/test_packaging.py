@@ -65,6 +65,10 @@ def test_the_wheel_holds_every_file_of_the_two_packages_and_nothing_else(wheel: 
     assert shipped == set().union(*(files_under(ROOT / package) for package in PACKAGES))
 
 
+def test_the_wheel_tells_type_checkers_that_both_packages_have_types(wheel: zipfile.ZipFile) -> None:
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(wheel.namelist())
+
+
 def test_the_embedded_data_is_shipped_with_a_licence_in_each_folder(wheel: zipfile.ZipFile) -> None:
     files = [Path(name) for name in wheel.namelist() if name.startswith("dlcore/data/files/")]
     folders = {file.parent for file in files}

@@ -84,7 +84,7 @@ def test_logits_and_probabilities_have_gradients(how: dict[str, Any]) -> None:
 @pytest.mark.parametrize("how", [{"class_weight": W}, {"dtype": np.float32}])
 def test_a_gradient_of_probabilities_that_is_not_given_is_refused(how: dict[str, Any]) -> None:
     q = dl.Tensor(Q.astype(how.pop("dtype", np.float64)), requires_grad=True)
-    with pytest.raises(ShapeError, match="gradient of .* probabilities.*detach"):
+    with pytest.raises(ShapeError, match=r"gradient of .* probabilities.*detach"):
         F.cross_entropy(Z, q, **how)
 
 

@@ -20,7 +20,7 @@ from backends.threads import blas_threads
 from dlcore import metrics, report
 from dlcore.cli import summary
 from dlcore.cli.examined import check
-from dlcore.cli.progress import PlainLines, counting
+from dlcore.cli.progress import counting
 from dlcore.data import batches
 from dlcore.data.source import as_source
 from dlcore.diagnosis import faults_of
@@ -32,6 +32,7 @@ from dlcore.train._classes import with_names
 from dlcore.train.checkpoint import write_atomically
 from dlcore.train.config import Config, dump
 from dlcore.train.learned_rows import write_rows
+from dlcore.train.lines import ProgressLines
 
 if TYPE_CHECKING:
     from dlcore.cli.train import Log
@@ -201,9 +202,9 @@ class Knn:
 
     def _network(self, trainer: Trainer) -> _Figures:
         data, train = self.data, self.settings.train
-        trainer.callbacks = [*self.log.bar(), PlainLines(self.log, summary.unit(data)), *trainer.callbacks]
+        trainer.callbacks = [*self.log.bar(), ProgressLines(self.log, summary.unit(data)), *trainer.callbacks]
         begin = time.perf_counter()
-        trainer.fit(data.train, data.dev, train.epochs or 1, train.batch_size or 1)
+        trainer.fit(data.train, data.dev, train.epochs or 1, train.batch_size or 1, verbose=False)
         trained = time.perf_counter() - begin
         dev, test = trainer.evaluate(data.dev), trainer.evaluate(data.test)
         seconds = _asked(lambda x: trainer.predict(x, BATCH), data.test)[1]

@@ -1,4 +1,4 @@
-"""How far training is: one plain line an epoch, and on a terminal a bar below the lines."""
+"""How far training is: on a terminal a bar below the lines of the epochs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dlcore.figures import figure
-from dlcore.optim import Constant
 from dlcore.train.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -15,44 +13,7 @@ if TYPE_CHECKING:
 
     from dlcore.train.trainer import Trainer
 
-__all__ = ["PlainLines", "ProgressBar", "counting"]
-
-_NOT_MEASURED = ("epoch", "lr", "seconds", "examples_per_second")
-
-
-class PlainLines(Callback):
-    """Say one line after each epoch: what was measured, and how fast it went.
-
-    say : prints a line
-    unit : what an example is called, such as "images"
-    """
-
-    def __init__(self, say: Callable[[str], Any], unit: str = "examples") -> None:
-        self.say = say
-        self.unit = unit
-        self._widths: dict[str, int] = {"lr": len("0.000123")}
-
-    def on_start(self, trainer: Trainer) -> None:
-        if trainer.resumed is not None:
-            done = f"{trainer.epoch} of {trainer.epochs} epochs"
-            self.say(f"resumed: from {trainer.resumed}, after step {trainer.step:,}, with {done} done")
-
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        last = str(trainer.epochs)
-        parts = [f"epoch {record['epoch'] + 1:>{len(last)}}/{last}"]
-        parts += [self._figure(name, value) for name, value in record.items() if name not in _NOT_MEASURED]
-        if not isinstance(trainer.schedule, Constant):
-            parts.append(f"lr {self._aligned('lr', format(record['lr'], '.3g'))}")
-        parts.append(f"{record['examples_per_second']:>7,.0f} {self.unit}/s")
-        self.say("  ".join(parts))
-
-    def _figure(self, name: str, value: float) -> str:
-        return f"{name.replace('_', ' ')} {self._aligned(name, figure(value))}"
-
-    def _aligned(self, column: str, text: str) -> str:
-        """``text`` flush right in its column, which is as wide as what it has held so far."""
-        self._widths[column] = max(self._widths.get(column, 0), len(text))
-        return text.rjust(self._widths[column])
+__all__ = ["ProgressBar", "counting"]
 
 
 class ProgressBar(Callback):

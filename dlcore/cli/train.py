@@ -234,9 +234,9 @@ class _Job:
                 folders.bring_back(run.folder)
 
     def _train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
-        from dlcore.cli.progress import PlainLines
         from dlcore.train import Checkpoint, GradientHealth
         from dlcore.train.health import HealthFile
+        from dlcore.train.lines import ProgressLines
         from dlcore.train.run import Begin, MetricsFile
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
@@ -248,7 +248,7 @@ class _Job:
         saving.lock = lock
         health = GradientHealth(data.train)
         trainer.callbacks = [
-            *log.bar(), PlainLines(log, summary.unit(data)), Begin(run.folder, settings, data),
+            *log.bar(), ProgressLines(log, summary.unit(data)), Begin(run.folder, settings, data),
             MetricsFile(run.folder / "metrics.jsonl"), health, HealthFile(run.folder / "health.jsonl", health),
             *trainer.callbacks, saving,
         ]  # fmt: skip
@@ -260,13 +260,14 @@ class _Job:
             size,
             resume=checkpoint or "auto",
             train_dev=data.train_dev,
+            verbose=False,
         )
         memory = trainer.memory.record()  # before that of the baseline is added
         if memory is not None:
             log(trainer.memory.report())
         if self.rival is not None:
             self.rival.callbacks = log.bar(f"{settings.run.baseline} baseline")
-            self.rival.fit(data.train, epochs=len(trainer.history), batch_size=size)
+            self.rival.fit(data.train, epochs=len(trainer.history), batch_size=size, verbose=False)
         self._report(run, saving.path, memory)
 
     def _report(self, run: Run, weights: Path, memory: dict[str, int] | None) -> None:

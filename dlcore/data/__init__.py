@@ -47,3 +47,7 @@ __all__ = [
     "read_npz",
     "split",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
 import numpy as np
 
+from dlcore.data import _shown
 from dlcore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ class Dataset:
             parts["lengths"] = self.lengths
         return f"Dataset({', '.join(f'{name} {part.shape} {part.dtype}' for name, part in parts.items())})"
 
+    def _repr_html_(self) -> str:
+        """The arrays as a table, for notebooks."""
+        return _shown.dataset_html(self)
+
 
 class Part(Protocol):
     """What a part of :class:`Splits` must know without making any x: a Dataset, or a folder of images.
@@ -123,7 +128,7 @@ class Part(Protocol):
     def rows(self, index: Any) -> tuple[Any, ...]: ...
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Splits:
     """One data set in three parts, with what is known about it.
 
@@ -185,6 +190,13 @@ class Splits:
             if data.shape != shape:
                 raise DataError(f"Splits: {part} x has rows of shape {data.shape}, but train x of {shape}")
             self._check_targets(data.y, part)
+
+    def __repr__(self) -> str:
+        return _shown.splits_text(self)
+
+    def _repr_html_(self) -> str:
+        """The parts as a table, for notebooks."""
+        return _shown.splits_html(self)
 
     def _check_targets(self, y: Targets, part: str) -> None:
         if isinstance(y, dict) != (self.task == "multitask"):

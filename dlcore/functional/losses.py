@@ -93,9 +93,9 @@ def cross_entropy(
     """-1/m sum log softmax(logits)[label]: the cross-entropy of K classes, finite for logits up to 1e30 in size.
 
     logits : (..., K) float array — before the softmax
-    labels : (...) integer array, each in [0, K); or (..., K) float array of class probabilities q, each row not negative
-        and with the sum 1 (within 0.001), whose loss is -sum_k q_k log softmax(logits)_k. Both are checked where they
-        are on the host
+    labels : (...) integer array, each in [0, K); or (..., K) float array of class probabilities q, not negative and
+        with the sum 1 (within 0.001) in each row, whose loss is -sum_k q_k log softmax(logits)_k. Both are checked
+        where they are on the host
     class_weight : K weights, one a class
     sample_weight : (...) weights of the examples, not negative
     label_smoothing : in [0, 1): the labels' one-hot rows, or the probabilities, move towards 1/K by this share
@@ -221,8 +221,8 @@ def _check_probabilities(target: Tensor, weight: Any) -> None:
         row = target.data[place]
         raise DataError(
             f"cross_entropy: row {place[0] if len(place) == 1 else place} of the probabilities spans {row.min():g} to "
-            f"{row.max():g} with the sum {row.sum():g}, but no negative entries and the sum 1 are expected; divide each "
-            "row by its sum, or pass integer labels"
+            f"{row.max():g} with the sum {row.sum():g}, but no negative entries and the sum 1 are expected; "
+            "divide each row by its sum, or pass integer labels"
         )
 
 

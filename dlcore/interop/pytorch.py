@@ -183,7 +183,7 @@ def _entries(model: Module, anew: Sequence[str]) -> Iterator[_Entry]:
 
 def _arrays(layer: Module) -> dict[str, Parameter | Buffer]:
     """The arrays of a layer itself by name."""
-    return {key: value for key, value in layer._fields() if isinstance(value, Parameter | Buffer)}
+    return {key: value for key, value in layer._members() if isinstance(value, Parameter | Buffer)}
 
 
 def _joined(path: str, name: str) -> str:

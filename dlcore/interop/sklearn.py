@@ -93,7 +93,7 @@ class _Network(BaseEstimator):
             seed=seed,
         )
         targets = np.column_stack([y, weight])
-        trainer.fit(Dataset(x, targets), epochs=self.epochs, batch_size=self.batch_size)
+        trainer.fit(Dataset(x, targets), epochs=self.epochs, batch_size=self.batch_size, verbose=False)
         self.model_ = network.to("cpu").eval()  # so that it can be pickled and used anywhere
         self.loss_curve_ = list(trainer.history["loss"])
         return self

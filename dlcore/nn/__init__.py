@@ -43,3 +43,7 @@ __all__ = [
     "detach",
     "init",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,6 +12,7 @@ import numpy as np
 
 from dlcore.errors import ConfigError, DlcoreError
 from dlcore.functional.checks import NotIntegersError
+from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _check_reached(model: Module, build: Build) -> None:
             f"forward never called {', '.join(unreached)}; call every layer, or leave it out of the fields"
         )
     known = {id(m) for m in modules.values()}
-    foreign = [repr(m) for m in build.prepared if id(m) not in known]
+    foreign = [one_line(m) for m in build.prepared if id(m) not in known]
     if foreign:
         raise ConfigError(
             f"forward called {', '.join(foreign)}, which would never be trained, for it is in no field; keep every "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, overload
 
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional import Lengths
 from dlcore.nn.module import Module, building
+from dlcore.recorded import one_line
 from dlcore.tensor import Tensor, as_tensor
 
 __all__ = ["Heads", "Residual", "Sequential"]
@@ -16,7 +17,8 @@ __all__ = ["Heads", "Residual", "Sequential"]
 class Sequential(Module):
     """Layers one after the other; their paths are their numbers: "0.w", "0.b", "2.w".
 
-    ``lengths``, the valid steps of sequences, are passed on to the layers that take them.
+    ``lengths``, the valid steps of sequences, are passed on to the layers that take them. ``model[0]`` is a layer, and
+    ``model[:2]`` a Sequential of the same layers, which shares their parameters.
 
     >>> from dlcore import nn
     >>> nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2))([[1.0, 2.0]]).shape
@@ -32,14 +34,23 @@ class Sequential(Module):
             raise ConfigError("Sequential: no layers came; pass at least one")
         self.layers = layers
 
-    def _fields(self) -> Iterator[tuple[str, Any]]:
+    def _members(self) -> Iterator[tuple[str, Any]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, i: int) -> Module:
-        return self.layers[i]
+    @overload
+    def __getitem__(self, i: int) -> Module: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequential: ...
+    def __getitem__(self, i: int | slice) -> Module:
+        if not isinstance(i, slice):
+            return self.layers[i]
+        part = Sequential(*self.layers[i])
+        if self._ready:  # its layers stay those of this model, as a single layer does
+            part._ready, part.training, part.clock = True, self.training, self.clock
+        return part
 
     @property
     def takes_lengths(self) -> bool:
@@ -107,12 +118,12 @@ class Heads(Module):
 
     def __init__(self, heads: Mapping[str, Module]) -> None:
         if not isinstance(heads, Mapping) or not heads:
-            raise ConfigError(f"Heads: {heads!r} came but a dict of names and modules is expected")
+            raise ConfigError(f"Heads: {one_line(heads):.80} came but a dict of names and modules is expected")
         for name, head in heads.items():
             _check_module("Heads", f"{name!r}", head)
         self.heads = dict(heads)
 
-    def _fields(self) -> Iterator[tuple[str, Any]]:
+    def _members(self) -> Iterator[tuple[str, Any]]:
         return iter(self.heads.items())
 
     def forward(self, x: Any) -> dict[str, Any]:

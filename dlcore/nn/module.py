@@ -16,8 +16,9 @@ from backends.device import CPU, Device, resolve
 from backends.namespace import isdtype, namespace_of
 from backends.random import Key
 from dlcore.errors import CheckpointError, ConfigError
+from dlcore.nn import _tree
 from dlcore.nn import init as initializers
-from dlcore.nn._build import building, in_progress, run_as, with_size
+from dlcore.nn._build import building, in_progress, run_as
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
 from dlcore.tensor import Tensor, as_tensor
@@ -257,7 +258,7 @@ class Module(Recorded):
     def _name_fields(self, prefix: str, seen: set[int]) -> None:
         self.path = prefix.removesuffix(".")
         seen.add(id(self))
-        for name, value in self._fields():
+        for name, value in self._members():
             if id(value) in seen:
                 continue
             if isinstance(value, Module):
@@ -271,7 +272,7 @@ class Module(Recorded):
 
     # --- the tree
 
-    def _fields(self) -> Iterator[tuple[str, Any]]:
+    def _members(self) -> Iterator[tuple[str, Any]]:
         """The Modules, Parameters and Buffers in the fields, in the order of their definition."""
         for name, value in vars(self).items():
             if name != "config":
@@ -291,14 +292,14 @@ class Module(Recorded):
             return
         seen.add(id(self))
         yield prefix.removesuffix("."), self
-        for name, value in self._fields():
+        for name, value in self._members():
             if isinstance(value, Module):
                 yield from value._walk(f"{prefix}{name}.", seen)
 
     def _leaves(self, kind: type) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for prefix, module in self.named_modules():
-            for name, value in module._fields():
+            for name, value in module._members():
                 if isinstance(value, kind) and id(value) not in seen:
                     seen.add(id(value))
                     yield f"{prefix}.{name}" if prefix else name, value
@@ -510,7 +511,7 @@ build the model that wrote them
                 leaf.data = host[path]
 
     def summary(self) -> str:
-        """A table of the layers: path, type, output shape, parameters.
+        """A table of the layers: path, type, output shape, parameters; "?" for what only a built model knows.
 
         >>> from dlcore import nn
         >>> print(nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,)).summary())
@@ -520,19 +521,14 @@ build the model that wrote them
         2      Dense  (N, 2)          10
         total: 26 parameters
         """
-        rows = [("layer", "type", "output", "parameters")]
-        for path, module in self.named_modules():
-            own = [value for _, value in module._fields() if isinstance(value, Parameter)]
-            if not path or (not own and any(isinstance(v, Module) for _, v in module._fields())):
-                continue
-            shape = self._shapes.get(path) if self.vector is not None else None
-            output = "?" if shape is None else str(("N", *with_size("T", shape[1:]))).replace("'", "")
-            rows.append((path, type(module).__name__, output, f"{sum(p.size for p in own):,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]:>{widths[3]}}" for row in rows
-        ]
-        return "\n".join([*lines, f"total: {self.count():,} parameters"])
+        return _tree.summary(self)
+
+    def __repr__(self) -> str:
+        return _tree.tree(self)
+
+    def _repr_html_(self) -> str:
+        """The layers as a table, for notebooks."""
+        return _tree.html(self)
 
     def count(self) -> int:
         """How many numbers are learnt, frozen ones included."""

@@ -137,7 +137,7 @@ class Watch:
         """The parameters or buffers of these modules themselves; a shared one where it is first used."""
         found = []
         for module in members:
-            for name, value in module._fields():
+            for name, value in module._members():
                 if isinstance(value, kind) and (kind is Buffer or id(value) not in self._taken):
                     self._taken.add(id(value))
                     found.append((name, value))

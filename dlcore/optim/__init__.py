@@ -37,3 +37,7 @@ __all__ = [
     "clip_by_norm",
     "clip_by_value",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "Check", "Recipe", "Result", "Setup", "at_least", "at_most", "find", "recipe", "run"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 NAMES = (
     "activations",
     "dead-relu",

@@ -195,7 +195,10 @@ class Recipe:
     def __call__(self, setup: Setup) -> Result:
         if isinstance(setup.seed, bool) or not isinstance(setup.seed, int) or setup.seed < 0:
             raise ConfigError(f"recipe: seed is {setup.seed!r} but a whole number of at least 0 is expected")
-        return self.experiment(setup)
+        from dlcore.train.lines import quiet
+
+        with quiet():
+            return self.experiment(setup)
 
 
 @contextmanager

@@ -8,3 +8,7 @@ from dlcore.report.examine import Examination, Mistake, examine
 from dlcore.report.html import Report, write
 
 __all__ = ["Examination", "Mistake", "Report", "curves_svg", "draw_curves", "examine", "write"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

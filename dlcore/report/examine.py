@@ -82,8 +82,8 @@ def examine(
     normalizer : what was applied to x, taken back in the pictures
 
     Inputs (H, W, 1) or (H, W, 3) are pictures: floats are taken to lie in [0, 1], integers in [0, 255]. Targets other
-    than one label or number an example, or the probabilities of its classes, are left alone. Raises DataError where ``data`` cannot be read by position, and
-    ConfigError for a negative ``worst``.
+    than one label or number an example, or the probabilities of its classes, are left alone. Raises DataError where
+    ``data`` cannot be read by position, and ConfigError for a negative ``worst``.
 
     >>> import dlcore as dl
     >>> data = dl.data.load("digits", normalize=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dlcore.train.health import GradientHealth
     from dlcore.train.history import History
     from dlcore.train.interrupt import Interrupted
+    from dlcore.train.lines import ProgressLines
     from dlcore.train.rebuild import load_model, save_model
     from dlcore.train.trainer import Trainer
     from dlcore.train.transfer import Unfreeze, transfer_weights
@@ -26,6 +27,7 @@ __all__ = [
     "GradientHealth",
     "History",
     "Interrupted",
+    "ProgressLines",
     "Trainer",
     "Unfreeze",
     "config",
@@ -46,6 +48,7 @@ _HOME = {
     "GradientHealth": "health",
     "History": "history",
     "Interrupted": "interrupt",
+    "ProgressLines": "lines",
     "Trainer": "trainer",
     "Unfreeze": "transfer",
     "load_model": "rebuild",

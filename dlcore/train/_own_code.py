@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.nn.module import Module
-from dlcore.recorded import Recorded
+from dlcore.recorded import Recorded, one_line
 from dlcore.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _constant(value: Any) -> Any:
 
 def _name(value: Any) -> str:
     named = value if hasattr(value, "__qualname__") and hasattr(value, "__module__") else type(value)
-    text = "" if named is value else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    text = "" if named is value else re.sub(r" at 0x[0-9a-fA-F]+", "", one_line(value))
     return f"{named.__module__}.{named.__qualname__} {text}".strip()
 
 

@@ -66,7 +66,8 @@ class Callback(Recorded):
         """Before the first step of ``trainer.epoch``; not again where a run goes on in the middle of it."""
 
     def on_step(self, trainer: Trainer) -> None:
-        """After each step; ``trainer.step`` counts them over the run. Reading a loss here waits for the device."""
+        """After each step; ``trainer.step`` counts them over the run, ``trainer.step_lr`` is its learning rate, and
+        ``trainer.step_loss()`` its loss, for which it waits for the device."""
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """After each epoch, with its record, which ``trainer.history`` holds too."""

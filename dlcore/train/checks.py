@@ -12,6 +12,7 @@ from dlcore.data import Source, Stream, Text
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import Lengths
 from dlcore.nn.layers import BatchNorm
+from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
 from dlcore.train.objectives import Measured, each
 
@@ -37,7 +38,7 @@ NORMALISES_ONE = "BatchNorm cannot normalise one position, as 1 example gives it
 def instance(name: str, value: Any, kind: Any, example: str) -> None:
     """Refuse an argument that is no object of its kind."""
     if not isinstance(value, kind):
-        raise ConfigError(f"Trainer: {name} is {value!r:.60} but an object is expected, {example}")
+        raise ConfigError(f"Trainer: {name} is {one_line(value):.60} but an object is expected, {example}")
 
 
 def whole(name: str, value: int, low: int) -> int:

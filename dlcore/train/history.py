@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dlcore.train import _shown
+
 __all__ = ["History"]
 
 
@@ -17,6 +19,8 @@ class History:
     >>> history = History()
     >>> history.append({"epoch": 0, "loss": 0.5}); history["loss"]
     [0.5]
+    >>> history
+    History(1 epoch; the last: loss 0.5000)
     """
 
     def __init__(self) -> None:
@@ -55,4 +59,8 @@ class History:
         return [record.get(name) for record in self.records]
 
     def __repr__(self) -> str:
-        return f"History({len(self)} epochs{': ' + ', '.join(self.records[0]) if self.records else ''})"
+        return _shown.history_text(self)
+
+    def _repr_html_(self) -> str:
+        """Curves and figures, for notebooks."""
+        return _shown.history_html(self)

@@ -24,6 +24,7 @@ class Progress:
     seconds : spent, before an interruption included
     measured : the predictions, for the metrics
     carried : the state of a recurrent model between two batches
+    last : the loss of the last step, a scalar on the device; None before the first
     """
 
     def __init__(self, objectives: Objectives) -> None:
@@ -33,6 +34,7 @@ class Progress:
         self.seconds = 0.0
         self.measured = Measured(objectives)
         self.carried = Carried()
+        self.last: Any = None
         self._norms = [0.0, 0.0, 0.0]  # sum, largest and number of the gradients' norms that have been read
         self._ring: list[tuple[Any, Any, Any, Any, int]] = []
 
@@ -43,6 +45,7 @@ class Progress:
         weight : sum of the weights of its examples, on the device; None where they are equal
         """
         self.batches += 1
+        self.last = loss
         kept = None if norm is None else namespace_of(norm).asarray(norm, copy=True)
         self._ring.append((loss, penalty, kept, weight, rows))
 

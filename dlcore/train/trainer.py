@@ -24,7 +24,7 @@ from dlcore.optim import Adam, Constant, Optimizer, Schedule
 from dlcore.optim.clipping import Clip
 from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
-from dlcore.train import snapshot
+from dlcore.train import _shown, snapshot
 from dlcore.train._own_code import own_code
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import Carried, called
@@ -42,6 +42,7 @@ from dlcore.train.evaluation import examples, measure, predictions
 from dlcore.train.feed import Feed
 from dlcore.train.history import History
 from dlcore.train.interrupt import Interrupted, deferred
+from dlcore.train.lines import ProgressLines, lines_of
 from dlcore.train.memory import Memory
 from dlcore.train.notify import notified, notify
 from dlcore.train.objectives import Measured, Objectives
@@ -180,6 +181,13 @@ class Trainer:
         self._fitting = False
         self._feed = Feed(self.device)
 
+    def __repr__(self) -> str:
+        return _shown.trainer_text(self)
+
+    def _repr_html_(self) -> str:
+        """The settings, the model and the curves so far, for notebooks."""
+        return _shown.trainer_html(self)
+
     # --- the public verbs
 
     def fit(
@@ -192,6 +200,7 @@ class Trainer:
         *,
         train_dev: Any = None,
         resume: str | Path | None = None,
+        verbose: bool | None = None,
     ) -> History:
         """Train for ``epochs`` more passes over ``train``, and measure ``dev`` and ``train_dev`` after each.
 
@@ -204,6 +213,8 @@ class Trainer:
         resume : go on where a fit with the same arguments ended: its checkpoint or the folder of its run, of which the
             newest good checkpoint is taken; "auto" looks in the folder of this trainer's Checkpoint, and starts anew
             where that holds none. The result is, bit for bit, that of a fit that was never interrupted
+        verbose : True prints one line after each epoch, as :class:`~dlcore.train.ProgressLines` does, False nothing;
+            None prints on a terminal and in a notebook, and nothing where the output goes to a file, a pipe or pytest
 
         Returns the history of all epochs so far; where early stopping has restored an earlier epoch, a further fit goes
         on from there, and so does the history. Raises DataError, ConfigError and ShapeError before the first step
@@ -212,6 +223,7 @@ class Trainer:
         signal ended a run that has a Checkpoint: the run is saved then.
         """
         whole("epochs", epochs, 0)
+        lines = lines_of(self, verbose)
         if self._fitting:
             raise ConfigError(
                 "fit: it was called inside a fit of the same trainer; call trainer.stop() and fit again after"
@@ -259,7 +271,9 @@ class Trainer:
                 if found is not None:  # again: what on_start has changed, the run has changed since
                     snapshot.put_back(self, found)
                     snapshot.put_back_callbacks(self, found)
-                self._epochs(sets.pop("train"), sets)
+                if lines is not None:
+                    lines.on_start(self)
+                self._epochs(sets.pop("train"), sets, lines)
         return self.history
 
     def _pass_over(self, found: snapshot.Snapshot) -> None:
@@ -353,6 +367,46 @@ class Trainer:
             raise ConfigError(f"set_lr: {lr!r} came but a number >= 0 is expected")
         self.lr = float(lr)
 
+    @property
+    def step_lr(self) -> float:
+        """The learning rate of the last step, after the schedule; ``lr`` is the base rate, on which it works.
+
+        >>> import dlcore as dl
+        >>> class Watching(dl.train.Callback):
+        ...     def on_step(self, trainer):
+        ...         print(f"step {trainer.step}: rate {trainer.step_lr:g} of {trainer.lr:g}")
+        >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+        >>> trainer = dl.Trainer(
+        ...     dl.nn.Dense(2), optimizer=dl.optim.SGD(0.1), schedule=dl.optim.InverseTime(1.0), device="cpu",
+        ...     callbacks=[Watching()],
+        ... )
+        >>> _ = trainer.fit(data, epochs=2)
+        step 1: rate 0.1 of 0.1
+        step 2: rate 0.05 of 0.1
+        """
+        return self.optimizer.lr
+
+    def step_loss(self) -> float:
+        """The loss of the last step, with the penalty, for ``on_step``; the call waits for the device.
+
+        Raises ConfigError before the first step of an epoch. ``fit`` itself reads the losses every 50 steps.
+
+        >>> import dlcore as dl
+        >>> class Watching(dl.train.Callback):
+        ...     def on_step(self, trainer):
+        ...         if trainer.step % 10 == 0:
+        ...             print(f"step {trainer.step}: {trainer.step_loss() < 0.2}")
+        >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
+        >>> rate = dl.optim.SGD(1.0)
+        >>> trainer = dl.Trainer(dl.nn.Dense(2), optimizer=rate, device="cpu", callbacks=[Watching()])
+        >>> _ = trainer.fit(data, epochs=20)
+        step 10: True
+        step 20: True
+        """
+        if self.progress.last is None:
+            raise ConfigError("step_loss: no step of this epoch is done; call it in on_step, after a step")
+        return float(transfer.to_host(self.progress.last))
+
     def stop(self) -> None:
         """End training after this epoch.
 
@@ -404,13 +458,17 @@ class Trainer:
 
     # --- the epochs
 
-    def _epochs(self, train: Source | Stream, held_out: Mapping[str, Source | Stream]) -> None:
+    def _epochs(
+        self, train: Source | Stream, held_out: Mapping[str, Source | Stream], lines: ProgressLines | None
+    ) -> None:
         while self.epoch < self.epochs and (self.progress.batches or not self.stopping):
             self._pause()
             if not self.progress.batches:
                 notify(self, "on_epoch_start")
             record = self._epoch(train, held_out)
             self.history.append(record)
+            if lines is not None:
+                lines.on_epoch(self, record)
             notify(self, "on_epoch", record)
             self.epoch += 1
             self.progress = Progress(self.objectives)

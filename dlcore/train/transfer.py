@@ -185,7 +185,7 @@ def _output_layers(model: Module) -> list[Module]:
 
 
 def _own(module: Module) -> list[Any]:
-    return [value for _, value in module._fields() if isinstance(value, Parameter | Buffer)]
+    return [value for _, value in module._members() if isinstance(value, Parameter | Buffer)]
 
 
 def _unfit(layer: Module, leaves: Mapping[str, Any], arrays: Mapping[str, Any]) -> list[str]:

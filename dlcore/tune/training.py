@@ -49,7 +49,9 @@ class Training:
         trainer = self._trainer(chosen, [_Reporting(str(self.metric), report)])
         train = self.of(chosen).resolve(self.data).train
         with np.errstate(all="ignore"):  # of many trials some diverge, which the trainer sees by their losses
-            history = trainer.fit(self.data.train, self.data.dev, train.epochs or 1, train.batch_size or 1)
+            history = trainer.fit(
+                self.data.train, self.data.dev, train.epochs or 1, train.batch_size or 1, verbose=False
+            )
         kept = -1 if history.best_epoch is None else history.best_epoch
         return float(history[str(self.metric)][kept])
 

@@ -22,9 +22,9 @@ import dlcore as dl
 from backends.device import resolve
 from dlcore.cli import main
 from dlcore.cli.knn import Memory
-from dlcore.cli.progress import PlainLines
 from dlcore.neighbors import KNNClassifier
 from dlcore.train.config import Config
+from dlcore.train.lines import ProgressLines
 
 ROOT = Path(__file__).resolve().parents[2]
 KNN = ("train", "--model", "knn", "--device", "cpu")
@@ -292,7 +292,7 @@ def test_a_signal_leaves_nothing_and_brings_back_what_was_to_be_overwritten(
 ) -> None:
     said(capsys, *ALONE)
     before = {path: path.read_bytes() for path in Path("runs/a").iterdir() if path.name != ".lock"}
-    monkeypatch.setattr(PlainLines, "on_epoch", lambda *_: os.kill(os.getpid(), signals))
+    monkeypatch.setattr(ProgressLines, "on_epoch", lambda *_: os.kill(os.getpid(), signals))
     for words in ([*DIGITS, "--name", "a", "--overwrite"], [*DIGITS, "--name", "b"]):
         assert main(words) == 128 + signals
         (line,) = capsys.readouterr().err.splitlines()

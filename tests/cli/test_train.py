@@ -18,8 +18,9 @@ from rich.console import Console
 
 import dlcore as dl
 from dlcore.cli import main
-from dlcore.cli.progress import PlainLines, ProgressBar
+from dlcore.cli.progress import ProgressBar
 from dlcore.train import config as c
+from dlcore.train.lines import ProgressLines
 from dlcore.train.run import MetricsFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -247,13 +248,13 @@ def test_a_loss_that_diverges_is_one_line_and_leaves_no_weights(capsys: pytest.C
 def test_ctrl_c_in_training_says_where_the_weights_are(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = PlainLines.on_epoch
+    said = ProgressLines.on_epoch
 
-    def interrupt(self: PlainLines, trainer: Any, record: dict[str, Any]) -> None:
+    def interrupt(self: ProgressLines, trainer: Any, record: dict[str, Any]) -> None:
         said(self, trainer, record)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(PlainLines, "on_epoch", interrupt)
+    monkeypatch.setattr(ProgressLines, "on_epoch", interrupt)
     assert main([*CARS, "--name", "cut"]) == 130
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "dlcore: interrupted in epoch 1, after step 15; nothing was saved yet"
@@ -362,7 +363,7 @@ def test_the_bar_counts_the_steps_of_each_epoch() -> None:
 
 def test_columns_stay_aligned() -> None:
     said: list[str] = []
-    lines = PlainLines(said.append, "images")
+    lines = ProgressLines(said.append, "images")
     trainer: Any = type("Trainer", (), {"epochs": 10, "schedule": dl.optim.Constant()})()
     for epoch, loss in ((0, 1234.5), (9, 0.25)):
         speed = {"lr": 0.1, "seconds": 1.0, "examples_per_second": 9.6}
