@@ -349,7 +349,9 @@ def report(
         best_epoch=history.best_epoch,
         stopped_epoch=history.stopped_epoch,
         results=results,
-        examination=examine(trainer, data.dev, classes, normalizer=data.normalizer),
+        examination=examine(
+            trainer, data.dev, classes, normalizer=data.normalizer, origins=(data.origins or {}).get("dev")
+        ),
         classes=classes,
         timing=timing,
         diagnosis=diagnosis,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dlcore.data._series_inputs import SeriesInputs
     from dlcore.data.inputs import Inputs
     from dlcore.data.normalize import Normalizer
+    from dlcore.data.origins import Origins
 
 __all__ = ["Dataset", "Part", "Splits", "Task", "check_labels"]
 
@@ -151,6 +152,7 @@ class Splits:
     target : of a table, the name of the column that became y, or the names of several
     digests : by part, what tells its examples from others before any normalizer, (n,) uint64; see
         :mod:`dlcore.data.overlap`
+    origins : by part, where its examples stand in the file they were read from, as far as that is known
 
     Raises DataError where the parts do not have the same shape, a label is not one of the classes, or the targets
     do not suit the task.
@@ -178,6 +180,7 @@ class Splits:
     change: Change | None = None
     target: str | tuple[str, ...] | None = None
     digests: Mapping[str, np.ndarray] | None = None
+    origins: Mapping[str, Origins] | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):

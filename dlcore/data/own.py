@@ -14,6 +14,7 @@ from dlcore.data.dataset import Dataset, Splits, Targets, Task
 from dlcore.data.inputs import Inputs
 from dlcore.data.labelled import Reading, prepared
 from dlcore.data.normalize import Normalizer
+from dlcore.data.origins import Origins
 from dlcore.data.overlap import digests_of, equal_inputs
 from dlcore.data.own_images import images, name_of_data
 from dlcore.data.parts import Parting, remarks
@@ -236,6 +237,7 @@ def _table(
         source=f"{shown(path)}, {len(table.data):,} rows{left_out}; {goal}",
         inputs=inputs,
         target=table.target,
+        origins=_origins(path, "line", [opened.lines[rows] for rows in parts]),
     )
 
 
@@ -391,6 +393,11 @@ def _splits(
     )
 
 
+def _origins(path: Path, unit: str, places: Sequence[np.ndarray]) -> dict[str, Origins]:
+    """Of the parts that were dealt from a file; a test set of its own has none."""
+    return {name: Origins(shown(path.name), unit, rows) for name, rows in zip(("train", "dev", "test"), places)}  # noqa: B905
+
+
 def _constant_inputs(x: np.ndarray, names: tuple[str, ...] | None, normalize: bool) -> Iterator[str]:
     """A remark on the features of x (N, ..., features) of the training set that are the same in every row.
 
@@ -456,6 +463,7 @@ def _npz(
         classes=classes,
         source=f"{shown(path)}, {len(data):,} examples of shape {data.shape}{remark}",
         inputs=inputs,
+        origins=_origins(path, "row", rows),
     )
 
 

@@ -86,7 +86,10 @@ def hold_out(data: Splits, share: float, seed: int = 0, *, rules: int = 2) -> Sp
     digests = data.digests
     if digests is not None:
         digests = {**digests, "train": digests["train"][rows[0]], "train_dev": digests["train"][rows[1]]}
-    return replace(data, train=kept, train_dev=held, digests=digests)
+    origins = data.origins
+    if origins is not None and "train" in origins:
+        origins = {**origins, "train": origins["train"][rows[0]], "train_dev": origins["train"][rows[1]]}
+    return replace(data, train=kept, train_dev=held, digests=digests, origins=origins)
 
 
 def strata_of(y: Targets) -> np.ndarray | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlcore import losses
 from dlcore.data import Dataset, Normalizer
+from dlcore.data.origins import Origins
 from dlcore.data.source import Source, as_source
 from dlcore.errors import ConfigError, DataError
 from dlcore.metrics import confusion_matrix
@@ -32,6 +33,7 @@ class Mistake:
     true, predicted : labels; numbers in a regression
     probability : that the model gave to the predicted class; None in a regression
     picture : (H, W, 1) or (H, W, 3) uint8; None where the input is no image
+    origin : where the example comes from, such as "line 17" of a table or the name of an image's file; "" if unknown
 
     >>> found = Mistake(position=17, true=4, predicted=9, probability=0.98)
     >>> print(f"example {found.position}: {found.true} was taken for {found.predicted}, at {found.probability:.0%}")
@@ -43,6 +45,7 @@ class Mistake:
     predicted: float
     probability: float | None = None
     picture: np.ndarray | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,7 @@ class Examination:
     examples : how many were examined
     confusion : (K, K) int64, how often class i (row) was taken for class j (column); None for a regression
     mistakes : the worst first
+    origins : what the mistakes' origins are, such as "lines of fruit.csv"; "" where they are none, or files
 
     >>> found = Examination(100, np.array([[48, 2], [5, 45]]))
     >>> np.diag(found.confusion) / found.confusion.sum(axis=1)  # recall, by class
@@ -61,6 +65,7 @@ class Examination:
     examples: int
     confusion: np.ndarray | None = None
     mistakes: tuple[Mistake, ...] = ()
+    origins: str = ""
 
 
 def examine(
@@ -70,6 +75,7 @@ def examine(
     *,
     worst: int = 12,
     normalizer: Normalizer | None = None,
+    origins: Any = None,
 ) -> Examination:
     """Count which class is taken for which, and find the worst mistakes, on a development set.
 
@@ -80,6 +86,8 @@ def examine(
     worst : how many mistakes to keep: among wrong predictions those with the highest probability, in a regression the
         largest squared errors; of equal ones the earlier comes first
     normalizer : what was applied to x, taken back in the pictures
+    origins : the name of each example's place by position, :class:`~dlcore.data.origins.Origins` or a sequence of
+        texts; None takes the files of an :class:`~dlcore.data.ImageFolder`, and names nothing of other data
 
     Inputs (H, W, 1) or (H, W, 3) are pictures: floats are taken to lie in [0, 1], integers in [0, 255]. Targets other
     than one label or number an example, or the probabilities of its classes, are left alone. Raises DataError where
@@ -110,8 +118,10 @@ def examine(
             counted = confusion_matrix(judged.true, judged.predicted, labels=np.arange(judged.classes))
             confusion = counted if confusion is None else confusion + counted
         found = sorted([*found, *judged.worst(start, worst)], key=lambda entry: (-entry[0], entry[1].position))[:worst]
-    mistakes = [mistake for _, mistake in found]
-    return Examination(len(source), confusion, tuple(_with_pictures(mistakes, source, normalizer)))
+    name_of = getattr(source, "name_of", None) if origins is None else origins.__getitem__
+    mistakes = [m if name_of is None else replace(m, origin=str(name_of(m.position))) for _, m in found]
+    of = str(origins) if isinstance(origins, Origins) else ""
+    return Examination(len(source), confusion, tuple(_with_pictures(mistakes, source, normalizer)), of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +218,7 @@ def _with_pictures(mistakes: list[Mistake], source: Source, normalizer: Normaliz
         return
     x = np.asarray(source.rows(np.array([mistake.position for mistake in mistakes]))[0])
     for mistake, image in zip(mistakes, _pictures(x, normalizer), strict=True):
-        yield Mistake(mistake.position, mistake.true, mistake.predicted, mistake.probability, image)
+        yield replace(mistake, picture=image)
 
 
 def _pictures(x: np.ndarray, normalizer: Normalizer | None) -> np.ndarray:

@@ -108,24 +108,30 @@ def mistakes_section(found: Examination, classes: Sequence[str] | None) -> str:
     if mistakes[0].picture is not None:
         cards = "\n".join(_card(mistake, classes) for mistake in mistakes)
         drawn = f'<ol class="cards">\n{cards}\n</ol>'
-    elif regression:
-        rows = [
-            [f"{m.position:,}", _number(m.true), _number(m.predicted), _number(m.predicted - m.true, signed=True)]
-            for m in mistakes
-        ]
-        drawn = table("The largest first", ["Example", "True", "Predicted", "Error"], rows)
     else:
-        rows = [[f"{m.position:,}", _name(m.true, classes), _name(m.predicted, classes), _sure(m)] for m in mistakes]
-        drawn = table("The surest first", ["Example", "What it is", "Taken for", "How sure"], rows, kind="examples")
+        where = any(mistake.origin for mistake in mistakes)
+        heads = ["True", "Predicted", "Error"] if regression else ["What it is", "Taken for", "How sure"]
+        heads = ["Example", *heads, *["Where"] * where]
+        rows = [[f"{m.position:,}", *_cells(m, classes), *[escape(m.origin)] * where] for m in mistakes]
+        kind = {} if regression else {"kind": "examples"}
+        drawn = table("The largest first" if regression else "The surest first", heads, rows, **kind)
     said = (
         "The examples of the development set that are predicted worst."
         if regression
         else "Wrong, and sure of it: the examples of the development set whose wrong class is the most probable. "
         "They show where labels are doubtful, or what the model has not seen enough of."
     )
+    of = f" Where they stand: {escape(found.origins)}." if found.origins else ""
     return section(
-        "Largest errors" if regression else "Worst mistakes", f"<p>{said} Examples count from 0.</p>\n{drawn}"
+        "Largest errors" if regression else "Worst mistakes", f"<p>{said} Examples count from 0.{of}</p>\n{drawn}"
     )
+
+
+def _cells(mistake: Mistake, classes: Sequence[str] | None) -> list[str]:
+    if mistake.probability is None:
+        error = _number(mistake.predicted - mistake.true, signed=True)
+        return [_number(mistake.true), _number(mistake.predicted), error]
+    return [_name(mistake.true, classes), _name(mistake.predicted, classes), _sure(mistake)]
 
 
 def _card(mistake: Mistake, classes: Sequence[str] | None) -> str:
@@ -146,8 +152,12 @@ def _card(mistake: Mistake, classes: Sequence[str] | None) -> str:
         f'<li><img{" class=pixels" if small else ""} src="data:image/png;base64,{encoded}" '
         f'alt="Example {mistake.position}: {true}, taken for {predicted}">'
         f"<dl><dt>True</dt><dd>{true}</dd><dt>Predicted</dt><dd><b>{predicted}</b></dd>{sure}"
-        f"<dt>Example</dt><dd>{mistake.position:,}</dd></dl></li>"
+        f"<dt>Example</dt><dd>{mistake.position:,}</dd>{_origin(mistake)}</dl></li>"
     )
+
+
+def _origin(mistake: Mistake) -> str:
+    return f"<dt>From</dt><dd>{escape(mistake.origin)}</dd>" if mistake.origin else ""
 
 
 def png(picture: np.ndarray) -> bytes:

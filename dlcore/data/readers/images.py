@@ -157,6 +157,8 @@ class ImageFolder:
     ImageFolder(2 pictures (4, 6, 1), 2 classes)
     >>> folder.classes, [path.name for path in folder.paths], folder.memory
     (('black', 'white'), ['1.png', '1.png'], 48)
+    >>> folder.name_of(1).endswith("/white/1.png")
+    True
     >>> x, y = folder.rows([1])
     >>> x.shape, x.max(), y.tolist(), folder.bytes_at([1]).max()
     ((1, 4, 6, 1), np.float32(1.0), [1], np.uint8(255))
@@ -191,6 +193,11 @@ class ImageFolder:
     def paths(self) -> tuple[Path, ...]:
         """The files, in the order of the examples."""
         return tuple(self._pixels.paths[place] for place in self._places)
+
+    def name_of(self, position: int) -> str:
+        """The name of an example's file from the folder on, such as "photos/cat/1.png"."""
+        path, root = self._pixels.paths[self._places[position]], self._pixels.root
+        return shown((Path(root.absolute().name) / path.relative_to(root)).as_posix())
 
     @property
     def depth(self) -> int:
