@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -102,7 +102,12 @@ class Tensor:
     __slots__ = ("__weakref__", "_grad", "data", "node", "requires_grad", "slot")
     __array_priority__ = 1000  # NumPy arrays leave mixed arithmetic to the Tensor
     __array_ufunc__ = None
-    __hash__ = object.__hash__
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+
+    else:
+        __hash__ = object.__hash__
 
     data: Any
     owner: Any = None  # of a parameter: the object whose ``version`` counts its updates
@@ -111,9 +116,9 @@ class Tensor:
         self.data = data if type(data) is np.ndarray else _as_array(data)
         if requires_grad:
             _check_differentiable(self.data)
-        self.requires_grad = requires_grad
+        self.requires_grad: bool = requires_grad
         self.node: Node | None = None
-        self.slot = 0
+        self.slot: int = 0
         self._grad: Any = None
 
     # --- what it is

@@ -102,6 +102,8 @@ class Module(Recorded):
     path: str = ""
     vector: ParameterVector | None = None  # of the outermost module, once it is built
     clock: Clock = Clock()
+    input_shape: Any  # once it is built, and so is the dtype
+    input_dtype: Any
     _ready: bool = False
 
     # --- to be defined by subclasses

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class _Version:
     __slots__ = ("version",)
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version: int = 0
 
 
 class Parameter(Tensor):
@@ -52,12 +52,16 @@ class Parameter(Tensor):
 
     __slots__ = ("_data", "decay", "owner", "path")
 
+    requires_grad: bool
+    node: Any
+    slot: int
+
     def __init__(self, data: Any, decay: bool = True) -> None:
         super().__init__(data, requires_grad=True)
         self._data = namespace_of(self._data).asarray(self._data, copy=True)  # assignments write into it
-        self.owner = _Version()
-        self.decay = decay
-        self.path = ""
+        self.owner: Any = _Version()
+        self.decay: bool = decay
+        self.path: str = ""
 
     def _set_data(self, value: Any) -> None:
         current = getattr(self, "_data", None)
@@ -68,7 +72,8 @@ class Parameter(Tensor):
         current[...] = value
         self.owner.version += 1
 
-    data = property(attrgetter("_data"), _set_data)  # attrgetter: read in C, for it is read in every call
+    if not TYPE_CHECKING:  # a plain attribute to type checkers, as Tensor has it
+        data = property(attrgetter("_data"), _set_data)  # attrgetter: read in C, for it is read in every call
 
     def _set_grad(self, value: Any) -> None:
         if isinstance(self.owner, ParameterVector):
@@ -135,7 +140,10 @@ class Buffer:
 
     >>> from dlcore import nn
     >>> class Counter(nn.Module):
-    ...     def __init__(self):
+    ...     data: Any
+    path: str
+
+    def __init__(self):
     ...         self.calls = nn.Buffer(np.zeros(1, np.float32))
     ...     def forward(self, x):
     ...         self.calls.data = self.calls.data + 1
@@ -225,8 +233,10 @@ class ParameterVector:
     Source: notes, 2.4.
     """
 
+    version: int
+
     def __init__(self, parameters: Sequence[Parameter], device: Device = CPU, dtype: str = "float32") -> None:
-        self.parameters = list(parameters)
+        self.parameters: list[Parameter] = list(parameters)
         self.segments: list[Segment] = []
         self.version = 0
         end = 0
@@ -240,11 +250,11 @@ class ParameterVector:
         self._lay_out(transfer.to_device(host, device), device)
 
     def _lay_out(self, theta: Any, device: Device) -> None:
-        self.device = device
-        self.xp = namespace_of(theta)
-        self.theta = theta
+        self.device: Device = device
+        self.xp: Any = namespace_of(theta)
+        self.theta: Any = theta
         with device.active():
-            self.grad = self.xp.zeros_like(theta)
+            self.grad: Any = self.xp.zeros_like(theta)
         for p, s in zip(self.parameters, self.segments, strict=True):
             p.place(self, self.view(self.theta, s), self.view(self.grad, s))
 

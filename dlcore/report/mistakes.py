@@ -113,8 +113,8 @@ def mistakes_section(found: Examination, classes: Sequence[str] | None) -> str:
         heads = ["True", "Predicted", "Error"] if regression else ["What it is", "Taken for", "How sure"]
         heads = ["Example", *heads, *["Where"] * where]
         rows = [[f"{m.position:,}", *_cells(m, classes), *[escape(m.origin)] * where] for m in mistakes]
-        kind = {} if regression else {"kind": "examples"}
-        drawn = table("The largest first" if regression else "The surest first", heads, rows, **kind)
+        caption, kind = ("The largest first", "") if regression else ("The surest first", "examples")
+        drawn = table(caption, heads, rows, kind=kind)
     said = (
         "The examples of the development set that are predicted worst."
         if regression
