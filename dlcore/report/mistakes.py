@@ -121,7 +121,7 @@ def mistakes_section(found: Examination, classes: Sequence[str] | None) -> str:
         else "Wrong, and sure of it: the examples of the development set whose wrong class is the most probable. "
         "They show where labels are doubtful, or what the model has not seen enough of."
     )
-    of = f" Where they stand: {escape(found.origins)}." if found.origins else ""
+    of = f" The last column names {escape(found.origins)}." if found.origins else ""
     return section(
         "Largest errors" if regression else "Worst mistakes", f"<p>{said} Examples count from 0.{of}</p>\n{drawn}"
     )
