@@ -15,6 +15,7 @@ from dlcore.data._series_table import SeriesTable, find_clock, read_table
 from dlcore.data._time_order import Order, in_order
 from dlcore.data.dataset import Dataset, Splits
 from dlcore.data.normalize import Normalizer
+from dlcore.data.origins import Origins
 from dlcore.data.overlap import digests_of
 from dlcore.data.own import _constant_inputs
 from dlcore.data.readers._file import shown
@@ -132,7 +133,16 @@ def open_series(
         change=change,
         notes=tuple(notes),
         digests=None if rules == 1 else _digests(values, parts, inputs),
+        origins=_origins(Path(path), np.asarray(table.lines)[order.rows], parts, inputs),
     )
+
+
+def _origins(path: Path, lines: np.ndarray, parts: Sequence[np.ndarray], inputs: SeriesInputs) -> dict[str, Origins]:
+    """The lines of the first value that is predicted, (n,) of each part; ``lines`` are those of the rows in time."""
+    return {
+        name: Origins(shown(path.name), "line", lines[begins + inputs.window])
+        for name, begins in zip(("train", "dev", "test"), parts, strict=True)
+    }
 
 
 def _digests(values: np.ndarray, parts: Sequence[np.ndarray], inputs: SeriesInputs) -> dict[str, np.ndarray]:

@@ -56,6 +56,19 @@ def test_rows_of_an_archive_name_their_index(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_forecasts_name_the_line_of_the_value_that_is_predicted(tmp_path: Path, backwards: bool) -> None:
+    days = [f"2020-01-{1 + i:02},{i * i}" for i in range(30)]
+    file = tmp_path / "series.csv"
+    file.write_text("day,price\n" + "\n".join(days[::-1] if backwards else days) + "\n", encoding="utf-8")
+    data = dl.data.open_series(file, window=3)
+    text = file.read_text(encoding="utf-8").splitlines()
+    for part in ("train", "dev", "test"):
+        y = getattr(data, part).y[:, 0]
+        lines = [int(data.origins[part][i].removeprefix("line ")) for i in range(len(y))]
+        assert [float(text[line - 1].split(",")[1]) for line in lines] == pytest.approx(y.tolist())
+
+
 def test_what_is_held_out_takes_its_origins_along(lines: Path) -> None:
     data = hold_out(open_path(lines), 0.3)
     whole = open_path(lines).origins["train"]
