@@ -59,9 +59,9 @@ def splits_text(data: Splits) -> str:
     Splits(
       name: cars
       task: regression
-      train: Dataset(x (235, 9) float32, y (235, 1) float32)
-      dev: Dataset(x (78, 9) float32, y (78, 1) float32)
-      test: Dataset(x (79, 9) float32, y (79, 1) float32)
+      train: Dataset(x (235, 6) float32, y (235, 1) float32)
+      dev: Dataset(x (79, 6) float32, y (79, 1) float32)
+      test: Dataset(x (78, 6) float32, y (78, 1) float32)
     )
     """
     lines = ["Splits(", f"  name: {data.name}", f"  task: {data.task}"]

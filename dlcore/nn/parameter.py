@@ -140,10 +140,7 @@ class Buffer:
 
     >>> from dlcore import nn
     >>> class Counter(nn.Module):
-    ...     data: Any
-    path: str
-
-    def __init__(self):
+    ...     def __init__(self):
     ...         self.calls = nn.Buffer(np.zeros(1, np.float32))
     ...     def forward(self, x):
     ...         self.calls.data = self.calls.data + 1
@@ -154,6 +151,9 @@ class Buffer:
     """
 
     __slots__ = ("data", "path")
+
+    data: Any
+    path: str
 
     def __init__(self, data: Any) -> None:
         self.data = data

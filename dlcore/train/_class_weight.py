@@ -37,7 +37,7 @@ def balanced(labels: Any, classes: int) -> tuple[float, ...]:
     (0.6666666666666666, 2.0)
     """
     if isinstance(labels, Probabilities):
-        present, total = np.count_nonzero(labels.counts), float(labels.counts.sum())
+        present, total = int(np.count_nonzero(labels.counts)), float(labels.counts.sum())
         return tuple(total / (present * n) if n else 1.0 for n in labels.counts.tolist())
     y = np.asarray(labels, dtype=np.float64).ravel()
     y = y[(y >= 0) & (y < classes) & (y == np.rint(y))].astype(np.int64)

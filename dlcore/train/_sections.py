@@ -46,7 +46,12 @@ class ModelConfig(Section):
     """What learns.
 
     >>> ModelConfig(model="mlp", hidden=(32,), activation="tanh").build(outputs=1)
-    Sequential(layers=(Flatten(), Dense(units=32, init='xavier_normal'), Tanh(), Dense(units=1)))
+    Sequential(
+      0: Flatten()
+      1: Dense(units=32, init='xavier_normal')
+      2: Tanh()
+      3: Dense(units=1)
+    )
     """
 
     model: str | None = setting(

@@ -33,7 +33,12 @@ def build(outputs: Outputs, config: ModelConfig, text: bool = False, change: Cha
 
     >>> from dlcore.train.config import ModelConfig
     >>> build(10, ModelConfig(model="mlp", hidden=(32,)))
-    Sequential(layers=(Flatten(), Dense(units=32), ReLU(), Dense(units=10)))
+    Sequential(
+      0: Flatten()
+      1: Dense(units=32)
+      2: ReLU()
+      3: Dense(units=10)
+    )
     """
     name = config.model or ""
     if name == "knn":
