@@ -62,6 +62,17 @@ class Node:
 
     __slots__ = ("guards", "index", "name", "needed", "outputs", "pair", "params", "parents", "saved", "xp")
 
+    name: str
+    pair: Any
+    xp: Any
+    parents: Sequence[Any]
+    needed: Sequence[bool]
+    params: dict[str, Any]
+    saved: Any
+    outputs: int
+    index: int
+    guards: Sequence[tuple[Any, int]]
+
     def __init__(
         self,
         name: str,
@@ -73,18 +84,16 @@ class Node:
         saved: Any,
         guards: Sequence[tuple[Any, int]],
     ) -> None:
-        self.name: str = name
-        self.pair: Any = pair
-        self.xp: Any = xp
-        self.parents: Sequence[Any] = (
-            parents  # where each gradient goes: a leaf, or a node and its output; None where not needed
-        )
-        self.needed: Sequence[bool] = needed
-        self.params: dict[str, Any] = params
-        self.saved: Any = saved
-        self.outputs: int = 0  # how many, where the kernel gives a tuple; 0 where it gives one array
-        self.index: int = next(_clock)
-        self.guards: Sequence[tuple[Any, int]] = guards  # each vector of parameters that was read, with its version
+        self.name = name
+        self.pair = pair
+        self.xp = xp
+        self.parents = parents  # where each gradient goes: a leaf, or a node and its output; None where not needed
+        self.needed = needed
+        self.params = params
+        self.saved = saved
+        self.outputs = 0  # how many, where the kernel gives a tuple; 0 where it gives one array
+        self.index = next(_clock)
+        self.guards = guards  # each vector of parameters that was read, with its version
 
     def backward(self, dy: Any) -> Sequence[Any]:
         """The gradients for the parents; uses the node up."""

@@ -110,15 +110,17 @@ class Tensor:
         __hash__ = object.__hash__
 
     data: Any
+    requires_grad: bool
+    slot: int
     owner: Any = None  # of a parameter: the object whose ``version`` counts its updates
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self.data = data if type(data) is np.ndarray else _as_array(data)
         if requires_grad:
             _check_differentiable(self.data)
-        self.requires_grad: bool = requires_grad
+        self.requires_grad = requires_grad
         self.node: Node | None = None
-        self.slot: int = 0
+        self.slot = 0
         self._grad: Any = None
 
     # --- what it is
