@@ -233,6 +233,8 @@ def _spread_out(x: np.ndarray) -> np.ndarray:
     return wide
 
 
+# Only an alternative sees how an array lies in memory, and the other libraries run references here.
+@pytest.mark.parametrize("arrays", [pytest.param("numpy", marks=pytest.mark.level0)], indirect=True)
 @every_case_in_both_dtypes
 def test_other_memory_layouts_give_the_same(case: Case, arrays: Backend, dtype: str):
     xp, host, dy, expected = arrays.device.xp, case.host(dtype), make_dy(case, dtype), case.expected(dtype)
@@ -263,13 +265,13 @@ def test_backward_takes_a_broadcast_view(case: Case, arrays: Backend, dtype: str
             case.gradient_tolerance.check(other, one, f"{name}, gradient {position}")
 
 
-def subsets(positions: tuple[int, ...]) -> Iterator[set[int]]:
+def subsets(positions: tuple[int, ...], all_but_one: bool) -> Iterator[set[int]]:
     """Each position alone, and all but each: whatever one or any two of them decide is decided both ways.
 
     Without any there is no backward pass, and all of them are asked for elsewhere.
     """
     alone = [{position} for position in positions]
-    without = [set(positions) - one for one in alone]
+    without = [set(positions) - one for one in alone] if all_but_one else []
     yield from (some for some in (*alone, *(few for few in without if len(few) > 1)) if len(some) < len(positions))
 
 
@@ -278,7 +280,7 @@ def test_only_needed_gradients_are_given(case: Case, arrays: Backend, dtype: str
     inputs, dy = place(arrays, case.host(dtype)), arrays.place(make_dy(case, dtype))
     for name, pair in pairs(case, arrays, inputs):
         complete = backward(case, pair, arrays.device.xp, inputs, dy)
-        for some in subsets(case.differentiable):
+        for some in subsets(case.differentiable, all_but_one=arrays.device.xp is NUMPY):  # decided by the kernel alone
             needed = [position in some for position in range(len(inputs))]
             gradients = backward(case, pair, arrays.device.xp, inputs, dy, needed)
             assert [gradient is not None for gradient in gradients] == needed, f"{name}, needed {needed}"
@@ -329,7 +331,10 @@ def test_a_nan_is_never_lost(kernel: str, arrays: Backend):
     """Else a run that has gone wrong would look well."""
     case = next(c for c in CASES if c.kernel == kernel)
     host = case.host("float64")
-    for place_of_nan, dtype in itertools.product(np.ndindex(host[0].shape), ("float64", "float32")):
+    everywhere = list(np.ndindex(host[0].shape))
+    # The other libraries run the same references: a few places show that they lose nothing either.
+    places = everywhere if arrays.device.xp is NUMPY else everywhere[:: max(1, len(everywhere) // 4)]
+    for place_of_nan, dtype in itertools.product(places, ("float64", "float32")):
         sick = case.host(dtype)
         sick[0][place_of_nan] = np.nan
         inputs = place(arrays, sick)

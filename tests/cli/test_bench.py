@@ -30,6 +30,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.draws
 def test_one_device_with_its_first_calls_in_a_fresh_process_and_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, *QUICK, "kernels", "--only", "adam", "--device", "cpu", "--json", "a.json", "--picture", "a.svg")
     assert re.search(r"^cpu: \S.*\nmachine: .*, \d+ cores\ndlcore [\d.]+, Python [\d.]+, NumPy .*, commit \S+", out)

@@ -210,6 +210,7 @@ def test_a_terminal_gets_a_ruled_table_that_breaks_no_number() -> None:
     assert max(map(len, plain.splitlines())) <= 90
 
 
+@pytest.mark.draws
 def test_the_picture_has_a_line_for_each_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "compare", "small", "large", "--picture", "new/both.png")[-1] == "picture: new/both.png"
     with Image.open("new/both.png") as picture:

@@ -14,6 +14,7 @@ from dlcore.cli import main
 BRIEF = ("--epochs", "2", "--baseline", "none", "--device", "cpu", "--name", "a")
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     ("first", "second"),
     [("cost $ <b>", "$x^2 in a_{i}, 50 %"), ("[red]b[/red] 🐧", "\\frac{1}{2} &amp; größe")],
