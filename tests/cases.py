@@ -288,6 +288,10 @@ def products() -> Iterator[Case]:
         ("a vector as table", (5,), [2, 2, 0]),
         ("matrices as rows", (4, 2, 3), [3, 0, 3]),
         ("no ids", (4, 2), integers(4, 0)),
+        ("a table of many rows", (300, 3), [7, 299, 7, 0, 7, 7, 8, 299]),
+        ("many rows, uint8", (300, 2), integers(256, 40, dtype="uint8")),
+        ("many rows, matrices", (257, 2, 2), integers(257, 2, 3)),
+        ("many rows, no ids", (300, 2), integers(300, 0)),
     ):
         yield case("embedding", name, normal(*w), ids, oracle=_embedding, tolerance=EXACT)
 
