@@ -8,10 +8,22 @@ import numpy as np
 
 from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.standard import Padding
+from dlcore._arrays import asks_for_gradient
 from dlcore.errors import ShapeError
-from dlcore.tensor import Tensor
+from dlcore.tensor import Tensor, as_tensor, grad_enabled
 
-__all__ = ["NotIntegersError", "on_host", "out_of_range", "padding_of", "pair", "refuse", "same_dtype"]
+__all__ = [
+    "NotIntegersError",
+    "constant",
+    "floats",
+    "none_empty",
+    "on_host",
+    "out_of_range",
+    "padding_of",
+    "pair",
+    "refuse",
+    "same_dtype",
+]
 
 
 class NotIntegersError(ShapeError):
@@ -21,6 +33,48 @@ class NotIntegersError(ShapeError):
 def refuse(operation: str, came: str, expected: str, fix: str) -> NoReturn:
     """Raise a ShapeError in one line: what came, what was expected, what to do."""
     raise ShapeError(f"{operation}: {came} but {expected}; {fix}")
+
+
+def floats(operation: str, name: str, x: Any, fix: str = "") -> Tensor:
+    """``x`` as a tensor of floating-point numbers; a list, or a number, of integers is taken for the same floats.
+
+    An array of integers or bool is refused: in its own dtype a result would wrap round.
+
+    >>> floats("relu", "x", [1, 2]).dtype
+    dtype('float32')
+    """
+    if not isinstance(x, Tensor):
+        listed = isinstance(x, list | tuple)
+        x = as_tensor(x)
+        if listed and x.data.dtype.kind in "biu":
+            x = Tensor(x.data.astype(np.float32))
+    if not isdtype(namespace_of(x.data), x.data.dtype, "real floating"):
+        dtype = str(x.data.dtype).rpartition(".")[2]
+        refuse(
+            operation, f"{name} is {dtype}", "floating-point numbers are expected",
+            fix or f"convert {name} to float32, such as by {name}.astype('float32')",
+        )  # fmt: skip
+    return x
+
+
+def constant(operation: str, name: str, x: Any, given: str) -> Any:
+    """``x``, which no gradient is known for: refused where it asks for one.
+
+    given : what does get a gradient
+    """
+    if x is not None and grad_enabled() and asks_for_gradient(x):
+        refuse(operation, f"{name} asks for a gradient", f"only {given} can have one", f"pass {name}.detach()")
+    return x
+
+
+def none_empty(operation: str, **axes: tuple[str, int]) -> None:
+    """Refuse an axis of size 0 other than that of the examples.
+
+    axes : by the array's name, what the axis counts, and how many there are
+    """
+    for name, (what, n) in axes.items():
+        if n == 0:
+            refuse(operation, f"{name} has no {what}", "at least one is expected", "check the shape of the data")
 
 
 def same_dtype(operation: str, x: Tensor, name: str, w: Tensor) -> None:

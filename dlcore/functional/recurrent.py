@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.namespace import isdtype, namespace_of
 from backends.reference import recurrent as _recurrent
-from dlcore.functional.checks import refuse, same_dtype
+from dlcore.functional.checks import floats, refuse, same_dtype
 from dlcore.functional.lengths import Lengths
 from dlcore.tensor import Tensor, apply, as_tensor
 
@@ -101,7 +101,7 @@ def gru(
     Source: notes, 5; Cho et al. (2014), with the reset after the product, as cuDNN has it.
     """
     x, u, w, b = _sequences("gru", 3, x, u, w, b)
-    bn = as_tensor(bn)
+    bn = floats("gru", "bn", bn)
     if bn.shape != w.shape[:1]:
         refuse("gru", f"bn has shape {tuple(bn.shape)}", f"w has {w.shape[0]} units", f"give it ({w.shape[0]},)")
     same_dtype("gru", x, "bn", bn)
@@ -112,7 +112,8 @@ def gru(
 
 def _sequences(operation: str, gates: int, *arrays: Any) -> tuple[Tensor, ...]:
     """x, u, w and b as tensors that go together."""
-    x, u, w, b = (as_tensor(a) for a in arrays)
+    x, u, w, b = (floats(operation, name, a) if name != "x" or isinstance(a, list | tuple) else as_tensor(a)
+                  for name, a in zip("xuwb", arrays, strict=True))  # fmt: skip
     if x.ndim != 3 or 0 in x.shape:
         refuse(
             operation, f"x has shape {tuple(x.shape)}", "(N, T, D) with none of them 0 is expected",
@@ -141,7 +142,7 @@ def _sequences(operation: str, gates: int, *arrays: Any) -> tuple[Tensor, ...]:
 def _state(operation: str, name: str, state: Any, x: Tensor, w: Tensor) -> Tensor | None:
     if state is None:
         return None
-    state, expected = as_tensor(state), (x.shape[0], w.shape[0])
+    state, expected = floats(operation, name, state), (x.shape[0], w.shape[0])
     if state.shape != expected:
         refuse(
             operation, f"{name} has shape {tuple(state.shape)}", f"{expected} is expected, a row for each sequence",
