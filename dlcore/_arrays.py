@@ -10,11 +10,17 @@ import numpy as np
 
 from dlcore.errors import ShapeError
 
-__all__ = ["PLAIN", "asks_for_gradient", "axes_of", "from_list", "plain", "whole_numbers"]
+__all__ = ["PLAIN", "asks_for_gradient", "axes_of", "beyond_int64", "from_list", "plain", "whole_numbers"]
 
 PLAIN = frozenset(
     np.dtype(name)
-    for name in ("bool", "float16", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
+    for name in (
+        "bool",
+        "float16",
+        "float32",
+        "float64",
+        *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)),
+    )
 )
 """The dtypes of NumPy that are taken as they are: real numbers, in this machine's order of bytes."""
 
@@ -79,6 +85,17 @@ def asks_for_gradient(values: Any) -> bool:
     return bool(getattr(values, "requires_grad", False))
 
 
+def beyond_int64(labels: np.ndarray) -> bool:
+    """Whether a whole number among these would wrap round, or meet another, as int64.
+
+    >>> beyond_int64(np.array([2**63], np.uint64)), beyond_int64(np.array([2.0, -1e30])), beyond_int64(np.array([7]))
+    (True, True, False)
+    """
+    if labels.dtype.kind not in "uf" or not labels.size:
+        return False
+    return not bool(labels.max() < 2**63 and labels.min() >= -(2.0**63))
+
+
 def axes_of(operation: str, axis: Any, shape: tuple[int, ...]) -> Any:
     """``axis``, an integer or several, as an int or a tuple of them, each of ``shape`` and none twice.
 
@@ -112,4 +129,6 @@ def whole_numbers(operation: str, name: str, values: tuple[Any, ...]) -> tuple[i
             raise TypeError
         return tuple(operator.index(size) for size in sizes)
     except TypeError:
-        raise ShapeError(f"{operation}: {name} is {values!r:.60} but integers are expected; pass a tuple of them") from None
+        raise ShapeError(
+            f"{operation}: {name} is {values!r:.60} but integers are expected; pass a tuple of them"
+        ) from None

@@ -64,11 +64,12 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], settings: dict[
         return getattr(x, plain)(y) if isinstance(x, Tensor) else getattr(y, reflected)(x)
     if ufunc in _UNARY:
         return _UNARY[ufunc](inputs[0])
-    if grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+    result = ufunc(*map(_numbers, inputs))
+    asks = grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    if asks and getattr(result, "dtype", None) != np.bool_:  # what is true or false, such as isnan, has none
         raise GraphError(
             f"numpy.{ufunc.__name__}: no gradient is known for it; take .detach() of the tensor for the numbers alone"
         )
-    result = ufunc(*map(_numbers, inputs))
     return tuple(map(Tensor, result)) if isinstance(result, tuple) else Tensor(result)
 
 
@@ -105,6 +106,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: _sum,
     np.mean: _mean,
     np.max: _max,
+    np.amax: _max,
     np.reshape: _reshape,
     np.transpose: _transpose,
     np.concatenate: _concatenate,

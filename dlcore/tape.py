@@ -114,7 +114,8 @@ def walk(node: Node, slot: int, dy: Any) -> None:
             if dx is None or parent is None:
                 continue
             if not isinstance(parent, tuple):
-                parent.accumulate(_as(dx, parent.data.dtype))  # a leaf
+                dtype = parent.data.dtype
+                parent.accumulate(dx if dx.dtype is dtype else _as(dx, dtype))  # a leaf
                 continue
             source, slot = parent
             if source not in collected:
@@ -125,7 +126,8 @@ def walk(node: Node, slot: int, dy: Any) -> None:
 def _collect(collected: dict[Node, Any], node: Node, slot: int, dy: Any) -> None:
     """Add ``dy`` to the gradient of a node's output: of the output ``slot``, where its kernel gives several."""
     if not node.outputs:
-        dy = _as(dy, node.dtype)
+        if dy.dtype is not node.dtype:
+            dy = _as(dy, node.dtype)
         collected[node] = collected[node] + dy if node in collected else dy
         return
     dy = _as(dy, node.dtype[slot])
@@ -135,4 +137,4 @@ def _collect(collected: dict[Node, Any], node: Node, slot: int, dy: Any) -> None
 
 def _as(dy: Any, dtype: Any) -> Any:
     """``dy`` in the dtype of what it is the gradient of, which mixed operands change."""
-    return dy if dy.dtype is dtype or dy.dtype == dtype else namespace_of(dy).astype(dy, dtype)
+    return dy if dy.dtype == dtype else namespace_of(dy).astype(dy, dtype)

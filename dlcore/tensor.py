@@ -216,7 +216,9 @@ class Tensor:
         3.0
         """
         if self.size != 1:
-            raise ShapeError(f"item: the shape is {tuple(self.shape)} but one element is expected; pick or reduce first")
+            raise ShapeError(
+                f"item: the shape is {tuple(self.shape)} but one element is expected; pick or reduce first"
+            )
         return self.numpy().item()
 
     def __float__(self) -> float:
@@ -290,8 +292,8 @@ class Tensor:
     def backward(self, dy: Any = None) -> None:
         """Add the gradients of this tensor into ``.grad`` of every tensor that asked for one.
 
-        dy : array of the shape of ``data``, or a number for a scalar: the gradient of the final loss for this tensor, in
-            whose dtype it is taken; 1 by default, for a scalar
+        dy : array of the shape of ``data``, or a number for a scalar: the gradient of the final loss for this tensor,
+            in whose dtype it is taken; 1 by default, for a scalar
 
         Raises :class:`GraphError` where nothing was recorded, or a result would be wrong (see the module).
         """
@@ -318,7 +320,7 @@ class Tensor:
     def _given(self, dy: Any) -> Any:
         """The gradient that a caller starts from, of this tensor's shape and dtype."""
         if isinstance(dy, Tensor) and dy.requires_grad:
-            raise GraphError("backward: dy asks for a gradient, but first derivatives alone are given; pass dy.detach()")
+            raise GraphError("backward: dy asks for a gradient, but only first derivatives are given; pass dy.detach()")
         xp = namespace_of(self.data)
         if isinstance(dy, list | tuple | bool | int | float):
             dy = xp.asarray(from_list(dy), dtype=self.dtype, device=device_of(self.data))
@@ -412,46 +414,50 @@ class Tensor:
     # --- bits of integers, and logic of bool tensors
 
     def __invert__(self) -> Tensor:
-        return Tensor(~_bits("~", self, self).data)
+        _check_bits("~", self)
+        return Tensor(~self.data)
 
     def __and__(self, other: Any) -> Tensor:
-        return Tensor(self.data & _array(_bits("&", self, other), other))
+        _check_bits("&", self, other)
+        return _plainly("&", operator.and_, self, other)
 
     __rand__ = __and__
 
     def __or__(self, other: Any) -> Tensor:
-        return Tensor(self.data | _array(_bits("|", self, other), other))
+        _check_bits("|", self, other)
+        return _plainly("|", operator.or_, self, other)
 
     __ror__ = __or__
 
     def __xor__(self, other: Any) -> Tensor:
-        return Tensor(self.data ^ _array(_bits("^", self, other), other))
+        _check_bits("^", self, other)
+        return _plainly("^", operator.xor, self, other)
 
     __rxor__ = __xor__
 
     # --- comparison: bool tensors, which have no gradient
 
     def __lt__(self, other: Any) -> Tensor:
-        return Tensor(self.data < _array(self, other))
+        return _plainly("<", operator.lt, self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return Tensor(self.data <= _array(self, other))
+        return _plainly("<=", operator.le, self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return Tensor(self.data > _array(self, other))
+        return _plainly(">", operator.gt, self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return Tensor(self.data >= _array(self, other))
+        return _plainly(">=", operator.ge, self, other)
 
     def __eq__(self, other: object) -> Any:
         if other is None:
             return NotImplemented
-        return Tensor(self.data == _array(self, other))
+        return _plainly("==", operator.eq, self, other)
 
     def __ne__(self, other: object) -> Any:
         if other is None:
             return NotImplemented
-        return Tensor(self.data != _array(self, other))
+        return _plainly("!=", operator.ne, self, other)
 
     # --- reductions, functions, rearrangements
 
@@ -655,7 +661,7 @@ def _one(dtype: Any) -> Any:
 def _as_array(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data.data
-    if isinstance(data, np.ndarray | np.generic):
+    if isinstance(data, np.ndarray | np.generic | complex):
         return plain("Tensor", data)
     if isinstance(data, bool | int | float | list | tuple):
         array = from_list(data)
@@ -734,31 +740,40 @@ def _array(self: Tensor, other: Any) -> Any:
     return operand.data
 
 
-def _bits(sign: str, self: Tensor, other: Any) -> Tensor:
-    """``self``, once it is known that both sides are integers or bool."""
-    for side in (self.data, other.data if isinstance(other, Tensor) else other):
-        dtype = getattr(side, "dtype", None)
-        whole = isinstance(side, bool | int | list | tuple) if dtype is None else isdtype(
-            namespace_of(side), dtype, ("bool", "integral")
-        )  # fmt: skip
-        if not whole:
-            came = type(side).__name__ if dtype is None else dtype
+def _check_bits(sign: str, *sides: Any) -> None:
+    """Both sides of an operator on bits must be integers or bool."""
+    for side in sides:
+        x = side.data if isinstance(side, Tensor) else side
+        if isinstance(x, bool | int | list | tuple):
+            continue
+        if not hasattr(x, "dtype") or not isdtype(namespace_of(x), x.dtype, ("bool", "integral")):
+            came = getattr(x, "dtype", type(x).__name__)
             raise ShapeError(f"{sign}: {came} came but bool or integers are expected; compare first, as in x > 0")
-    return self
 
 
-def _without_gradient(name: str, function: Callable[[Any, Any], Any], x: Tensor, y: Any, swapped: bool = False) -> Tensor:
+def _plainly(name: str, function: Callable[[Any, Any], Any], x: Tensor, y: Any, swapped: bool = False) -> Tensor:
+    """A function of two arrays that has no gradient, and is not recorded."""
+    other = y if isinstance(y, bool) else _array(x, y)
+    try:
+        return Tensor(function(other, x.data) if swapped else function(x.data, other))
+    except (ValueError, TypeError) as error:
+        if isinstance(error, DlcoreError):
+            raise
+        shape = tuple(getattr(other, "shape", ()))
+        raise ShapeError(f"{name}: {tuple(x.shape)} and {shape} do not fit: {error}") from error
+
+
+def _without_gradient(
+    name: str, function: Callable[[Any, Any], Any], x: Tensor, y: Any, swapped: bool = False
+) -> Tensor:
     """A function of two arrays whose steps have no gradient worth the name."""
     if grad_enabled() and (x.requires_grad or (isinstance(y, Tensor) and y.requires_grad)):
         raise GraphError(f"{name}: it jumps and has no gradient; take .detach() of what asks for one")
-    other = _array(x, y)
-    return Tensor(function(other, x.data) if swapped else function(x.data, other))
+    return _plainly(name, function, x, y, swapped)
 
 
-def _not_empty(operation: str, x: Tensor, axis: int | tuple[int, ...] | None) -> None:
-    if x.size == 0 and 0 in [n for a, n in enumerate(x.shape) if axis is None or a in _positions(axis, x.ndim)]:
-        raise ShapeError(f"{operation}: shape {tuple(x.shape)} holds no elements to take it of; check the data")
-
-
-def _positions(axis: int | tuple[int, ...], ndim: int) -> set[int]:
-    return {a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+def _not_empty(operation: str, x: Tensor, axis: Any) -> None:
+    if x.size == 0:
+        axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        if 0 in [x.shape[a] for a in axes]:
+            raise ShapeError(f"{operation}: shape {tuple(x.shape)} holds no elements to take it of; check the data")

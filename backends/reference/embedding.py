@@ -1,8 +1,8 @@
 """Rows of a table picked by integers.
 
 The gradient of a table takes memory in proportion to the rows that were picked, beside the table itself. Equal ids add
-up in a fixed order: the ids are sorted, and each run of equal ones is summed in pairs. A small table is left to a product
-with the one-hot matrix, which has the same property and is one call.
+up in a fixed order: the ids are sorted, and each run of equal ones is summed in pairs. A small table is left to a
+product with the one-hot matrix, which has the same property and is one call.
 """
 
 from __future__ import annotations

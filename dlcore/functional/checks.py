@@ -10,7 +10,7 @@ from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.standard import Padding
 from dlcore._arrays import asks_for_gradient
 from dlcore.errors import ShapeError
-from dlcore.tensor import Tensor, as_tensor, grad_enabled
+from dlcore.tensor import Tensor, grad_enabled
 
 __all__ = [
     "NotIntegersError",
@@ -23,6 +23,7 @@ __all__ = [
     "pair",
     "refuse",
     "same_dtype",
+    "tensor",
 ]
 
 
@@ -35,6 +36,21 @@ def refuse(operation: str, came: str, expected: str, fix: str) -> NoReturn:
     raise ShapeError(f"{operation}: {came} but {expected}; {fix}")
 
 
+def tensor(operation: str, name: str, x: Any) -> Tensor:
+    """``x`` as a tensor; what cannot be one is refused by the name that a user knows it by.
+
+    >>> tensor("relu", "x", np.array([1j]))
+    Traceback (most recent call last):
+    ...
+    backends.errors.ShapeError: relu: x: an array of complex128 came but real numbers are expected; take its .real or \
+.imag part, or abs() of it
+    """
+    try:
+        return x if isinstance(x, Tensor) else Tensor(x)
+    except ShapeError as error:
+        raise ShapeError(f"{operation}: {name}: {str(error).removeprefix('Tensor: ')}") from None
+
+
 def floats(operation: str, name: str, x: Any, fix: str = "") -> Tensor:
     """``x`` as a tensor of floating-point numbers; a list, or a number, of integers is taken for the same floats.
 
@@ -43,9 +59,12 @@ def floats(operation: str, name: str, x: Any, fix: str = "") -> Tensor:
     >>> floats("relu", "x", [1, 2]).dtype
     dtype('float32')
     """
-    if not isinstance(x, Tensor):
+    if isinstance(x, Tensor):
+        if x.requires_grad:  # which only floats may
+            return x
+    else:
         listed = isinstance(x, list | tuple)
-        x = as_tensor(x)
+        x = tensor(operation, name, x)
         if listed and x.data.dtype.kind in "biu":
             x = Tensor(x.data.astype(np.float32))
     if not isdtype(namespace_of(x.data), x.data.dtype, "real floating"):
@@ -74,7 +93,12 @@ def none_empty(operation: str, **axes: tuple[str, int]) -> None:
     """
     for name, (what, n) in axes.items():
         if n == 0:
-            refuse(operation, f"{name} has no {what}", "at least one is expected", "check the shape of the data")
+            refuse(
+                operation,
+                f"{name} {'have' if name == 'logits' else 'has'} no {what}",
+                "at least one is expected",
+                "check the shape of the data",
+            )
 
 
 def same_dtype(operation: str, x: Tensor, name: str, w: Tensor) -> None:

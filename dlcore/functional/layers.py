@@ -25,8 +25,9 @@ from dlcore.functional.checks import (
     pair,
     refuse,
     same_dtype,
+    tensor,
 )
-from dlcore.tensor import Tensor, apply, as_tensor, pick
+from dlcore.tensor import Tensor, apply, pick
 
 __all__ = [
     "avg_pool2d",
@@ -90,7 +91,10 @@ def _affine(operation: str, x: Any, w: Any, b: Any) -> tuple[Tensor, Tensor, Ten
 
 def _floats_or_parameters(operation: str, x: Any, w: Any) -> tuple[Tensor, Tensor]:
     """x and w, floats of one dtype."""
-    x, w = (floats(operation, "x", x) if isinstance(x, list | tuple) else as_tensor(x)), floats(operation, "w", w)
+    if not (isinstance(w, Tensor) and w.owner is not None):  # a parameter is of floats
+        w = floats(operation, "w", w)
+    if not isinstance(x, Tensor):
+        x = floats(operation, "x", x) if isinstance(x, list | tuple) else tensor(operation, "x", x)
     if x.data.dtype != w.data.dtype:
         same_dtype(operation, x, "w", w)
     return x, w
@@ -384,20 +388,21 @@ def embedding(w: Any, ids: Any) -> Tensor:
 
 
 def _is_word(word: Any) -> bool:
-    return isinstance(word, int | np.integer) and 0 <= word < 2**32
+    return isinstance(word, int | np.integer) and 0 <= int(word) < 2**32
 
 
 def _integers(operation: str, name: str, values: Any) -> Tensor:
-    tensor = as_tensor(from_list(values) if isinstance(values, list | tuple) else values)
-    if not isdtype(namespace_of(tensor.data), tensor.data.dtype, "integral"):
+    integers = tensor(operation, name, from_list(values) if isinstance(values, list | tuple) else values)
+    if not isdtype(namespace_of(integers.data), integers.data.dtype, "integral"):
         raise NotIntegersError(
-            f"{operation}: {name} are {tensor.data.dtype} but integers are expected; convert them to int64"
+            f"{operation}: {name} are {integers.data.dtype} but integers are expected; convert them to int64"
         )
-    return tensor
+    return integers
 
 
 def _bias(operation: str, b: Any, k: int, x: Tensor) -> Tensor:
-    b = floats(operation, "b", b)
+    if not (isinstance(b, Tensor) and b.owner is not None):
+        b = floats(operation, "b", b)
     if b.data.shape != (k,):
         refuse(operation, f"b has shape {tuple(b.shape)}", f"w has {k} outputs", f"give b the shape ({k},)")
     if b.data.dtype != x.data.dtype:

@@ -16,7 +16,7 @@ from backends.reference import loss as _loss
 from dlcore._arrays import from_list, plain
 from dlcore.errors import DataError, ShapeError
 from dlcore.functional._calls import noted
-from dlcore.functional.checks import constant, floats, on_host, out_of_range, refuse
+from dlcore.functional.checks import constant, floats, none_empty, on_host, out_of_range, refuse, tensor
 from dlcore.functional.layers import _integers
 from dlcore.functional.lengths import Lengths, pack
 from dlcore.tensor import Tensor, apply, as_tensor
@@ -122,7 +122,9 @@ def cross_entropy(
             "logits (..., K) and labels (...) are expected",
             "pass integer labels, one an example, not one-hot rows",
         )
-    _some("cross_entropy", logits)
+    if not logits.data.size:
+        none_empty("cross_entropy", logits=("classes", shape[-1]))
+        _some("cross_entropy", logits)
     smoothing = _smoothing("cross_entropy", label_smoothing)
     classes, per_sequence, sums, given = shape[-1], None, None, tuple(shape)
     if lengths is not None:
@@ -195,7 +197,7 @@ def _some(operation: str, x: Tensor) -> None:
 def _checked_target(operation: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     """The two as tensors of one dtype; the target's shape may still lack the prediction's last axis of 1."""
     name = "prediction" if operation == "mse" else "logits"
-    prediction, target = floats(operation, name, prediction), as_tensor(_exact(target, prediction))
+    prediction, target = floats(operation, name, prediction), tensor(operation, "target", _exact(target))
     if target.data.dtype != prediction.data.dtype:
         xp = namespace_of(target.data)
         if target.requires_grad:
@@ -212,7 +214,7 @@ def _checked_target(operation: str, prediction: Any, target: Any) -> tuple[Tenso
     return prediction, target
 
 
-def _exact(target: Any, prediction: Any) -> Any:
+def _exact(target: Any) -> Any:
     """A list of targets in float64, from which it is rounded to the prediction's dtype once."""
     return from_list(target) if isinstance(target, list | tuple) else target
 
@@ -240,8 +242,8 @@ def _class_weights(operation: str, weights: Any, classes: int) -> np.ndarray:
     table = plain(operation, from_list(weights) if isinstance(weights, list | tuple) else weights).astype(np.float64)
     if table.shape != (classes,) or not ((table >= 0) & np.isfinite(table)).all() or not table.any():
         refuse(
-            operation, f"class_weight is {weights!r}", f"{classes} weights, not negative nor all 0 and finite, are expected",
-            "give one weight a class",
+            operation, f"class_weight is {weights!r:.80}",
+            f"{classes} weights, finite, not negative nor all 0, are expected", "give one weight a class",
         )  # fmt: skip
     return table
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.namespace import isdtype, namespace_of
 from backends.reference import recurrent as _recurrent
 from dlcore.functional.checks import floats, refuse, same_dtype
 from dlcore.functional.lengths import Lengths
-from dlcore.tensor import Tensor, apply, as_tensor
+from dlcore.tensor import Tensor, apply
 
 __all__ = ["gru", "lstm", "rnn"]
 
@@ -112,8 +111,8 @@ def gru(
 
 def _sequences(operation: str, gates: int, *arrays: Any) -> tuple[Tensor, ...]:
     """x, u, w and b as tensors that go together."""
-    x, u, w, b = (floats(operation, name, a) if name != "x" or isinstance(a, list | tuple) else as_tensor(a)
-                  for name, a in zip("xuwb", arrays, strict=True))  # fmt: skip
+    before = "put an Embedding before, or convert x to float32"
+    x, u, w, b = (floats(operation, n, a, before if n == "x" else "") for n, a in zip("xuwb", arrays, strict=True))
     if x.ndim != 3 or 0 in x.shape:
         refuse(
             operation, f"x has shape {tuple(x.shape)}", "(N, T, D) with none of them 0 is expected",
@@ -129,11 +128,6 @@ def _sequences(operation: str, gates: int, *arrays: Any) -> tuple[Tensor, ...]:
                 operation, f"{name} has shape {tuple(array.shape)}",
                 f"x {tuple(x.shape)} and w {tuple(w.shape)} expect {expected}", "build the layer on this data",
             )  # fmt: skip
-    if not isdtype(namespace_of(x.data), x.dtype, "real floating"):
-        refuse(
-            operation, f"x is {x.dtype}", "floating-point numbers are expected",
-            "put an Embedding before, or convert x to float32",
-        )  # fmt: skip
     for name, array in (("u", u), ("w", w), ("b", b)):
         same_dtype(operation, x, name, array)
     return x, u, w, b

@@ -70,7 +70,9 @@ def test_the_same_ids_give_the_same_bits_whatever_stands_between_them():
     assert alone[9].tobytes() == among[9].tobytes()
 
 
-@pytest.mark.parametrize(("vocabulary", "taken"), [(65, "reference"), (SMALL, "reference"), (5000, "EmbeddingBySorting")])
+@pytest.mark.parametrize(
+    ("vocabulary", "taken"), [(65, "reference"), (SMALL, "reference"), (5000, "EmbeddingBySorting")]
+)
 def test_a_small_table_keeps_its_product(vocabulary: int, taken: str):
     w, ids = np.zeros((vocabulary, 4), np.float32), np.zeros(3, int)
     assert explain(kernels()["embedding"], w, ids).taken == taken
