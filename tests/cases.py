@@ -262,6 +262,18 @@ def _embedding(w: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.array([w[i].tolist() for i in ids.ravel().tolist()]).reshape(*ids.shape, *w.shape[1:])
 
 
+def powers() -> Iterator[Case]:
+    for name, x, y in (
+        ("equal shapes", positive(3, 4), away(3, 4)),
+        ("a row", positive(3, 4), away(4)),
+        ("a column", positive(3, 1), away(3, 4)),
+        ("a number before", 2.5, away(2, 3)),
+        ("0-d arrays", positive(), away()),
+        ("no rows", positive(0, 3), away(3)),
+    ):
+        yield case("power_of", name, x, y, oracle=np.power, tolerance=FUNCTION)
+
+
 def products() -> Iterator[Case]:
     yield case("matmul", "matrices", normal(3, 4), normal(4, 5), oracle=_matmul)
     yield case("matmul", "one row", normal(1, 4), normal(4, 1), oracle=_matmul)
@@ -367,6 +379,7 @@ CASES: list[Case] = [
     *activations(),
     *reductions(),
     *rearrangements(),
+    *powers(),
     *products(),
     *convolutions(),
     *fused_convolutions(),
