@@ -279,6 +279,7 @@ def _elementwise() -> Iterator[Call]:
     yield _call("divide", _away(40, 30), _away(40, 30), slopes=FUNCTION, **rounded)
     yield _call("power", _positive(500), exponent=2.5, units=POWER, slopes=POWER, each=True)
     yield _call("power", _away(500), exponent=2, units=ROUNDED, slopes=FUNCTION, each=True)
+    yield _call("power_of", _positive(500), _normal(500), units=POWER, slopes=POWER, each=True)
     yield _call("negative", _normal(500), units=CHOSEN, slopes=CHOSEN)
     yield _call("absolute", _away(500), units=CHOSEN, slopes=CHOSEN)
     yield _call("exp", _normal(500), **function)
@@ -303,6 +304,8 @@ def _moving() -> Iterator[Call]:
     yield _call("concat", _normal(4, 5), _normal(7, 5), axis=0, **chosen)
     yield _call("getitem", _normal(6, 7, 5), key=(slice(1, None, 2), ..., slice(None, None, -1)), **chosen)
     yield _call("embedding", _normal(50, 16), _integers(50, 40, 3), units=CHOSEN)
+    yield _call("embedding", _normal(1000, 16), _integers(1000, 40, 30), units=CHOSEN)
+    yield _call("add_rows_", _normal(1000, 16), _integers(1000, 1200), _normal(1200, 16), units=SUMS)
     borders: dict[str, Any] = {"fill": "reflect", "value": 0.0}
     yield _call("move_pixels", _normal(3, 8, 9, 2), _integers(8, 3, 6), _integers(9, 3, 7), units=CHOSEN, **borders)
     near = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])

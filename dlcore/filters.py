@@ -34,10 +34,10 @@ import numpy as np
 
 from dlcore.errors import ConfigError
 from dlcore.functional import filter as _filter
-from dlcore.functional.checks import pair, refuse
+from dlcore.functional.checks import pair, refuse, tensor
 from dlcore.functional.filter import Way, known, separate
 from dlcore.recorded import settings
-from dlcore.tensor import Tensor, as_tensor
+from dlcore.tensor import Tensor
 
 __all__ = [
     "Way",
@@ -319,7 +319,7 @@ def edges(image: Any, kind: str = "sobel", *, mode: str = "same", border: str = 
 
 def _images(operation: str, image: Any) -> Tensor:
     """The image as (N, H, W, C)."""
-    x = as_tensor(image)
+    x = tensor(operation, "image", image)
     shape = x.shape
     if len(shape) == 2:
         return x.reshape(1, *shape, 1)

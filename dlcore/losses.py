@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from backends.namespace import isdtype, namespace_of
+from dlcore._arrays import from_list, plain
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import binary_cross_entropy, cross_entropy, mse
 from dlcore.recorded import did_you_mean
@@ -72,7 +73,7 @@ class StandardizedMSE:
 
         y : (N, ...) numbers on the host
         """
-        values = np.asarray(y, dtype=np.float64)
+        values = plain("StandardizedMSE.fit", y if hasattr(y, "dtype") else from_list(y)).astype(np.float64)
         values = values[~np.isnan(values)]
         if not values.size:
             raise DataError("StandardizedMSE.fit: no target is known; give at least one that is not NaN")
@@ -82,10 +83,10 @@ class StandardizedMSE:
 
     def __call__(self, prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any = None) -> Tensor:
         """Arguments and errors as of :func:`mse`; ``target`` in its own unit."""
-        target = as_tensor(target).data
-        xp = namespace_of(target)
-        if not isdtype(xp, target.dtype, "real floating"):
-            target = xp.astype(target, xp.float32)
+        target = as_tensor(target)
+        xp = namespace_of(target.data)
+        if not target.requires_grad:
+            target = target.data if isdtype(xp, target.dtype, "real floating") else xp.astype(target.data, xp.float32)
         return mse(prediction, (target - self.mean) / self.std, sample_weight=sample_weight, lengths=lengths)
 
     def predictions(self, outputs: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcore._arrays import beyond_int64
 from dlcore.errors import ConfigError, DataError, ShapeError
 from dlcore.recorded import did_you_mean
 from dlcore.selection import SelectionPolicy
@@ -339,7 +340,7 @@ class Metric:
             y_pred = np.where(_host(y_pred) < 0, 1 - self.positive, _host(y_pred))
             return float(self.function(y_true, y_pred, average="binary", positive=self.positive))
         if self.function in (precision, recall, f1) and np.any(_host(y_pred) < 0):
-            classes = np.union1d(_host(y_true), _host(y_pred))
+            classes = np.union1d(*_label_pair(self.name, y_true, y_pred))
             shares: Any = self.function(y_true, y_pred, average=None)
             return float(np.mean(shares[classes >= 0]))
         return float(self.function(y_true, y_pred))
@@ -396,7 +397,11 @@ def named(metric: str | Callable[..., float]) -> Metric:
 
 
 def _host(values: Any) -> np.ndarray:
-    return np.atleast_1d(values.numpy() if isinstance(values, Tensor) else np.asarray(values))
+    try:
+        array = values.numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (TypeError, ValueError) as error:  # rows of different lengths; an array on another device
+        raise ShapeError(f"{values!r:.60} is no array on the host ({error}); pass rows of one length") from None
+    return np.atleast_1d(array)
 
 
 def _pair(metric: str, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -442,6 +447,8 @@ def _labels(metric: str, name: str, y: np.ndarray) -> np.ndarray:
             )
     elif y.dtype.kind not in "biu":
         raise DataError(f"{metric}: {name} holds {y.dtype} but integer labels are expected; number the classes")
+    if beyond_int64(y):
+        raise DataError(f"{metric}: {name} holds numbers from {y.min()} to {y.max()}, beyond int64; number the classes")
     return y.astype(np.int64)
 
 
@@ -456,6 +463,8 @@ def _labels_and_scores(metric: str, y_true: Any, scores: Any, lengths: Any = Non
             "expected, for K >= 2 classes; pass one score a class"
         )
     everything = np.ones(y_true.shape, dtype=bool)
+    if scores.dtype.kind not in "biuf":
+        raise DataError(f"{metric}: scores hold {scores.dtype} but real numbers are expected; convert them")
     valid = everything if lengths is None else _valid_steps(metric, _host(lengths), y_true.shape)
     labels, table = _labels(metric, "y_true", y_true[valid]), scores[valid].astype(np.float64)
     if not labels.size:

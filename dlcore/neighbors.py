@@ -22,6 +22,7 @@ from backends.device import Device, resolve
 from backends.namespace import isdtype, namespace_of
 from backends.reference.distance import l1_distances, squared_distances
 from backends.standard import device_of, smallest
+from dlcore._arrays import beyond_int64
 from dlcore.errors import ConfigError, DataError, DeviceError, ShapeError
 from dlcore.recorded import Recorded, did_you_mean
 
@@ -186,6 +187,8 @@ class KNNClassifier(Recorded):
             raise DataError(f"KNNClassifier: x holds {x.dtype} but real numbers are expected; encode names as numbers")
         if x.ndim < 2:
             raise ShapeError(f"KNNClassifier: x has shape {tuple(x.shape)} but (N, ...) is expected, a row an example")
+        if 0 in x.shape[1:]:
+            raise DataError(f"KNNClassifier: x has shape {tuple(x.shape)}, no features; give each example a number")
         x = transfer.to_device(x, self.device)
         return self.device.xp.reshape(x, (x.shape[0], -1 if x.size else 0))
 
@@ -388,4 +391,6 @@ def _labels(y: Any, n: int) -> np.ndarray:
         raise ShapeError(f"KNNClassifier: y has shape {y.shape} but ({n},) is expected, a label for each of x")
     if y.dtype.kind not in "biu" and not (y.dtype.kind == "f" and bool(np.all(np.isfinite(y) & (y == np.rint(y))))):
         raise DataError(f"KNNClassifier: y holds {y.dtype} but whole numbers are expected; number the classes")
+    if beyond_int64(y):
+        raise DataError(f"KNNClassifier: y holds numbers up to {y.max()}, beyond int64; number the classes")
     return y.astype(np.int64)

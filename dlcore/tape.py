@@ -20,6 +20,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
+from backends.namespace import namespace_of
 from dlcore.errors import GraphError
 
 __all__ = ["Node", "grad_enabled", "no_grad", "walk"]
@@ -60,7 +61,7 @@ def grad_enabled() -> bool:
 class Node:
     """One recorded kernel call."""
 
-    __slots__ = ("guards", "index", "name", "needed", "outputs", "pair", "params", "parents", "saved", "xp")
+    __slots__ = ("dtype", "guards", "index", "name", "needed", "outputs", "pair", "params", "parents", "saved", "xp")
 
     name: str
     pair: Any
@@ -92,6 +93,7 @@ class Node:
         self.params = params
         self.saved = saved
         self.outputs = 0  # how many, where the kernel gives a tuple; 0 where it gives one array
+        self.dtype: Any = None  # of the output, or of each of them: a gradient has the dtype of what it is for
         self.index = next(_clock)
         self.guards = guards  # each vector of parameters that was read, with its version
 
@@ -123,7 +125,8 @@ def walk(node: Node, slot: int, dy: Any) -> None:
             if dx is None or parent is None:
                 continue
             if not isinstance(parent, tuple):
-                parent.accumulate(dx)  # a leaf
+                dtype = parent.data.dtype
+                parent.accumulate(dx if dx.dtype is dtype else _as(dx, dtype))  # a leaf
                 continue
             source, slot = parent
             if source not in collected:
@@ -134,7 +137,15 @@ def walk(node: Node, slot: int, dy: Any) -> None:
 def _collect(collected: dict[Node, Any], node: Node, slot: int, dy: Any) -> None:
     """Add ``dy`` to the gradient of a node's output: of the output ``slot``, where its kernel gives several."""
     if not node.outputs:
+        if dy.dtype is not node.dtype:
+            dy = _as(dy, node.dtype)
         collected[node] = collected[node] + dy if node in collected else dy
         return
+    dy = _as(dy, node.dtype[slot])
     slots = collected.setdefault(node, [None] * node.outputs)
     slots[slot] = dy if slots[slot] is None else slots[slot] + dy
+
+
+def _as(dy: Any, dtype: Any) -> Any:
+    """``dy`` in the dtype of what it is the gradient of, which mixed operands change."""
+    return dy if dy.dtype == dtype else namespace_of(dy).astype(dy, dtype)

@@ -6,7 +6,8 @@ What a computation did is recorded by :func:`apply`, one :class:`~dlcore.tape.No
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from backends.kernel import Kernel
 from backends.namespace import NUMPY, isdtype, namespace, namespace_of
 from backends.reference import elementwise, embedding
 from backends.standard import device_of
+from dlcore._arrays import PLAIN, axes_of, from_list, plain
+from dlcore._arrays import whole_numbers as _whole_numbers
 from dlcore.apart import arguments_apart, together
 from dlcore.errors import DeviceError, DlcoreError, GraphError, ShapeError
 from dlcore.tape import Node, grad_enabled, no_grad, walk
@@ -53,7 +56,7 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
     pair = kernel.choose(xp, arrays, params)
     try:
         output, saved = pair.forward(xp, *arrays, needed=needed, **params)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError) as error:
         if isinstance(error, ValueError) and (moved := arguments_apart(kernel, inputs)):  # of two GPUs
             raise moved from error
         if isinstance(error, DlcoreError) or kernel.__module__ != elementwise.__name__:
@@ -62,9 +65,30 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
     node = Node(kernel.name, pair, xp, parents, needed, params, saved, guards) if True in needed else None
     if isinstance(output, tuple):
         if node is not None:
-            node.outputs = len(output)
+            node.outputs, node.dtype = len(output), [y.dtype for y in output]
         return tuple([_made_by(node, y, slot) for slot, y in enumerate(output)])
+    if node is not None:
+        node.dtype = output.dtype
     return _made_by(node, output, 0)
+
+
+def pick(w: Tensor, ids: Tensor) -> Tensor:
+    """``w[ids]`` for integers in [0, len(w)); the gradient of a parameter of many rows is added to the rows read."""
+    y = apply(embedding.embedding, w, ids)
+    if y.node is not None and w.owner is not None and w.shape[0] > embedding.SMALL:
+        y.node.pair = _IntoRows(w)
+    return y
+
+
+class _IntoRows:
+    """In place of a kernel's pair: a backward pass that brings the gradient to a table itself, row by row."""
+
+    def __init__(self, w: Any) -> None:
+        self.w = w
+
+    def backward(self, xp: Any, dy: Any, saved: Any, *, needed: Sequence[bool]) -> tuple[None, None]:
+        self.w.accumulate_rows(saved[0], dy)
+        return None, None
 
 
 def _misfit(kernel: Kernel, arrays: Sequence[Any], params: dict[str, Any], error: Exception) -> ShapeError:
@@ -88,8 +112,16 @@ class Tensor:
     """An array that can be differentiated with respect to.
 
     data : array of NumPy, CuPy or another Array API library, a Tensor, a Python number or a list; a number and a list
-        of fractions become float32, a list of integers stays integers (labels, ids)
+        of fractions become float32, a list of integers stays integers (labels, ids). Numbers are float16, float32,
+        float64, integers or bool: complex numbers, objects, strings and records are refused. A NumPy array that is not
+        aligned, or has its bytes swapped, is copied; any other is shared
     requires_grad : bool: whether ``backward()`` shall collect a gradient here
+
+    NumPy takes a tensor for its numbers: ``np.asarray(x)`` gives them, also of one that asks for a gradient, and raises
+    DeviceError on a GPU. Its functions that have a counterpart here, such as ``np.exp``, ``np.mean`` or
+    ``np.concatenate``, give Tensors with their gradients; see :mod:`dlcore._numpy_functions`.
+
+    Raises ShapeError, and DeviceError for what is no array.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -100,8 +132,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_grad", "data", "node", "requires_grad", "slot")
-    __array_priority__ = 1000  # NumPy arrays leave mixed arithmetic to the Tensor
-    __array_ufunc__ = None
+    __array_priority__ = 1000  # other libraries' arrays leave mixed arithmetic to the Tensor
     if TYPE_CHECKING:
 
         def __hash__(self) -> int: ...
@@ -115,7 +146,8 @@ class Tensor:
     owner: Any = None  # of a parameter: the object whose ``version`` counts its updates
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self.data = data if type(data) is np.ndarray else _as_array(data)
+        plain = type(data) is np.ndarray and data.dtype in PLAIN and data.flags.aligned
+        self.data = data if plain else _as_array(data)
         if requires_grad:
             _check_differentiable(self.data)
         self.requires_grad = requires_grad
@@ -190,10 +222,53 @@ class Tensor:
         >>> Tensor([1.0, 2.0]).sum().item()
         3.0
         """
+        if self.size != 1:
+            raise ShapeError(
+                f"item: the shape is {tuple(self.shape)} but one element is expected; pick or reduce first"
+            )
         return self.numpy().item()
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        number = self.item() if self.ndim == 0 else None
+        if type(number) is not int:
+            raise TypeError(f"a tensor of {self.dtype} and shape {tuple(self.shape)} is no index; a whole number is")
+        return number
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    # --- beside NumPy
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The numbers, for ``np.asarray``; of one that asks for a gradient too, which NumPy knows nothing of."""
+        if namespace_of(self.data) is not NUMPY:
+            raise DeviceError(
+                f"a tensor on {self.device} does not become a NumPy array by itself", fix="copy it by .numpy()"
+            )
+        if copy is None:
+            return np.asarray(self.data, dtype=dtype)
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        from dlcore._numpy_functions import call_ufunc
+
+        return call_ufunc(ufunc, method, inputs, settings)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from dlcore._numpy_functions import call_function
+
+        return call_function(function, args, kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.node is not None:
+            raise GraphError("copy: a result of a recorded computation has no copy of its own; take .detach() first")
+        return super().__reduce_ex__(protocol)
 
     def to(self, device: Device | str) -> Tensor:
         """The same values on another device, such as "cuda"; outside the graph.
@@ -217,14 +292,15 @@ class Tensor:
         >>> x.grad  # x, and not 2 x
         array([1., 2.], dtype=float32)
         """
-        return Tensor(self.data)
+        return _made_by(None, self.data, 0)
 
     # --- the backward pass
 
     def backward(self, dy: Any = None) -> None:
         """Add the gradients of this tensor into ``.grad`` of every tensor that asked for one.
 
-        dy : array like ``data``: the gradient of the final loss for this tensor; 1 by default, for a scalar
+        dy : array of the shape of ``data``, or a number for a scalar: the gradient of the final loss for this tensor,
+            in whose dtype it is taken; 1 by default, for a scalar
 
         Raises :class:`GraphError` where nothing was recorded, or a result would be wrong (see the module).
         """
@@ -242,15 +318,25 @@ class Tensor:
             xp = namespace_of(self.data)
             dy = _one(self.dtype) if xp is NUMPY else xp.ones((), dtype=self.dtype, device=device_of(self.data))
         else:
-            dy = as_tensor(dy).data
-            if namespace_of(dy) is not namespace_of(self.data):
-                together("backward", {"dy": dy, "the tensor": self.data})
-            if dy.shape != self.shape:
-                raise ShapeError(f"backward: dy has shape {tuple(dy.shape)} but the tensor {tuple(self.shape)}")
+            dy = self._given(dy)
         if self.node is None:
             self.accumulate(dy)
         else:
             walk(self.node, self.slot, dy)
+
+    def _given(self, dy: Any) -> Any:
+        """The gradient that a caller starts from, of this tensor's shape and dtype."""
+        if isinstance(dy, Tensor) and dy.requires_grad:
+            raise GraphError("backward: dy asks for a gradient, but only first derivatives are given; pass dy.detach()")
+        xp = namespace_of(self.data)
+        if isinstance(dy, list | tuple | bool | int | float):
+            dy = xp.asarray(from_list(dy), dtype=self.dtype, device=device_of(self.data))
+        dy = as_tensor(dy).data
+        if namespace_of(dy) is not xp:
+            together("backward", {"dy": dy, "the tensor": self.data})
+        if dy.shape != self.shape:
+            raise ShapeError(f"backward: dy has shape {tuple(dy.shape)} but the tensor {tuple(self.shape)}")
+        return dy if dy.dtype == self.dtype else xp.astype(dy, self.dtype)
 
     def accumulate(self, dy: Any) -> None:
         """Add ``dy`` to the gradient of this leaf; the backward pass calls it.
@@ -288,14 +374,35 @@ class Tensor:
     def __rtruediv__(self, other: Any) -> Tensor:
         return apply(elementwise.divide, _operand(self, other), self)
 
-    def __pow__(self, exponent: float) -> Tensor:
-        exponent = _plain(exponent)
-        if not isinstance(exponent, int | float):
-            raise ShapeError(
-                f"power: the exponent is a {type(exponent).__name__}, expected a Python number; "
-                "write exp(y * log(x)) for others"
-            )
+    def __pow__(self, exponent: Any) -> Tensor:
+        exponent = _operand(self, exponent)
+        if isinstance(exponent, Tensor):
+            return apply(elementwise.power_of, self, exponent)
         return apply(elementwise.power, self, exponent=exponent)
+
+    def __rpow__(self, base: Any) -> Tensor:
+        return apply(elementwise.power_of, _operand(self, base), self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _without_gradient("floor division", operator.floordiv, self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _without_gradient("floor division", operator.floordiv, self, other, swapped=True)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return _without_gradient("remainder", operator.mod, self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _without_gradient("remainder", operator.mod, self, other, swapped=True)
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
+    def __pos__(self) -> Tensor:
+        return self
 
     def __neg__(self) -> Tensor:
         return apply(elementwise.negative, self)
@@ -311,45 +418,71 @@ class Tensor:
     def __rmatmul__(self, other: Any) -> Tensor:
         return as_tensor(other) @ self
 
+    # --- bits of integers, and logic of bool tensors
+
+    def __invert__(self) -> Tensor:
+        _check_bits("~", self)
+        return Tensor(~self.data)
+
+    def __and__(self, other: Any) -> Tensor:
+        _check_bits("&", self, other)
+        return _plainly("&", operator.and_, self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Tensor:
+        _check_bits("|", self, other)
+        return _plainly("|", operator.or_, self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Any) -> Tensor:
+        _check_bits("^", self, other)
+        return _plainly("^", operator.xor, self, other)
+
+    __rxor__ = __xor__
+
     # --- comparison: bool tensors, which have no gradient
 
     def __lt__(self, other: Any) -> Tensor:
-        return Tensor(self.data < _array(self, other))
+        return _plainly("<", operator.lt, self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return Tensor(self.data <= _array(self, other))
+        return _plainly("<=", operator.le, self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return Tensor(self.data > _array(self, other))
+        return _plainly(">", operator.gt, self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return Tensor(self.data >= _array(self, other))
+        return _plainly(">=", operator.ge, self, other)
 
     def __eq__(self, other: object) -> Any:
         if other is None:
             return NotImplemented
-        return Tensor(self.data == _array(self, other))
+        return _plainly("==", operator.eq, self, other)
 
     def __ne__(self, other: object) -> Any:
         if other is None:
             return NotImplemented
-        return Tensor(self.data != _array(self, other))
+        return _plainly("!=", operator.ne, self, other)
 
     # --- reductions, functions, rearrangements
 
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
         """The sum of all elements, or along one axis or several.
 
-        axis : one axis or several; None takes all
+        axis : one axis or several, negative ones from the end; None takes all
         keepdims : keep these axes, with size 1
 
         >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
         >>> x.sum().item(), x.sum(axis=0).numpy().tolist(), x.sum(axis=1, keepdims=True).shape
         (10.0, [4.0, 6.0], (2, 1))
         """
+        if axis is not None:
+            axis = axes_of("sum", axis, self.shape)
         return apply(elementwise.sum_, self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
         """The mean of all elements, or along one axis or several.
 
         axis, keepdims : as for :meth:`sum`
@@ -357,9 +490,12 @@ class Tensor:
         >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).mean(axis=0).numpy().tolist()
         [2.0, 3.0]
         """
+        if axis is not None:
+            axis = axes_of("mean", axis, self.shape)
+        _not_empty("mean", self, axis)
         return apply(elementwise.mean, self, axis=axis, keepdims=keepdims)
 
-    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    def max(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
         """The largest elements; equal ones share the gradient.
 
         axis, keepdims : as for :meth:`sum`
@@ -369,6 +505,9 @@ class Tensor:
         >>> x.grad
         array([0. , 0.5, 0.5], dtype=float32)
         """
+        if axis is not None:
+            axis = axes_of("max", axis, self.shape)
+        _not_empty("max", self, axis)
         return apply(elementwise.max_, self, axis=axis, keepdims=keepdims)
 
     def exp(self) -> Tensor:
@@ -415,21 +554,24 @@ class Tensor:
         >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(-1).numpy().tolist()
         [1.0, 2.0, 3.0, 4.0]
         """
-        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        return apply(elementwise.reshape, self, shape=tuple(sizes))  # type: ignore[arg-type]
+        return apply(elementwise.reshape, self, shape=_whole_numbers("reshape", "shape", shape))
 
-    def transpose(self, *axes: int) -> Tensor:
+    def transpose(self, *axes: int | Sequence[int]) -> Tensor:
         """The axes in another order; reversed without arguments.
+
+        axes : each axis once, apart or as one tuple; negative ones count from the end
 
         Raises ShapeError where ``axes`` does not name each axis once.
 
         >>> Tensor(np.zeros((2, 3, 4))).transpose(0, 2, 1).shape
         (2, 4, 3)
         """
-        order = tuple(axis % self.ndim for axis in axes) or tuple(reversed(range(self.ndim)))
-        if sorted(order) != list(range(self.ndim)):
+        if not axes:
+            return apply(elementwise.transpose, self, axes=tuple(range(self.ndim))[::-1])
+        order = axes_of("transpose", _whole_numbers("transpose", "axes", axes), self.shape)
+        if len(order) != self.ndim:
             raise ShapeError(f"transpose: axes {axes} are no order of the {self.ndim} axes of {tuple(self.shape)}")
-        return apply(elementwise.transpose, self, axes=order)
+        return apply(elementwise.transpose, self, axes=tuple(a % self.ndim for a in order))
 
     @property
     def T(self) -> Tensor:
@@ -443,7 +585,7 @@ class Tensor:
     def __getitem__(self, key: Any) -> Tensor:
         """Basic indexing, or an array of integers, which picks along the first axis."""
         if isinstance(key, Tensor | list) or (hasattr(key, "dtype") and not isinstance(key, np.generic)):
-            return apply(embedding.embedding, self, _places(self, key))
+            return pick(self, _places(self, key))
         for part in key if isinstance(key, tuple) else (key,):
             if isinstance(part, bool) or not isinstance(part, slice | int | np.integer | EllipsisType | None):
                 raise ShapeError(
@@ -471,7 +613,8 @@ def as_tensor(x: Any) -> Tensor:
 def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Tensors of equal shape but for ``axis``, joined along it.
 
-    tensors : Tensors, arrays or lists
+    tensors : a list or another iterable of Tensors, arrays or lists, which have at least one axis
+    axis : that they are joined along
 
     Raises ShapeError where the shapes do not fit, or no tensor came.
 
@@ -479,13 +622,24 @@ def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     >>> concat([a, b], axis=1).numpy().tolist()
     [[1.0, 3.0], [2.0, 4.0]]
     """
+    if isinstance(tensors, Tensor) or hasattr(tensors, "shape") or not isinstance(tensors, Iterable):
+        raise ShapeError(f"concat: {type(tensors).__name__} came but a list of tensors is expected; write [a, b]")
+    tensors = list(tensors)
     if not tensors:
         raise ShapeError("concat: no tensors came; pass at least one")
-    return apply(elementwise.concat, *[as_tensor(t) for t in tensors], axis=axis)
+    like = next((t for t in tensors if isinstance(t, Tensor)), None)
+    joined = [as_tensor(t if like is None else _operand(like, t)) for t in tensors]
+    if not all(t.ndim for t in joined):
+        raise ShapeError("concat: a tensor without axes came, shape (), but at least one is expected; use reshape(1)")
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+        raise ShapeError(f"concat: axis is {axis!r} but an integer is expected; flatten first to join all elements")
+    return apply(elementwise.concat, *joined, axis=axes_of("concat", int(axis), joined[0].shape))
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:
     """x where ``condition`` (bool), elsewhere y; the three broadcast.
+
+    Raises ShapeError for shapes that do not fit, and for a condition that is not bool.
 
     A gradient goes to the one that was taken:
 
@@ -494,7 +648,9 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
     >>> x.grad
     array([1. , 0.1], dtype=float32)
     """
-    condition = as_tensor(condition)
+    condition = as_tensor(np.asarray(condition) if isinstance(condition, bool) else condition)
+    if not isdtype(namespace_of(condition.data), condition.dtype, "bool"):
+        raise ShapeError(f"where: the condition is {condition.dtype} but bool is expected; compare, as in x != 0")
     x, y = _operand(condition, x), _operand(condition, y)
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x = Tensor(_like(condition.data, np.asarray(x, dtype=np.float32)))
@@ -512,11 +668,16 @@ def _one(dtype: Any) -> Any:
 def _as_array(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data.data
+    if isinstance(data, np.ndarray | np.generic | complex):
+        return plain("Tensor", data)
     if isinstance(data, bool | int | float | list | tuple):
-        array = np.asarray(data)
+        array = from_list(data)
         return array.astype(np.float32) if array.dtype == np.float64 or isinstance(data, int) else array
-    if namespace_of(data) is None:  # which refuses all else that is not an array
+    xp = namespace_of(data)  # which refuses what is not an array
+    if xp is None:
         raise ShapeError("Tensor: None came but an array, a number or a list is expected")
+    if not isdtype(xp, data.dtype, ("bool", "integral", "real floating")):
+        raise ShapeError(f"Tensor: an array of {data.dtype} came but real numbers are expected; take its real part")
     return data
 
 
@@ -548,7 +709,7 @@ def _operand(self: Tensor, other: Any) -> Any:
     if isinstance(other, list | tuple):
         xp = namespace_of(self.data)
         if isdtype(xp, self.dtype, "real floating"):
-            other = xp.asarray(np.asarray(other), dtype=self.dtype, device=device_of(self.data))
+            other = xp.asarray(from_list(other), dtype=self.dtype, device=device_of(self.data))
         else:
             other = _like(self.data, _as_array(other))
     return Tensor(other)
@@ -558,7 +719,7 @@ def _places(self: Tensor, key: Any) -> Tensor:
     """Integers that pick along the first axis, negative ones from its end; checked where they are on the host."""
     ids = key.data if isinstance(key, Tensor) else key
     if isinstance(ids, list):
-        ids = np.asarray(ids, dtype=None if ids else np.int64)
+        ids = from_list(ids) if ids else np.zeros(0, np.int64)
     xp = namespace_of(ids)
     if not isdtype(xp, ids.dtype, "integral"):
         raise ShapeError(f"index: an array of {ids.dtype} cannot index, expected integers; use where for masks")
@@ -584,3 +745,42 @@ def _array(self: Tensor, other: Any) -> Any:
     if namespace_of(operand.data) is not namespace_of(self.data):
         together("comparison", {"the left side": self, "the right side": operand})
     return operand.data
+
+
+def _check_bits(sign: str, *sides: Any) -> None:
+    """Both sides of an operator on bits must be integers or bool."""
+    for side in sides:
+        x = side.data if isinstance(side, Tensor) else side
+        if isinstance(x, bool | int | list | tuple):
+            continue
+        if not hasattr(x, "dtype") or not isdtype(namespace_of(x), x.dtype, ("bool", "integral")):
+            came = getattr(x, "dtype", type(x).__name__)
+            raise ShapeError(f"{sign}: {came} came but bool or integers are expected; compare first, as in x > 0")
+
+
+def _plainly(name: str, function: Callable[[Any, Any], Any], x: Tensor, y: Any, swapped: bool = False) -> Tensor:
+    """A function of two arrays that has no gradient, and is not recorded."""
+    other = y if isinstance(y, bool) else _array(x, y)
+    try:
+        return Tensor(function(other, x.data) if swapped else function(x.data, other))
+    except (ValueError, TypeError) as error:
+        if isinstance(error, DlcoreError):
+            raise
+        shape = tuple(getattr(other, "shape", ()))
+        raise ShapeError(f"{name}: {tuple(x.shape)} and {shape} do not fit: {error}") from error
+
+
+def _without_gradient(
+    name: str, function: Callable[[Any, Any], Any], x: Tensor, y: Any, swapped: bool = False
+) -> Tensor:
+    """A function of two arrays whose steps have no gradient worth the name."""
+    if grad_enabled() and (x.requires_grad or (isinstance(y, Tensor) and y.requires_grad)):
+        raise GraphError(f"{name}: it jumps and has no gradient; take .detach() of what asks for one")
+    return _plainly(name, function, x, y, swapped)
+
+
+def _not_empty(operation: str, x: Tensor, axis: Any) -> None:
+    if x.size == 0:
+        axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        if 0 in [x.shape[a] for a in axes]:
+            raise ShapeError(f"{operation}: shape {tuple(x.shape)} holds no elements to take it of; check the data")

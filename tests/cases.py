@@ -262,6 +262,18 @@ def _embedding(w: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.array([w[i].tolist() for i in ids.ravel().tolist()]).reshape(*ids.shape, *w.shape[1:])
 
 
+def powers() -> Iterator[Case]:
+    for name, x, y in (
+        ("equal shapes", positive(3, 4), away(3, 4)),
+        ("a row", positive(3, 4), away(4)),
+        ("a column", positive(3, 1), away(3, 4)),
+        ("a number before", 2.5, away(2, 3)),
+        ("0-d arrays", positive(), away()),
+        ("no rows", positive(0, 3), away(3)),
+    ):
+        yield case("power_of", name, x, y, oracle=np.power, tolerance=FUNCTION)
+
+
 def products() -> Iterator[Case]:
     yield case("matmul", "matrices", normal(3, 4), normal(4, 5), oracle=_matmul)
     yield case("matmul", "one row", normal(1, 4), normal(4, 1), oracle=_matmul)
@@ -288,6 +300,10 @@ def products() -> Iterator[Case]:
         ("a vector as table", (5,), [2, 2, 0]),
         ("matrices as rows", (4, 2, 3), [3, 0, 3]),
         ("no ids", (4, 2), integers(4, 0)),
+        ("a table of many rows", (300, 3), [7, 299, 7, 0, 7, 7, 8, 299]),
+        ("many rows, uint8", (300, 2), integers(256, 40, dtype="uint8")),
+        ("many rows, matrices", (257, 2, 2), integers(257, 2, 3)),
+        ("many rows, no ids", (300, 2), integers(300, 0)),
     ):
         yield case("embedding", name, normal(*w), ids, oracle=_embedding, tolerance=EXACT)
 
@@ -363,6 +379,7 @@ CASES: list[Case] = [
     *activations(),
     *reductions(),
     *rearrangements(),
+    *powers(),
     *products(),
     *convolutions(),
     *fused_convolutions(),

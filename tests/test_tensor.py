@@ -72,9 +72,18 @@ def test_powers_of_negative_numbers_and_zero(arrays):
     assert arrays.host(x.grad).tolist() == [-4.0, 0.0, 6.0]
 
 
-def test_an_exponent_must_be_a_number():
-    with pytest.raises(ShapeError, match="exponent is a Tensor"):
-        Tensor([1.0]) ** Tensor([2.0])
+def test_powers_of_two_tensors(arrays):
+    check(arrays, operator.pow, operator.pow, numbers(2, 3, low=0.5), numbers(3, seed=1))
+    check(arrays, lambda x: 2**x, lambda x: 2.0**x, numbers(2, 3))
+    check(arrays, lambda x: x ** [2, 0.5, -1], lambda x: x ** np.array([2, 0.5, -1]), numbers(2, 3, low=0.5))
+
+
+def test_powers_of_zero_have_finite_gradients(arrays):
+    x = Tensor(arrays.place(np.array([0.0, 0.0, 0.0])), requires_grad=True)
+    y = Tensor(arrays.place(np.array([0.0, 1.0, 2.0])), requires_grad=True)
+    (x**y).sum().backward()
+    assert arrays.host(x.grad).tolist() == [0.0, 1.0, 0.0]
+    assert arrays.host(y.grad).tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(

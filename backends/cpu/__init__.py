@@ -11,6 +11,7 @@ columns      convolution by blocks of windows, of any kind
 direct       convolution of images of few channels
 dropout      dropout, with the mask of every other device
 elementwise  activations
+embedding    gradients of tables of many rows
 filter       correlation of images with one kernel
 linear       dense layers
 loss         softmax cross-entropy
@@ -38,7 +39,7 @@ from backends.kernel import Alternative, kernels
 __all__ = ["WHY_NOT", "not_compiled"]
 
 _FAMILIES = (
-    "dropout", "elementwise", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
+    "dropout", "elementwise", "embedding", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
     "rnn", "lstm", "gru", "columns", "direct", "winograd",
 )  # fmt: skip
 """In the order of their registration: of two that take a call, the later one runs it."""

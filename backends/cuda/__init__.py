@@ -7,6 +7,7 @@ conv         convolution, with ReLU and pooling
 distance     distances between rows
 dropout      masks from the counter-based stream
 elementwise  the activations
+embedding    gradients of tables of many rows
 filter       correlation with a kernel
 linear       dense layers: bias and ReLU beside cuBLAS's products
 loss         softmax cross-entropy
@@ -30,6 +31,7 @@ from backends.cuda import (
     distance,
     dropout,
     elementwise,
+    embedding,
     filter,
     linear,
     loss,
@@ -46,6 +48,7 @@ __all__ = [
     "distance",
     "dropout",
     "elementwise",
+    "embedding",
     "filter",
     "linear",
     "loss",

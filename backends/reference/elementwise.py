@@ -157,6 +157,30 @@ def _(xp, dy, saved, *, needed):
     )
 
 
+@kernel
+def power_of(xp, x, y, *, needed):
+    """x ** y, for an exponent that is an array; x may be a Python number."""
+    result = x**y
+    return result, (x, y, result)
+
+
+@power_of.backward
+def _(xp, dy, saved, *, needed):
+    x, y, result = saved
+    dx = dexponent = None
+    if needed[0]:
+        one = xp.ones_like(y)
+        slope = xp.where(y == 0, xp.zeros_like(result), y * x ** xp.where(y == 0, one, y - 1))  # 0 of x ** 0 at 0 too
+        dx = unbroadcast(xp, dy * slope, x.shape)
+    if needed[1]:
+        if not hasattr(x, "shape"):
+            x = xp.asarray(x, dtype=y.dtype, device=device_of(y))
+        zero = x == 0
+        logarithm = xp.where(zero, xp.zeros_like(x), xp.log(xp.where(zero, xp.ones_like(x), x)))
+        dexponent = unbroadcast(xp, dy * (result * logarithm), y.shape)
+    return dx, dexponent
+
+
 # --- the five activations (notes 1.2)
 
 

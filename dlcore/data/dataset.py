@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
 import numpy as np
 
+from dlcore._arrays import plain
 from dlcore.data import _shown
-from dlcore.errors import ConfigError, DataError
+from dlcore.errors import ConfigError, DataError, ShapeError
 
 if TYPE_CHECKING:
     from dlcore.data._change import Change
@@ -56,6 +57,8 @@ class Dataset:
         x = _numbers(self.x, "x")
         if not len(x):
             raise DataError(f"Dataset: x is empty, shape {x.shape}; at least one row is needed")
+        if not x.size:
+            raise DataError(f"Dataset: x has shape {x.shape}, which holds no numbers; every row needs at least one")
         _check_finite(x, "x")
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", _checked_targets(self.y, len(x)))
@@ -247,6 +250,10 @@ def _numbers(values: Any, name: str) -> np.ndarray:
         raise DataError(f"Dataset: {name} cannot become a NumPy array on the host ({error})") from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"Dataset: {name} has dtype {array.dtype}, expected numbers; encode names and fill gaps first")
+    try:
+        array = plain(f"Dataset: {name}", values if isinstance(values, np.ma.MaskedArray) else array)
+    except ShapeError as error:
+        raise DataError(str(error)) from None
     if not array.ndim:
         raise DataError(f"Dataset: {name} is the single value {array}, expected one row per example")
     return array

@@ -7,7 +7,8 @@ from typing import Any
 from backends.reference import elementwise
 from backends.reference import softmax as _softmax
 from dlcore.errors import ShapeError
-from dlcore.tensor import Tensor, apply, as_tensor
+from dlcore.functional.checks import floats, none_empty, refuse
+from dlcore.tensor import Tensor, apply
 
 __all__ = ["leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "tanh"]
 
@@ -22,7 +23,7 @@ def relu(x: Any) -> Tensor:
 
     Source: notes, 1.2.
     """
-    return apply(elementwise.relu, as_tensor(x))
+    return apply(elementwise.relu, floats("relu", "x", x))
 
 
 def leaky_relu(x: Any, alpha: float = 0.01) -> Tensor:
@@ -38,7 +39,7 @@ def leaky_relu(x: Any, alpha: float = 0.01) -> Tensor:
     """
     if not 0 <= alpha < 1:
         raise ShapeError(f"leaky_relu: alpha is {alpha} but 0 <= alpha < 1 is expected; the notes use 0.01")
-    return apply(elementwise.leaky_relu, as_tensor(x), alpha=float(alpha))
+    return apply(elementwise.leaky_relu, floats("leaky_relu", "x", x), alpha=float(alpha))
 
 
 def sigmoid(x: Any) -> Tensor:
@@ -51,7 +52,7 @@ def sigmoid(x: Any) -> Tensor:
 
     Source: notes, 1.2.
     """
-    return apply(elementwise.sigmoid, as_tensor(x))
+    return apply(elementwise.sigmoid, floats("sigmoid", "x", x))
 
 
 def tanh(x: Any) -> Tensor:
@@ -64,7 +65,7 @@ def tanh(x: Any) -> Tensor:
 
     Source: notes, 1.2.
     """
-    return apply(elementwise.tanh, as_tensor(x))
+    return apply(elementwise.tanh, floats("tanh", "x", x))
 
 
 def softmax(x: Any) -> Tensor:
@@ -77,7 +78,7 @@ def softmax(x: Any) -> Tensor:
 
     Source: notes, 1.2.
     """
-    return apply(_softmax.softmax, as_tensor(x))
+    return apply(_softmax.softmax, _classes("softmax", x))
 
 
 def log_softmax(x: Any) -> Tensor:
@@ -90,4 +91,12 @@ def log_softmax(x: Any) -> Tensor:
 
     Source: notes, 1.2.
     """
-    return apply(_softmax.log_softmax, as_tensor(x))
+    return apply(_softmax.log_softmax, _classes("log_softmax", x))
+
+
+def _classes(operation: str, x: Any) -> Tensor:
+    x = floats(operation, "x", x)
+    if not x.ndim:
+        refuse(operation, "x has shape ()", "(..., K) is expected", "give the axis of the classes")
+    none_empty(operation, x=("classes", x.shape[-1]))
+    return x

@@ -8,11 +8,15 @@ import numpy as np
 
 from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.standard import Padding
+from dlcore._arrays import asks_for_gradient
 from dlcore.errors import ShapeError
-from dlcore.tensor import Tensor
+from dlcore.tensor import Tensor, grad_enabled
 
 __all__ = [
     "NotIntegersError",
+    "constant",
+    "floats",
+    "none_empty",
     "not_probabilities",
     "on_host",
     "out_of_range",
@@ -20,6 +24,7 @@ __all__ = [
     "pair",
     "refuse",
     "same_dtype",
+    "tensor",
 ]
 
 
@@ -30,6 +35,71 @@ class NotIntegersError(ShapeError):
 def refuse(operation: str, came: str, expected: str, fix: str) -> NoReturn:
     """Raise a ShapeError in one line: what came, what was expected, what to do."""
     raise ShapeError(f"{operation}: {came} but {expected}; {fix}")
+
+
+def tensor(operation: str, name: str, x: Any) -> Tensor:
+    """``x`` as a tensor; what cannot be one is refused by the name that a user knows it by.
+
+    >>> tensor("relu", "x", np.array([1j]))
+    Traceback (most recent call last):
+    ...
+    backends.errors.ShapeError: relu: x: an array of complex128 came but real numbers are expected; take its .real or \
+.imag part, or abs() of it
+    """
+    try:
+        return x if isinstance(x, Tensor) else Tensor(x)
+    except ShapeError as error:
+        raise ShapeError(f"{operation}: {name}: {str(error).removeprefix('Tensor: ')}") from None
+
+
+def floats(operation: str, name: str, x: Any, fix: str = "") -> Tensor:
+    """``x`` as a tensor of floating-point numbers; a list, or a number, of integers is taken for the same floats.
+
+    An array of integers or bool is refused: in its own dtype a result would wrap round.
+
+    >>> floats("relu", "x", [1, 2]).dtype
+    dtype('float32')
+    """
+    if isinstance(x, Tensor):
+        if x.requires_grad:  # which only floats may
+            return x
+    else:
+        listed = isinstance(x, list | tuple)
+        x = tensor(operation, name, x)
+        if listed and x.data.dtype.kind in "biu":
+            x = Tensor(x.data.astype(np.float32))
+    if not isdtype(namespace_of(x.data), x.data.dtype, "real floating"):
+        dtype = str(x.data.dtype).rpartition(".")[2]
+        refuse(
+            operation, f"{name} is {dtype}", "floating-point numbers are expected",
+            fix or f"convert {name} to float32, such as by {name}.astype('float32')",
+        )  # fmt: skip
+    return x
+
+
+def constant(operation: str, name: str, x: Any, given: str) -> Any:
+    """``x``, which no gradient is known for: refused where it asks for one.
+
+    given : what does get a gradient
+    """
+    if x is not None and grad_enabled() and asks_for_gradient(x):
+        refuse(operation, f"{name} asks for a gradient", f"only {given} can have one", f"pass {name}.detach()")
+    return x
+
+
+def none_empty(operation: str, **axes: tuple[str, int]) -> None:
+    """Refuse an axis of size 0 other than that of the examples.
+
+    axes : by the array's name, what the axis counts, and how many there are
+    """
+    for name, (what, n) in axes.items():
+        if n == 0:
+            refuse(
+                operation,
+                f"{name} {'have' if name == 'logits' else 'has'} no {what}",
+                "at least one is expected",
+                "check the shape of the data",
+            )
 
 
 def same_dtype(operation: str, x: Tensor, name: str, w: Tensor) -> None:

@@ -16,10 +16,11 @@ from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import filter as _filter
 from backends.reference.filter import BORDERS
 from backends.standard import Padding, device_of, output_size
+from dlcore._arrays import from_list, plain
 from dlcore.errors import ConfigError, ShapeError
-from dlcore.functional.checks import on_host, padding_of, pair, refuse, same_dtype
+from dlcore.functional.checks import constant, floats, none_empty, on_host, padding_of, pair, refuse, same_dtype, tensor
 from dlcore.recorded import did_you_mean
-from dlcore.tensor import Tensor, apply, as_tensor
+from dlcore.tensor import Tensor, apply
 
 __all__ = [
     "BORDERS",
@@ -126,7 +127,7 @@ def correlate2d(
 
     Returns (N, OH, OW, C). Raises ConfigError and ShapeError.
     """
-    x = as_tensor(x)
+    x = tensor(operation, "x", x)
     dtype = _result_dtype(operation, x)
     if not isinstance(kernel, Fixed | Tensor):
         kernel = Fixed(operation, kernel) if _is_host(kernel) else Tensor(kernel)
@@ -165,9 +166,9 @@ def correlate_separable(
     >>> correlate_separable([[[[1.0], [2.0], [4.0]]]], [1.0], [1.0, 0.0, -1.0], mode="valid").numpy().ravel()
     array([-3.], dtype=float32)
     """
-    x = as_tensor(x)
+    x = tensor(operation, "x", x)
     dtype = _result_dtype(operation, x)
-    column, row = np.asarray(column, np.float64), np.asarray(row, np.float64)
+    column, row = (_factor(operation, name, values) for name, values in (("column", column), ("row", row)))
     how = _how(operation, x, (len(column), len(row)), mode, border, stride)
     parts = (Tensor(_beside(x.data, part, dtype)) for part in (column, row))
     return apply(_filter.correlate_separable, x, *parts, **how)
@@ -184,7 +185,7 @@ def polar(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     >>> length.numpy(), angle.numpy().round(3)
     (array([5., 1.], dtype=float32), array([ 0.927, -1.571], dtype=float32))
     """
-    x, y = as_tensor(x), as_tensor(y)
+    x, y = floats("polar", "x", x), floats("polar", "y", y)
     if x.shape != y.shape:
         refuse("polar", f"x has shape {tuple(x.shape)}", f"y {tuple(y.shape)}", "give both one shape")
     same_dtype("polar", x, "y", y)
@@ -286,10 +287,11 @@ def _check_size(operation: str, shape: tuple[int, ...], kernel: tuple[int, ...],
 def _numbers(operation: str, kernel: Any) -> np.ndarray:
     """A kernel on the host, in float64."""
     try:
-        numbers = np.array(kernel.data if isinstance(kernel, Tensor) else kernel, dtype=np.float64)
+        host = kernel.data if isinstance(kernel, Tensor) else kernel
+        numbers = plain(operation, host if hasattr(host, "dtype") else from_list(host)).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"{operation}: the kernel is no array of numbers ({' '.join(str(error).split()):.80}); give its rows"
+            f"{operation}: the kernel is no array of numbers ({' '.join(str(error).split()):.160}); give its rows"
         ) from None
     _check_kernel(operation, numbers)
     if not np.isfinite(numbers).all():
@@ -298,6 +300,15 @@ def _numbers(operation: str, kernel: Any) -> np.ndarray:
             f"{operation}: the kernel holds {numbers[u, v]} at [{u}, {v}] but finite numbers are expected"
         )
     return numbers
+
+
+def _factor(operation: str, name: str, values: Any) -> np.ndarray:
+    constant(operation, name, values, "x")
+    host = values.numpy() if isinstance(values, Tensor) else values
+    factor = plain(operation, host if hasattr(host, "dtype") else from_list(host)).astype(np.float64)
+    if factor.ndim != 1 or not factor.size:
+        refuse(operation, f"{name} has shape {factor.shape}", "at least one number in a row is expected", "flatten it")
+    return factor
 
 
 def _check_kernel(operation: str, kernel: Any) -> None:
@@ -316,6 +327,8 @@ def _precision(kernel: Any) -> float:
 
 def _result_dtype(operation: str, x: Tensor) -> Any:
     xp = namespace_of(x.data)
+    if x.ndim == 4:
+        none_empty(operation, x=("channels", x.shape[3]))
     if x.dtype in (xp.float32, xp.float64):
         return x.dtype
     if isdtype(xp, x.dtype, "integral") or isdtype(xp, x.dtype, "bool"):

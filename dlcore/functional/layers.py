@@ -11,12 +11,23 @@ from backends.namespace import isdtype, namespace_of
 from backends.random import Key
 from backends.reference import conv, norm, pool
 from backends.reference import dropout as _dropout
-from backends.reference import embedding as _embedding
 from backends.reference import linear as _linear
 from backends.standard import Padding, output_size
+from dlcore._arrays import from_list
 from dlcore.errors import ShapeError
-from dlcore.functional.checks import NotIntegersError, out_of_range, padding_of, pair, refuse, same_dtype
-from dlcore.tensor import Tensor, apply, as_tensor
+from dlcore.functional.checks import (
+    NotIntegersError,
+    constant,
+    floats,
+    none_empty,
+    out_of_range,
+    padding_of,
+    pair,
+    refuse,
+    same_dtype,
+    tensor,
+)
+from dlcore.tensor import Tensor, apply, pick
 
 __all__ = [
     "avg_pool2d",
@@ -64,7 +75,7 @@ def linear_relu(x: Any, w: Any, b: Any = None) -> Tensor:
 
 def _affine(operation: str, x: Any, w: Any, b: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     """The checked arrays of an affine map."""
-    x, w = as_tensor(x), as_tensor(w)
+    x, w = _floats_or_parameters(operation, x, w)
     shape, wshape = x.data.shape, w.data.shape
     if len(shape) < 2 or len(wshape) != 2 or shape[-1] != wshape[0]:
         refuse(
@@ -73,9 +84,20 @@ def _affine(operation: str, x: Any, w: Any, b: Any) -> tuple[Tensor, Tensor, Ten
             f"w {tuple(wshape)} expects (..., {wshape[0] if wshape else 'D'})",
             "check the features of the data, or flatten images first",
         )
+    if 0 in wshape:
+        none_empty(operation, x=("features", wshape[0]), w=("outputs", wshape[1]))
+    return x, w, b if b is None else _bias(operation, b, wshape[1], x)
+
+
+def _floats_or_parameters(operation: str, x: Any, w: Any) -> tuple[Tensor, Tensor]:
+    """x and w, floats of one dtype."""
+    if not (isinstance(w, Tensor) and w.owner is not None):  # a parameter is of floats
+        w = floats(operation, "w", w)
+    if not isinstance(x, Tensor):
+        x = floats(operation, "x", x) if isinstance(x, list | tuple) else tensor(operation, "x", x)
     if x.data.dtype != w.data.dtype:
         same_dtype(operation, x, "w", w)
-    return x, w, b if b is None else _bias(operation, b, wshape[1])
+    return x, w
 
 
 def conv2d(
@@ -145,7 +167,7 @@ def _convolution(
     operation: str, x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any
 ) -> tuple[tuple[Tensor, Tensor, Tensor | None], dict[str, Any]]:
     """The checked arrays and parameters of a convolution."""
-    x, w = as_tensor(x), as_tensor(w)
+    x, w = _floats_or_parameters(operation, x, w)
     shape, wshape = x.data.shape, w.data.shape
     if len(shape) != 4 or len(wshape) != 4:
         refuse(
@@ -161,11 +183,13 @@ def _convolution(
             f"w {tuple(wshape)} expects {wshape[2]}",
             "build the layer on this data, or check that the channels come last",
         )
-    same_dtype(operation, x, "w", w)
+    if 0 in wshape:
+        none_empty(operation, w=("pixels", wshape[0] * wshape[1]), x=("channels", shape[3]))
+        refuse(operation, "w has no filters", "at least one is expected", "check the shape of w")
     stride, dilation = pair(operation, "stride", stride), pair(operation, "dilation", dilation)
     pads = padding_of(operation, padding, (wshape[0], wshape[1]), dilation)
     _check_window(operation, shape, (wshape[0], wshape[1]), stride, pads, dilation)
-    bias = b if b is None else _bias(operation, b, wshape[3])
+    bias = b if b is None else _bias(operation, b, wshape[3], x)
     return (x, w, bias), {"stride": stride, "padding": pads, "dilation": dilation}
 
 
@@ -189,7 +213,7 @@ def max_pool2d(
 
     Source: notes, 4.3.
     """
-    return _pool(pool.max_pool2d, "max_pool2d", as_tensor(x), kernel, stride, padding)
+    return _pool(pool.max_pool2d, "max_pool2d", x, kernel, stride, padding)
 
 
 def avg_pool2d(
@@ -207,7 +231,7 @@ def avg_pool2d(
 
     Source: notes, 4.3.
     """
-    return _pool(pool.avg_pool2d, "avg_pool2d", as_tensor(x), kernel, stride, padding)
+    return _pool(pool.avg_pool2d, "avg_pool2d", x, kernel, stride, padding)
 
 
 def batch_norm(
@@ -230,10 +254,13 @@ def batch_norm(
 
     Source: notes, 3.9; Ioffe and Szegedy (2015).
     """
-    x, gamma, beta = _normalisation("batch_norm", x, gamma, beta)
+    x, gamma, beta = _normalisation("batch_norm", x, gamma, beta, eps)
     if statistics is not None:
         shape = x.data.shape
-        mean, variance = (as_tensor(s) for s in statistics)
+        mean, variance = (
+            floats("batch_norm", name, constant("batch_norm", name, s, "x, gamma and beta"))
+            for name, s in zip(("the mean", "the variance"), statistics, strict=True)
+        )
         if mean.shape != shape[-1:] or variance.shape != shape[-1:]:
             refuse(
                 "batch_norm",
@@ -241,6 +268,8 @@ def batch_norm(
                 f"x has {shape[-1]} channels",
                 "give one mean and one variance a channel",
             )
+        same_dtype("batch_norm", x, "the mean", mean)
+        same_dtype("batch_norm", x, "the variance", variance)
         return apply(norm.batch_norm_fixed, x, gamma, beta, mean, variance, eps=eps), mean.data, variance.data
     _check_positions("batch_norm", x)
     y, mean, variance = apply(norm.batch_norm, x, gamma, beta, eps=eps)
@@ -262,7 +291,7 @@ def batch_norm_relu(
 
     Source: notes, 1.2, 3.9 and 4.3.
     """
-    x, gamma, beta = _normalisation("batch_norm_relu", x, gamma, beta)
+    x, gamma, beta = _normalisation("batch_norm_relu", x, gamma, beta, eps)
     _check_positions("batch_norm_relu", x)
     if pool is not None:
         pool = pair("batch_norm_relu", "pool", pool)
@@ -273,9 +302,9 @@ def batch_norm_relu(
     return y, mean.data, variance.data
 
 
-def _normalisation(operation: str, x: Any, gamma: Any, beta: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _normalisation(operation: str, x: Any, gamma: Any, beta: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """The checked arrays of a batch normalisation."""
-    x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
+    x, gamma, beta = (floats(operation, name, a) for name, a in (("x", x), ("gamma", gamma), ("beta", beta)))
     shape = x.data.shape
     if len(shape) < 2 or gamma.shape != shape[-1:] or beta.shape != shape[-1:]:
         refuse(
@@ -285,6 +314,10 @@ def _normalisation(operation: str, x: Any, gamma: Any, beta: Any) -> tuple[Tenso
             "build the layer on this data",
         )
     same_dtype(operation, x, "gamma", gamma)
+    same_dtype(operation, x, "beta", beta)
+    none_empty(operation, x=("channels", shape[-1]))
+    if not 0 <= eps < float("inf"):
+        refuse(operation, f"eps is {eps}", "a finite number of at least 0 is expected", "the usual eps is 1e-5")
     return x, gamma, beta
 
 
@@ -315,9 +348,11 @@ def dropout(x: Any, rate: float = 0.5, *, key: Key, first_row: int = 0, training
 
     Source: notes, 2.3; Srivastava et al. (2014), in the "inverted" form.
     """
-    x = as_tensor(x)
+    x = floats("dropout", "x", x)
     if not 0 <= rate < 1:
         raise ShapeError(f"dropout: rate is {rate} but 0 <= rate < 1 is expected; it is the share that is dropped")
+    if not (isinstance(key, tuple | list) and len(key) == 2 and all(_is_word(word) for word in key)):
+        refuse("dropout", f"key is {key!r:.60}", "two integers from 0 to 2**32 - 1 are expected", "derive makes one")
     if not training or rate == 0 or x.size == 0:
         return x
     if x.ndim < 2:
@@ -339,7 +374,9 @@ def embedding(w: Any, ids: Any) -> Tensor:
            [0., 1.],
            [2., 3.]], dtype=float32)
     """
-    w, ids = as_tensor(w), _integers("embedding", "ids", ids)
+    w, ids = floats("embedding", "w", w), _integers("embedding", "ids", ids)
+    if not w.ndim or 0 in w.shape[1:]:
+        refuse("embedding", f"w has shape {tuple(w.shape)}", "(V, D) with D > 0 is expected", "give a row a symbol")
     if out_of_range(ids, w.shape[0]):
         refuse(
             "embedding",
@@ -347,22 +384,29 @@ def embedding(w: Any, ids: Any) -> Tensor:
             f"the table has rows 0 to {w.shape[0] - 1}",
             "enlarge the vocabulary, or map unknown symbols",
         )
-    return apply(_embedding.embedding, w, ids)
+    return pick(w, ids)
+
+
+def _is_word(word: Any) -> bool:
+    return isinstance(word, int | np.integer) and 0 <= int(word) < 2**32
 
 
 def _integers(operation: str, name: str, values: Any) -> Tensor:
-    tensor = as_tensor(np.asarray(values) if isinstance(values, list) else values)
-    if not isdtype(namespace_of(tensor.data), tensor.data.dtype, "integral"):
+    integers = tensor(operation, name, from_list(values) if isinstance(values, list | tuple) else values)
+    if not isdtype(namespace_of(integers.data), integers.data.dtype, "integral"):
         raise NotIntegersError(
-            f"{operation}: {name} are {tensor.data.dtype} but integers are expected; convert them to int64"
+            f"{operation}: {name} are {integers.data.dtype} but integers are expected; convert them to int64"
         )
-    return tensor
+    return integers
 
 
-def _bias(operation: str, b: Any, k: int) -> Tensor:
-    b = as_tensor(b)
+def _bias(operation: str, b: Any, k: int, x: Tensor) -> Tensor:
+    if not (isinstance(b, Tensor) and b.owner is not None):
+        b = floats(operation, "b", b)
     if b.data.shape != (k,):
         refuse(operation, f"b has shape {tuple(b.shape)}", f"w has {k} outputs", f"give b the shape ({k},)")
+    if b.data.dtype != x.data.dtype:
+        same_dtype(operation, x, "b", b)
     return b
 
 
@@ -385,11 +429,11 @@ def _check_window(
             )
 
 
-def _pool(kernel_pair: Any, operation: str, x: Tensor, kernel: Any, stride: Any, padding: Any) -> Tensor:
+def _pool(kernel_pair: Any, operation: str, x: Any, kernel: Any, stride: Any, padding: Any) -> Tensor:
+    x = floats(operation, "x", x, "convert the images to float32")
     if x.ndim != 4:
         refuse(operation, f"x has shape {tuple(x.shape)}", "(N, H, W, C) is expected", "reshape to four axes")
-    if not isdtype(namespace_of(x.data), x.dtype, "real floating"):
-        refuse(operation, f"x is {x.dtype}", "floating-point numbers are expected", "convert the images to float32")
+    none_empty(operation, x=("channels", x.shape[3]))
     kernel = pair(operation, "kernel", kernel)
     stride = kernel if stride is None else pair(operation, "stride", stride)
     pads = padding_of(operation, padding, kernel)

@@ -174,6 +174,8 @@ def unpack(packed: Any, lengths: Lengths) -> Tensor:
            [3., 0.]], dtype=float32)
     """
     packed = as_tensor(packed)
+    if not isinstance(lengths, Lengths):
+        refuse("unpack", f"lengths are {lengths!r:.60}", "Lengths are expected", "make them by Lengths(values, steps)")
     if not packed.ndim or packed.shape[0] != lengths.valid:
         refuse(
             "unpack", f"packed has shape {tuple(packed.shape)}", f"the lengths have {lengths.valid} valid steps",

@@ -13,9 +13,19 @@ import numpy as np
 
 from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import loss as _loss
+from dlcore._arrays import from_list, plain
 from dlcore.errors import DataError, ShapeError
 from dlcore.functional._calls import noted
-from dlcore.functional.checks import not_probabilities, on_host, out_of_range, refuse
+from dlcore.functional.checks import (
+    constant,
+    floats,
+    none_empty,
+    not_probabilities,
+    on_host,
+    out_of_range,
+    refuse,
+    tensor,
+)
 from dlcore.functional.layers import _integers
 from dlcore.functional.lengths import Lengths, pack
 from dlcore.tensor import Tensor, apply, as_tensor
@@ -64,6 +74,7 @@ def binary_cross_entropy(
 
     Source: notes, 1.3.
     """
+    target = constant("binary_cross_entropy", "target", target, "logits")
     logits, target = _checked_target("binary_cross_entropy", logits, target)
     smoothing = _smoothing("binary_cross_entropy", label_smoothing)
     if on_host(target) and target.size and not (target.data.min() >= 0 and target.data.max() <= 1):
@@ -121,8 +132,8 @@ def cross_entropy(
 
     Source: notes, 1.3, for more than two classes; 5, for sequences.
     """
-    logits = as_tensor(logits)
-    labels = as_tensor(np.asarray(labels) if isinstance(labels, list) else labels)
+    logits = floats("cross_entropy", "logits", logits)
+    labels = tensor("cross_entropy", "labels", np.asarray(labels) if isinstance(labels, list | tuple) else labels)
     shape = logits.data.shape
     if len(labels.data.shape) == len(shape) and isdtype(namespace_of(labels.data), labels.data.dtype, "real floating"):
         return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)
@@ -134,7 +145,9 @@ def cross_entropy(
             "logits (..., K) and labels (...) are expected",
             "pass integer labels, one an example, or rows of probabilities (..., K) as floats",
         )
-    _some("cross_entropy", logits)
+    if not logits.data.size:
+        none_empty("cross_entropy", logits=("classes", shape[-1]))
+        _some("cross_entropy", logits)
     smoothing = _smoothing("cross_entropy", label_smoothing)
     classes, per_sequence, sums, given = shape[-1], None, None, tuple(shape)
     if lengths is not None:
@@ -268,9 +281,12 @@ def _some(operation: str, x: Tensor) -> None:
 
 def _checked_target(operation: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     """The two as tensors of one dtype; the target's shape may still lack the prediction's last axis of 1."""
-    prediction, target = as_tensor(prediction), as_tensor(target)
+    name = "prediction" if operation == "mse" else "logits"
+    prediction, target = floats(operation, name, prediction), tensor(operation, "target", _exact(target))
     if target.data.dtype != prediction.data.dtype:
         xp = namespace_of(target.data)
+        if target.requires_grad:
+            constant(operation, f"target, which is {target.dtype} and not {prediction.dtype},", target, f"the {name}")
         target = Tensor(xp.astype(target.data, prediction.data.dtype))
     if prediction.data.shape not in (target.data.shape, (*target.data.shape, 1)):
         refuse(
@@ -281,6 +297,11 @@ def _checked_target(operation: str, prediction: Any, target: Any) -> tuple[Tenso
         )
     _some(operation, prediction)
     return prediction, target
+
+
+def _exact(target: Any) -> Any:
+    """A list of targets in float64, from which it is rounded to the prediction's dtype once."""
+    return from_list(target) if isinstance(target, list | tuple) else target
 
 
 def _reshaped(target: Tensor, prediction: Tensor) -> Tensor:
@@ -300,11 +321,14 @@ def _beside(x: Tensor, host: np.ndarray) -> Any:
 
 
 def _class_weights(operation: str, weights: Any, classes: int) -> np.ndarray:
-    table = np.asarray(weights, dtype=np.float64)
-    if table.shape != (classes,) or not (table >= 0).all() or not table.any():
+    constant(operation, "class_weight", weights, "the logits")
+    if isinstance(weights, Tensor):
+        weights = weights.numpy()
+    table = plain(operation, from_list(weights) if isinstance(weights, list | tuple) else weights).astype(np.float64)
+    if table.shape != (classes,) or not ((table >= 0) & np.isfinite(table)).all() or not table.any():
         refuse(
-            operation, f"class_weight is {weights!r}", f"{classes} weights, not negative nor all 0, are expected",
-            "give one weight a class",
+            operation, f"class_weight is {weights!r:.80}",
+            f"{classes} weights, finite, not negative nor all 0, are expected", "give one weight a class",
         )  # fmt: skip
     return table
 
@@ -314,12 +338,16 @@ def _example_weights(operation: str, examples: Tensor, weights: Any, like: Tenso
     if weights is None:
         return None
     like = examples if like is None else like
+    constant(operation, "sample_weight", weights, "the prediction" if operation == "mse" else "the logits")
     if isinstance(weights, Tensor):
         weights = weights.data
     if isinstance(weights, list | tuple | np.ndarray):
-        host = np.asarray(weights, dtype=np.float64)
-        if not (host >= 0).all():
-            refuse(operation, "sample_weight has negative weights or NaN", "weights >= 0 are expected", "mend them")
+        host = plain(operation, from_list(weights) if not hasattr(weights, "dtype") else weights).astype(np.float64)
+        if not ((host >= 0) & np.isfinite(host)).all():
+            refuse(
+                operation, "sample_weight has negative weights, NaN or infinity", "finite weights >= 0 are expected",
+                "mend them",
+            )  # fmt: skip
         weights = _beside(like, host)
     weights = as_tensor(weights).data
     if weights.dtype != like.data.dtype:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.namespace import isdtype, namespace_of
 from backends.reference import recurrent as _recurrent
-from dlcore.functional.checks import refuse, same_dtype
+from dlcore.functional.checks import floats, refuse, same_dtype
 from dlcore.functional.lengths import Lengths
-from dlcore.tensor import Tensor, apply, as_tensor
+from dlcore.tensor import Tensor, apply
 
 __all__ = ["gru", "lstm", "rnn"]
 
@@ -101,7 +100,7 @@ def gru(
     Source: notes, 5; Cho et al. (2014), with the reset after the product, as cuDNN has it.
     """
     x, u, w, b = _sequences("gru", 3, x, u, w, b)
-    bn = as_tensor(bn)
+    bn = floats("gru", "bn", bn)
     if bn.shape != w.shape[:1]:
         refuse("gru", f"bn has shape {tuple(bn.shape)}", f"w has {w.shape[0]} units", f"give it ({w.shape[0]},)")
     same_dtype("gru", x, "bn", bn)
@@ -112,7 +111,8 @@ def gru(
 
 def _sequences(operation: str, gates: int, *arrays: Any) -> tuple[Tensor, ...]:
     """x, u, w and b as tensors that go together."""
-    x, u, w, b = (as_tensor(a) for a in arrays)
+    before = "put an Embedding before, or convert x to float32"
+    x, u, w, b = (floats(operation, n, a, before if n == "x" else "") for n, a in zip("xuwb", arrays, strict=True))
     if x.ndim != 3 or 0 in x.shape:
         refuse(
             operation, f"x has shape {tuple(x.shape)}", "(N, T, D) with none of them 0 is expected",
@@ -128,11 +128,6 @@ def _sequences(operation: str, gates: int, *arrays: Any) -> tuple[Tensor, ...]:
                 operation, f"{name} has shape {tuple(array.shape)}",
                 f"x {tuple(x.shape)} and w {tuple(w.shape)} expect {expected}", "build the layer on this data",
             )  # fmt: skip
-    if not isdtype(namespace_of(x.data), x.dtype, "real floating"):
-        refuse(
-            operation, f"x is {x.dtype}", "floating-point numbers are expected",
-            "put an Embedding before, or convert x to float32",
-        )  # fmt: skip
     for name, array in (("u", u), ("w", w), ("b", b)):
         same_dtype(operation, x, name, array)
     return x, u, w, b
@@ -141,7 +136,7 @@ def _sequences(operation: str, gates: int, *arrays: Any) -> tuple[Tensor, ...]:
 def _state(operation: str, name: str, state: Any, x: Tensor, w: Tensor) -> Tensor | None:
     if state is None:
         return None
-    state, expected = as_tensor(state), (x.shape[0], w.shape[0])
+    state, expected = floats(operation, name, state), (x.shape[0], w.shape[0])
     if state.shape != expected:
         refuse(
             operation, f"{name} has shape {tuple(state.shape)}", f"{expected} is expected, a row for each sequence",

@@ -89,7 +89,8 @@ def run_through(
         for module in progress.prepared:  # so that another build starts anew
             module._ready = False
         if isinstance(error, DlcoreError):
-            raise type(error)(f"build for inputs of shape {tuple(input_shape)}: {error}") from None
+            taken = f", which an Embedding takes as {input_dtype}" if input_dtype else ""
+            raise type(error)(f"build for inputs of shape {tuple(input_shape)}{taken}: {error}") from None
         raise
     finally:
         for module, flag in zip(modules, flags, strict=True):

@@ -18,6 +18,7 @@ import numpy as np
 from backends import transfer
 from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, namespace_of
+from backends.reference.embedding import add_rows_
 from dlcore.errors import ConfigError, DeviceError, ShapeError
 from dlcore.recorded import did_you_mean, number
 from dlcore.tensor import Tensor
@@ -98,6 +99,21 @@ class Parameter(Tensor):
             self._grad += dy
         else:
             super().accumulate(dy)
+
+    def accumulate_rows(self, ids: Any, dy: Any) -> None:
+        """Add ``dy`` to the rows ``ids`` of the gradient; rows of equal ids add up. The backward pass calls it.
+
+        ids : (M,) integers in [0, V), for a parameter (V, ...)
+        dy : array of M rows, in their order
+
+        >>> p = Parameter([[1.0], [2.0], [3.0]])
+        >>> p.accumulate_rows(np.array([2, 0, 2]), np.ones((3, 1), np.float32))
+        >>> p.grad.tolist()
+        [[1.0], [0.0], [2.0]]
+        """
+        if self._grad is None:
+            self._grad = namespace_of(self._data).zeros_like(self._data)
+        add_rows_(self._grad, ids, dy)
 
     def leave(self, data: np.ndarray) -> None:
         """Make this parameter one of its own again, in no vector."""

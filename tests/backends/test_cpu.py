@@ -426,7 +426,8 @@ def test_every_alternative_names_the_tasks_that_it_launches(monkeypatch: pytest.
         work()
     pairs = [entry.pair for kernel in kernels().values() for entry in kernel.alternatives.get("numpy", ())]
     assert launched <= {task.name for pair in pairs for task in tasks_of(pair)}
-    assert all(tasks_of(pair) for pair in pairs)
+    by_numpy_alone = {"EmbeddingBySorting", "AddRowsBySorting"}
+    assert {pair.__name__ for pair in pairs if not tasks_of(pair)} == by_numpy_alone
 
 
 @pytest.fixture(scope="module")
