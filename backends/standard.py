@@ -79,7 +79,7 @@ def select(xp: Any, condition: Any, x: Any) -> Any:
     return xp.where(condition, x, xp.zeros((), dtype=x.dtype, device=device_of(x))) if own is None else own(condition, x)
 
 
-def clip(xp: Any, x: Any, low: float, high: float) -> Any:
+def clip(xp: Any, x: Any, low: Any, high: Any) -> Any:
     """``x`` brought into [low, high]; ``array_api_compat``'s clip assigns by a mask, for which CuPy waits.
 
     >>> import numpy as np

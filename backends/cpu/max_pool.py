@@ -21,7 +21,7 @@ from backends.cpu.simd import (
 from backends.reference import pool
 from backends.standard import output_size
 
-_LOWEST = np.float32(np.finfo(np.float32).min)
+_LOWEST = np.float32(-np.inf)
 _ZERO = np.float32(0.0)
 
 
@@ -35,18 +35,17 @@ def _largest(line, arguments):
     for column in range(ow):
         place = (line * ow + column) * c
         for k in range(0, c, LANES):
-            best, number = zero, zero
+            best, number, found = lowest, zero, False
             for t in range(kh * kw):
                 i, j = row + t // kw, column * right - left + t % kw
-                pixel = lowest
-                if 0 <= i < h and 0 <= j < w:
+                if 0 <= i < h and 0 <= j < w:  # padding is not looked at
                     pixel = load(x, ((image * h + i) * w + j) * c + k, c - k)
-                if t == 0:
-                    best = pixel
-                else:
-                    better = greater_or_nan(pixel, best)
-                    best = where(better, pixel, best)
-                    number = where(better, spread(np.float32(t)), number)
+                    if found:
+                        better = greater_or_nan(pixel, best)
+                        best = where(better, pixel, best)
+                        number = where(better, spread(np.float32(t)), number)
+                    else:
+                        best, number, found = pixel, spread(np.float32(t)), True
             store(y, place + k, best, c - k)
             store_bytes(winner, place + k, number, c - k)
 

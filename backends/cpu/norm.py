@@ -14,6 +14,7 @@ from backends.cpu.simd import LANES, fma, integers, load, spread, store
 from backends.reference import norm
 
 _PIECE = 16_384  # elements a task
+_ROWS = 1024  # at most, which are added up one after the other
 _LEAST = 65_536  # elements; with fewer the reference is as fast
 _ZERO = np.float32(0.0)
 
@@ -109,7 +110,7 @@ def _rows(x) -> np.ndarray:
 
 def _cut(rows: int, c: int) -> tuple[int, int]:
     """How many rows a task has, and how many tasks there are."""
-    rows_a_piece = max(16, _PIECE // c)
+    rows_a_piece = max(16, min(_ROWS, _PIECE // c))
     return rows_a_piece, -(-rows // rows_a_piece)
 
 

@@ -21,12 +21,10 @@ def _mean(xp, losses, weight):
 
 def _shared(xp, slopes, dy, share):
     """dy share slopes, of each example's slopes; 0 for those of weight 0."""
-    scale = dy * share
     if isinstance(share, float):
-        return slopes * scale
-    if scale.ndim < slopes.ndim:
-        scale = scale[:, None]
-    return select(xp, scale != 0, slopes) * scale
+        return slopes * (dy * share)
+    share = share if share.ndim == slopes.ndim else share[:, None]
+    return select(xp, share != 0, slopes) * (dy * share)
 
 
 @kernel
