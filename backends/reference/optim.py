@@ -14,7 +14,7 @@ import inspect
 import math
 
 from backends.kernel import update_kernel
-from backends.standard import clip
+from backends.standard import clip, sign
 
 
 def may_be_left_out(rule):
@@ -129,9 +129,11 @@ def clip_by_norm_(xp, x, norm, *, limit):
     """
     largest = xp.max(xp.abs(x))
     infinite = largest == math.inf
-    bound = xp.where(infinite, xp.full_like(largest, float(xp.finfo(x.dtype).max)), largest)
-    x[...] = clip(xp, x, -bound, bound)
-    clip_finite_by_norm(xp, x, norm, bound, limit)
+    endless = sign(xp, x) * xp.astype(xp.abs(x) == math.inf, x.dtype)
+    endless *= limit / xp.sqrt(xp.maximum(xp.sum(xp.abs(endless)), 1.0))
+    x[...] = xp.where(infinite, xp.zeros_like(x), x)
+    clip_finite_by_norm(xp, x, norm, xp.where(infinite, xp.zeros_like(largest), largest), limit)
+    x[...] = xp.where(infinite, endless, x)
     norm[...] = xp.where(infinite, xp.full_like(norm, math.inf), norm)
 
 
