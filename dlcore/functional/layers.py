@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -230,7 +230,7 @@ def batch_norm(
 
     Source: notes, 3.9; Ioffe and Szegedy (2015).
     """
-    x, gamma, beta = _normalisation("batch_norm", x, gamma, beta)
+    x, gamma, beta = _normalisation("batch_norm", x, gamma, beta, eps)
     if statistics is not None:
         shape = x.data.shape
         mean, variance = (as_tensor(s) for s in statistics)
@@ -262,7 +262,7 @@ def batch_norm_relu(
 
     Source: notes, 1.2, 3.9 and 4.3.
     """
-    x, gamma, beta = _normalisation("batch_norm_relu", x, gamma, beta)
+    x, gamma, beta = _normalisation("batch_norm_relu", x, gamma, beta, eps)
     _check_positions("batch_norm_relu", x)
     if pool is not None:
         pool = pair("batch_norm_relu", "pool", pool)
@@ -273,8 +273,10 @@ def batch_norm_relu(
     return y, mean.data, variance.data
 
 
-def _normalisation(operation: str, x: Any, gamma: Any, beta: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _normalisation(operation: str, x: Any, gamma: Any, beta: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """The checked arrays of a batch normalisation."""
+    if not 0 <= eps < inf:
+        refuse(operation, f"eps is {eps}", "a finite number >= 0 is expected", "leave it out for 1e-5")
     x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
     shape = x.data.shape
     if len(shape) < 2 or gamma.shape != shape[-1:] or beta.shape != shape[-1:]:

@@ -301,9 +301,9 @@ def _beside(x: Tensor, host: np.ndarray) -> Any:
 
 def _class_weights(operation: str, weights: Any, classes: int) -> np.ndarray:
     table = np.asarray(weights, dtype=np.float64)
-    if table.shape != (classes,) or not (table >= 0).all() or not table.any():
+    if table.shape != (classes,) or not ((table >= 0) & (table < np.inf)).all() or not table.any():
         refuse(
-            operation, f"class_weight is {weights!r}", f"{classes} weights, not negative nor all 0, are expected",
+            operation, f"class_weight is {weights!r}", f"{classes} finite weights, not negative nor all 0, are expected",
             "give one weight a class",
         )  # fmt: skip
     return table
@@ -318,8 +318,11 @@ def _example_weights(operation: str, examples: Tensor, weights: Any, like: Tenso
         weights = weights.data
     if isinstance(weights, list | tuple | np.ndarray):
         host = np.asarray(weights, dtype=np.float64)
-        if not (host >= 0).all():
-            refuse(operation, "sample_weight has negative weights or NaN", "weights >= 0 are expected", "mend them")
+        if not ((host >= 0) & (host < np.inf)).all():
+            refuse(
+                operation, "sample_weight has negative weights, infinities or NaN", "finite weights >= 0 are expected",
+                "mend them, or give 0 to the examples that shall not count",
+            )  # fmt: skip
         weights = _beside(like, host)
     weights = as_tensor(weights).data
     if weights.dtype != like.data.dtype:
