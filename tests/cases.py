@@ -82,7 +82,7 @@ def _log(x: np.ndarray) -> np.ndarray:
 
 
 def _sqrt(x: np.ndarray) -> np.ndarray:
-    return np.float_power(x.astype(np.longdouble), 0.5).astype(np.float64)
+    return np.where(x < 0, np.nan, np.float_power(np.abs(x.astype(np.longdouble)), 0.5)).astype(np.float64)
 
 
 def arithmetic() -> Iterator[Case]:
@@ -330,7 +330,7 @@ def _dropout(x: np.ndarray, *, rate: float, key: tuple[int, int], first_row: int
         [threefry_word(key, first_row + r, c) >= math.floor(rate * 2**32) for c in range(rows.shape[1])]
         for r in range(len(rows))
     ]
-    return (rows * kept).reshape(x.shape) / (1.0 - rate)
+    return np.where(kept, rows, 0.0).reshape(x.shape) / (1.0 - rate)
 
 
 def layers() -> Iterator[Case]:

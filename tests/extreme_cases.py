@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from case import EXACT, FUNCTION, SUMS, Case, Tolerance, average, largest, total
+from case import Case, average, largest, total
 from cases import CASES
 
 __all__ = ["EXTREMES"]
-
-MIXED = Tolerance(64, "sums of up to a hundred terms, in another order")
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "softmax": ("shape (3, 4)",),
@@ -33,11 +31,23 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "dropout": ("rate 0.5",),
     "where": ("equal shapes",),
     "add": ("equal shapes",),
-    "power": ("exponent 2", "exponent 0.5"),
+    "power": ("exponent 2", "exponent 2.5"),
 }
 """The cases that are varied; of other kernels the first one."""
 
-POSITIONS = {"batch_norm_fixed": (0, 1, 2, 3), "mse": (0, 1), "binary_cross_entropy": (0,), "cross_entropy": (0,)}
+POSITIONS = {
+    "batch_norm_fixed": (0, 1, 2, 3),
+    "binary_cross_entropy": (0,),
+    "conv2d": (0,),  # a weight of a filter meets the zeros of the padding, and infinity times 0 is NaN
+    "conv2d_relu": (0,),
+    "correlate2d": (0,),
+    "correlate_separable": (0,),
+    "cross_entropy": (0,),
+    "gru": (0, 3, 4, 5),  # weights of 1e4 would make any rounding as large
+    "lstm": (0, 3, 4, 5),
+    "mse": (0, 1),
+    "rnn": (0, 3, 4),
+}
 """Of the arrays that get such numbers; of other kernels all of floats."""
 
 
@@ -143,7 +153,9 @@ def extremes() -> Iterator[Case]:
                 if isinstance(x, np.ndarray) and x.dtype == np.float64 and x.size
             ]
             for position in POSITIONS.get(kernel, floats):
-                for name, vary in VARIANTS.items():
+                for name, vary in VARIANTS.items() if position in floats else ():
+                    if kernel == "squared_distances" and "infinit" in name:
+                        continue  # its products are for finite numbers, as whoever calls it makes sure
                     rng = np.random.default_rng(zlib.crc32(f"{case}/{position}/{name}".encode()))
                     arrays = list(case.arrays)
                     arrays[position] = vary(rng, arrays[position])
@@ -155,7 +167,5 @@ def extremes() -> Iterator[Case]:
                         gradient=GRADIENTS.get(kernel),
                     )
 
-
-FLAWS: tuple[str, ...] = ()
 
 EXTREMES: list[Case] = list(extremes())
