@@ -13,9 +13,9 @@ __all__ = [
     "clip",
     "device_of",
     "fold_windows",
+    "mean_axes",
     "one_hot",
     "output_size",
-    "mean_axes",
     "pad",
     "select",
     "sign",
@@ -76,7 +76,9 @@ def select(xp: Any, condition: Any, x: Any) -> Any:
     array([1., 0.])
     """
     own = getattr(xp, "keep", None)  # of :mod:`backends.numpy_namespace`
-    return xp.where(condition, x, xp.zeros((), dtype=x.dtype, device=device_of(x))) if own is None else own(condition, x)
+    return (
+        xp.where(condition, x, xp.zeros((), dtype=x.dtype, device=device_of(x))) if own is None else own(condition, x)
+    )
 
 
 def clip(xp: Any, x: Any, low: Any, high: Any) -> Any:
@@ -129,8 +131,8 @@ def sum_axes(xp: Any, x: Any, axis: int | tuple[int, ...] | None, keepdims: bool
     """The sum over ``axis`` (None: over all), whose error does not grow with the number of terms.
 
     Libraries may add along an axis one term after the other, as NumPy does along all but the last: of a million equal
-    numbers of float32 the sum is then 1 % off. So a long axis is folded: it is cut into a few pieces, which are added to
-    each other, and that again. The order depends on the shape alone.
+    numbers of float32 the sum is then 1 % off. So a long axis is folded: it is cut into a few pieces, which are added
+    to each other, and that again. The order depends on the shape alone.
 
     >>> import numpy as np
     >>> x = np.full((1_000_000, 1), 0.1, np.float32)

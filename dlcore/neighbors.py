@@ -314,9 +314,7 @@ class KNNClassifier(Recorded):
 
     def _differences(self, queries: Any, rows: Any) -> Any:
         """Squared distances (q, n) by differences."""
-        return self._in_pieces(
-            lambda a, b: _squares(self.device.xp, b[None, :, :] - a[:, None, :]), queries, rows
-        )
+        return self._in_pieces(lambda a, b: _squares(self.device.xp, b[None, :, :] - a[:, None, :]), queries, rows)
 
     def _in_pieces(self, measure: Any, queries: Any, rows: Any) -> Any:
         """(q, D), (n, D) -> (q, n), of a measure that holds all differences at a time."""

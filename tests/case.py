@@ -39,7 +39,7 @@ class Tolerance:
         )
 
     def share(self, actual: np.ndarray, expected: Any, context: str = "") -> float:
-        """The largest error as a part of what is allowed; infinite or NaN where another value is not a number, or is none.
+        """The largest error as a part of what is allowed; infinite or NaN where only one of two is a finite number.
 
         Infinities and NaN are expected where the oracle has them. Other shapes are an AssertionError.
         """

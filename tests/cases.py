@@ -90,7 +90,9 @@ def arithmetic() -> Iterator[Case]:
         yield case("add", name, *operands, oracle=both(lambda a, b: total((a, b))), tolerance=ROUNDED)
         yield case("subtract", name, *operands, oracle=both(lambda a, b: total((a, -b))), tolerance=ROUNDED)
         yield case("multiply", name, *operands, oracle=both(lambda a, b: a * b), tolerance=ROUNDED)
-        yield case("divide", name, *operands, oracle=both(lambda a, b: float(np.float64(a) / np.float64(b))), tolerance=ROUNDED)
+        yield case(
+            "divide", name, *operands, oracle=both(lambda a, b: float(np.float64(a) / np.float64(b))), tolerance=ROUNDED
+        )
     for exponent in (0, 1, 2, 3, -1, -2, 0.5, 2.5, -1.5):
         base = away(2, 3) if isinstance(exponent, int) else positive(2, 3)
         powers = each(lambda v, exponent: v**exponent)

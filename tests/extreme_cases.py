@@ -16,7 +16,7 @@ import numpy as np
 from case import Case, average, largest, total
 from cases import CASES
 
-__all__ = ["EXTREMES"]
+__all__ = ["BEHIND_A_MASK", "EXTREMES", "behind_a_mask"]
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "softmax": ("shape (3, 4)",),
@@ -134,10 +134,12 @@ def _to_the_first(dy: np.ndarray, x: np.ndarray, *, kernel, stride, padding) -> 
 
 
 GRADIENTS: dict[str, Callable[..., Any]] = {
-    "relu": lambda dy, x: (np.array([d if v > 0 else 0.0 for d, v in zip(dy.flat, x.flat)]).reshape(x.shape),),
+    "relu": lambda dy, x: (
+        np.array([d if v > 0 else 0.0 for d, v in zip(dy.flat, x.flat, strict=True)]).reshape(x.shape),
+    ),
     "max_pool2d": _to_the_first,
     "absolute": lambda dy, x: (
-        np.array([d if v > 0 else -d if v < 0 else 0.0 for d, v in zip(dy.flat, x.flat)]).reshape(x.shape),
+        np.array([d if v > 0 else -d if v < 0 else 0.0 for d, v in zip(dy.flat, x.flat, strict=True)]).reshape(x.shape),
     ),
 }
 
@@ -169,3 +171,20 @@ def extremes() -> Iterator[Case]:
 
 
 EXTREMES: list[Case] = list(extremes())
+
+BEHIND_A_MASK = ("relu", "leaky_relu", "dropout", "linear_relu", "conv2d_relu", "batch_norm_relu")
+"""Kernels that let the gradient of some elements of the output pass, and that of others not."""
+
+
+def behind_a_mask(kernel: str) -> Iterator[tuple[Case, np.ndarray, np.ndarray]]:
+    """Cases of a kernel, gradients that are infinite where nothing passes, and the same with 0 in these places.
+
+    The gradients for the inputs must be the same.
+    """
+    for case in (case for case in CASES if case.kernel == kernel and not case.params.get("alpha")):
+        y = case.expected("float64")[0]
+        rng = np.random.default_rng(zlib.crc32(f"{case}, mask".encode()))
+        dy = rng.standard_normal(y.shape)
+        masked = y == 0
+        if masked.any():
+            yield case, np.where(masked, rng.choice([np.inf, -np.inf, np.nan], y.shape), dy), np.where(masked, 0.0, dy)

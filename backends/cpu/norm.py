@@ -14,7 +14,7 @@ from backends.cpu.simd import LANES, fma, integers, load, spread, store
 from backends.reference import norm
 
 _PIECE = 16_384  # elements a task
-_ROWS = 1024  # at most, which are added up one after the other
+_ROWS = 256  # at most, which are added up one after the other
 _LEAST = 65_536  # elements; with fewer the reference is as fast
 _ZERO = np.float32(0.0)
 

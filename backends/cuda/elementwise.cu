@@ -40,7 +40,7 @@ extern "C" __global__ void leaky_relu(const Element* x, Element* y, Index n, Rea
 
 extern "C" __global__ void leaky_relu_backward(
     const Element* dy, const Element* x, Element* dx, Index n, Real alpha) {
-    each(dy, x, dx, n, [alpha](Real d, Real v) { return v > 0 ? d : times(alpha, d); });
+    each(dy, x, dx, n, [alpha](Real d, Real v) { return v > 0 ? d : alpha != 0 ? alpha * d : Real(0); });
 }
 
 extern "C" __global__ void sigmoid(const Element* x, Element* y, Index n) {

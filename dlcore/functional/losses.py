@@ -303,7 +303,9 @@ def _class_weights(operation: str, weights: Any, classes: int) -> np.ndarray:
     table = np.asarray(weights, dtype=np.float64)
     if table.shape != (classes,) or not ((table >= 0) & (table < np.inf)).all() or not table.any():
         refuse(
-            operation, f"class_weight is {weights!r}", f"{classes} finite weights, not negative nor all 0, are expected",
+            operation,
+            f"class_weight is {weights!r}",
+            f"{classes} weights are expected, finite, not negative nor all 0",
             "give one weight a class",
         )  # fmt: skip
     return table

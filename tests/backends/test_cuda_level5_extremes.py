@@ -7,7 +7,7 @@ import pytest
 import shim
 from arrays import Backend
 from case import outputs
-from extreme_cases import EXTREMES
+from extreme_cases import BEHIND_A_MASK, EXTREMES, behind_a_mask
 from host_cuda import HALF, in_float64, on_host, wanted, widened
 
 from backends.cuda import compile
@@ -25,12 +25,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize(
     ("kernel", "dtype"),
-    [
-        (name, dtype)
-        for name, family in FAMILIES.items()
-        for dtype in compile.DTYPES[family]
-        if dtype != "float16"
-    ],
+    [(name, dtype) for name, family in FAMILIES.items() for dtype in compile.DTYPES[family] if dtype != "float16"],
 )
 def test_extreme_values_give_what_the_oracle_says(kernel: str, dtype: str, host_cuda: Backend):
     for case in (case for case in EXTREMES if case.kernel == kernel):
@@ -63,3 +58,15 @@ def test_infinities_and_nan_of_float16_give_what_the_oracle_says(kernel: str, ho
             expected = outputs(case.oracle(*widened(host), **case.params))
         for result, value in zip(results, [*expected, *slopes[count:]], strict=True):
             HALF.check(result, value, f"{case}, float16")
+
+
+@pytest.mark.parametrize("kernel", BEHIND_A_MASK)
+def test_an_infinite_gradient_behind_a_mask_is_nothing(kernel: str, host_cuda: Backend):
+    for case, sick, sound in behind_a_mask(kernel):
+        host, count = case.host("float32"), len(case.expected("float32"))
+        one, other = (
+            on_host(host_cuda, kernel, host, wanted(case), dy.astype(np.float32), count, **case.params)[count:]
+            for dy in (sick, sound)
+        )
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b, str(case))
