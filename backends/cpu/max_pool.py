@@ -31,21 +31,20 @@ def _largest(line, arguments):
     x, y, winner, _, h, w, c, oh, ow = integers(arguments, 0, 9)
     kh, kw, down, right, top, left = integers(arguments, 9, 6)
     image, row = line // oh, line % oh * down - top
-    lowest, zero = spread(_LOWEST), spread(_ZERO)
+    lowest = spread(_LOWEST)
     for column in range(ow):
         place = (line * ow + column) * c
+        beside = column * right - left
+        inside = max(0, -row) * kw + max(0, -beside)  # the first pixel of the window that is in the image
         for k in range(0, c, LANES):
-            best, number, found = lowest, zero, False
-            for t in range(kh * kw):
-                i, j = row + t // kw, column * right - left + t % kw
+            best, number = lowest, spread(np.float32(inside))
+            for t in range(inside, kh * kw):
+                i, j = row + t // kw, beside + t % kw
                 if 0 <= i < h and 0 <= j < w:  # padding is not looked at
                     pixel = load(x, ((image * h + i) * w + j) * c + k, c - k)
-                    if found:
-                        better = greater_or_nan(pixel, best)
-                        best = where(better, pixel, best)
-                        number = where(better, spread(np.float32(t)), number)
-                    else:
-                        best, number, found = pixel, spread(np.float32(t)), True
+                    better = greater_or_nan(pixel, best)
+                    best = where(better, pixel, best)
+                    number = where(better, spread(np.float32(t)), number)
             store(y, place + k, best, c - k)
             store_bytes(winner, place + k, number, c - k)
 
