@@ -21,6 +21,7 @@ __all__ = ["BEHIND_A_MASK", "EXTREMES", "behind_a_mask"]
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "softmax": ("shape (3, 4)",),
     "cross_entropy": ("no weights, smoothing 0.0", "no weights, smoothing 0.1", "weights with zeros, smoothing 0.0"),
+    "soft_cross_entropy": ("no weights, smoothing 0.0", "weights with zeros, smoothing 0.1"),
     "binary_cross_entropy": ("extreme, no weights, smoothing 0.0", "no weights, smoothing 0.1"),
     "mse": ("no weights", "weights with zeros"),
     "leaky_relu": ("shape (2, 3)", "alpha 0.0"),
@@ -47,6 +48,7 @@ POSITIONS = {
     "lstm": (0, 3, 4, 5),
     "mse": (0, 1),
     "rnn": (0, 3, 4),
+    "soft_cross_entropy": (0,),
 }
 """Of the arrays that get such numbers; of other kernels all of floats."""
 
@@ -98,6 +100,16 @@ def _cross_entropy(logits, labels, weight, *, label_smoothing) -> np.ndarray:
     return _weighted(losses, weight)
 
 
+def _soft_cross_entropy(logits, target, weight, *, label_smoothing) -> np.ndarray:
+    losses = []
+    for row, shares in zip(_log_softmax(logits).tolist(), target.tolist(), strict=True):
+        shares = [(1.0 - label_smoothing) * q + label_smoothing / len(row) for q in shares]
+        losses.append(
+            math.nan if any(v != v for v in row) else -total(q * p for q, p in zip(shares, row, strict=True) if q)
+        )
+    return _weighted(losses, weight)
+
+
 def _binary_cross_entropy(logits, target, weight, *, label_smoothing) -> np.ndarray:
     losses = []
     for z, y in zip(logits.ravel().tolist(), np.ravel(target).tolist(), strict=True):
@@ -113,6 +125,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
     "binary_cross_entropy": _binary_cross_entropy,
+    "soft_cross_entropy": _soft_cross_entropy,
     "negative": lambda x: np.array([math.copysign(v, -math.copysign(1.0, v)) for v in x.flat]).reshape(x.shape),
     "power": lambda x, exponent: np.float_power(x.astype(np.longdouble), exponent).astype(np.float64),
 }

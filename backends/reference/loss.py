@@ -124,10 +124,12 @@ def _(xp, dy, saved, *, label_smoothing, needed):
     if saved is None:
         return None, None, None
     probability, logs, target, share = saved
-    scale = dy * share
-    scale = scale if scale.ndim == 0 else scale[:, None]
-    dlogits = (probability * xp.sum(target, axis=-1, keepdims=True) - target) * scale if needed[0] else None
-    return dlogits, logs * ((label_smoothing - 1.0) * scale) if needed[1] else None, None
+    dlogits = dtarget = None
+    if needed[0]:
+        dlogits = _shared(xp, probability * xp.sum(target, axis=-1, keepdims=True) - target, dy, share)
+    if needed[1]:
+        dtarget = _shared(xp, logs, dy * (label_smoothing - 1.0), share)
+    return dlogits, dtarget, None
 
 
 # --- penalties on any number of weight arrays (notes 2.3)
