@@ -128,7 +128,7 @@ def test_padding_never_wins_and_takes_no_gradient(value: float, padding: Any):
 @pytest.mark.parametrize("axis", [None, 0, 1, (0, 2)])
 def test_the_largest_share_an_infinite_gradient_and_nothing_is_left_for_others(axis: Any):
     x = np.array([[[1.0, 3.0], [3.0, 2.0]], [[3.0, 0.0], [-1.0, 3.0]]])
-    kernel = kernels()["max_"]
+    kernel: Any = kernels()["max_"]
     y, saved = kernel.forward(NUMPY, x, axis=axis, keepdims=False, needed=(True,))
     (dx,) = kernel.backward(NUMPY, np.full(y.shape, np.inf), saved, axis=axis, keepdims=False, needed=(True,))
     np.testing.assert_array_equal(dx, np.where(x == x.max(axis=axis, keepdims=True), np.inf, 0.0))
@@ -143,7 +143,7 @@ def test_masked_classes_have_no_part_in_the_loss_at_any_size(rows: int, classes:
     logits = rng.standard_normal((rows, classes)).astype(np.float32)
     labels = rng.choice(np.flatnonzero(kept), rows)
     masked = np.where(kept, logits, -np.float32(math.inf))
-    kernel = kernels()["cross_entropy"]
+    kernel: Any = kernels()["cross_entropy"]
     value = kernel(masked, labels, None, label_smoothing=smoothing)
     fewer = kernel(logits[:, kept], np.searchsorted(np.flatnonzero(kept), labels), None, label_smoothing=0.0)
     assert value == (math.inf if smoothing else pytest.approx(float(fewer), rel=1e-6))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.kernel import Kernel, kernels
+from backends.kernel import kernels
 from backends.namespace import NUMPY
 from backends.standard import mean_axes, sum_axes, sum_rows
 
@@ -28,9 +28,12 @@ def relative(found: Any, true: Any) -> float:
     return float(np.max(np.abs(np.asarray(found, np.float64) / true - 1)))
 
 
+def kernel_of(name: str) -> Any:
+    return kernels()[name]
+
+
 def pairs(name: str, *inputs: Any, **params: Any) -> Any:
-    kernel = kernels()[name]
-    assert isinstance(kernel, Kernel)
+    kernel = kernel_of(name)
     kernel.choose(NUMPY, inputs, params)
     yield kernel
     yield from (a.pair for a in kernel.alternatives.get("numpy", ()) if a.unless(*inputs, **params) is None)
@@ -68,11 +71,11 @@ def test_the_gradient_of_a_bias(tall: np.ndarray):
             _, saved = pair.forward(NUMPY, x, w, b, needed=needed)
             assert relative(pair.backward(NUMPY, tall, saved, needed=needed)[2], true) < ERROR
     zero, row = np.zeros((1, 3), np.float32), np.zeros(3, np.float32)
-    _, saved = kernels()["add"].forward(NUMPY, zero, tall, needed=(True, False))
-    assert relative(kernels()["add"].backward(NUMPY, tall, saved, needed=(True, False))[0][0], true) < ERROR
-    _, saved = kernels()["multiply"].forward(NUMPY, tall, row + 1, needed=(False, True))
+    _, saved = kernel_of("add").forward(NUMPY, zero, tall, needed=(True, False))
+    assert relative(kernel_of("add").backward(NUMPY, tall, saved, needed=(True, False))[0][0], true) < ERROR
+    _, saved = kernel_of("multiply").forward(NUMPY, tall, row + 1, needed=(False, True))
     squares = np.sum(tall.astype(np.float64) ** 2, axis=0)
-    assert relative(kernels()["multiply"].backward(NUMPY, tall, saved, needed=(False, True))[1], squares) < ERROR
+    assert relative(kernel_of("multiply").backward(NUMPY, tall, saved, needed=(False, True))[1], squares) < ERROR
 
 
 def test_the_bias_of_a_convolution(tall: np.ndarray):
@@ -99,11 +102,11 @@ def test_the_statistics_of_a_batch_and_their_gradients(tall: np.ndarray):
 def test_losses_penalties_and_the_norm_of_a_gradient(tall: np.ndarray):
     zeros, labels = np.zeros_like(tall), np.zeros(MILLION, np.int64)
     squares = np.mean(tall.astype(np.float64) ** 2)
-    assert relative(kernels()["mse"](tall, zeros, None), squares) < ERROR
-    assert relative(kernels()["cross_entropy"](zeros, labels, None, label_smoothing=0.0), np.log(3.0)) < ERROR
+    assert relative(kernel_of("mse")(tall, zeros, None), squares) < ERROR
+    assert relative(kernel_of("cross_entropy")(zeros, labels, None, label_smoothing=0.0), np.log(3.0)) < ERROR
     weight = np.full(MILLION, 0.1, np.float32)
-    assert relative(kernels()["cross_entropy"](zeros, labels, weight, label_smoothing=0.0), np.log(3.0)) < ERROR
-    assert relative(kernels()["sum_of_squares"](tall, scale=1.0), squares * tall.size) < ERROR
+    assert relative(kernel_of("cross_entropy")(zeros, labels, weight, label_smoothing=0.0), np.log(3.0)) < ERROR
+    assert relative(kernel_of("sum_of_squares")(tall, scale=1.0), squares * tall.size) < ERROR
     flat, norm = tall.reshape(-1).copy(), np.zeros((), np.float32)
-    kernels()["clip_by_norm_"](flat, norm, limit=1e9)
+    kernel_of("clip_by_norm_")(flat, norm, limit=1e9)
     assert relative(norm, np.sqrt(squares * tall.size)) < ERROR
