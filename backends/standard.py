@@ -5,6 +5,7 @@ Every function takes the namespace ``xp`` first and works on any library of the 
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 __all__ = [
@@ -12,12 +13,15 @@ __all__ = [
     "clip",
     "device_of",
     "fold_windows",
+    "mean_axes",
     "one_hot",
     "output_size",
     "pad",
+    "select",
     "sign",
     "smallest",
     "strip",
+    "sum_axes",
     "sum_rows",
     "tap",
     "unbroadcast",
@@ -51,7 +55,7 @@ def unbroadcast(xp: Any, dy: Any, shape: tuple[int, ...]) -> Any:
     axes = tuple(range(extra)) + tuple(
         extra + axis for axis, n in enumerate(shape) if n == 1 and dy.shape[extra + axis] != 1
     )
-    return xp.reshape(xp.sum(dy, axis=axes), shape)
+    return xp.reshape(sum_axes(xp, dy, axes), shape)
 
 
 def sign(xp: Any, x: Any) -> Any:
@@ -64,7 +68,20 @@ def sign(xp: Any, x: Any) -> Any:
     return xp.astype(x > 0, x.dtype) - xp.astype(x < 0, x.dtype)
 
 
-def clip(xp: Any, x: Any, low: float, high: float) -> Any:
+def select(xp: Any, condition: Any, x: Any) -> Any:
+    """``x`` where the condition holds, else 0: a product with a mask would make NaN of an infinity.
+
+    >>> import numpy as np
+    >>> select(np, np.array([True, False]), np.array([1.0, np.inf]))
+    array([1., 0.])
+    """
+    own = getattr(xp, "keep", None)  # of :mod:`backends.numpy_namespace`
+    return (
+        xp.where(condition, x, xp.zeros((), dtype=x.dtype, device=device_of(x))) if own is None else own(condition, x)
+    )
+
+
+def clip(xp: Any, x: Any, low: Any, high: Any) -> Any:
     """``x`` brought into [low, high]; ``array_api_compat``'s clip assigns by a mask, for which CuPy waits.
 
     >>> import numpy as np
@@ -104,8 +121,77 @@ def smallest(xp: Any, x: Any, k: int) -> tuple[Any, Any]:
     return xp.take_along_axis(values, order, axis=-1), xp.take_along_axis(places, order, axis=-1)
 
 
+_PLAIN = 256
+"""Rows that are added up one after the other: the error of so many is that of a few roundings."""
+_BY_PRODUCT = 2048
+"""Rows that a product adds up, which keeps several sums at a time."""
+
+
+def sum_axes(xp: Any, x: Any, axis: int | tuple[int, ...] | None, keepdims: bool = False) -> Any:
+    """The sum over ``axis`` (None: over all), whose error does not grow with the number of terms.
+
+    Libraries may add along an axis one term after the other, as NumPy does along all but the last: of a million equal
+    numbers of float32 the sum is then 1 % off. So a long axis is folded: it is cut into a few pieces, which are added
+    to each other, and that again. The order depends on the shape alone.
+
+    >>> import numpy as np
+    >>> x = np.full((1_000_000, 1), 0.1, np.float32)
+    >>> bool(abs(sum_axes(np, x, 0)[0] / 1e6 - x[0, 0]) < 1e-7)
+    True
+    """
+    axes = _long(x, axis)
+    if not axes:
+        return xp.sum(x, axis=axis, keepdims=keepdims)
+    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    for a in reversed(axes):
+        x = _sum_along(xp, x, a)
+    return x if not keepdims else xp.reshape(x, shape)
+
+
+def mean_axes(xp: Any, x: Any, axis: int | tuple[int, ...] | None, keepdims: bool = False) -> Any:
+    """The mean over ``axis`` (None: over all), of a sum as :func:`sum_axes` takes it.
+
+    >>> import numpy as np
+    >>> mean_axes(np, np.array([[1.0, 2.0], [3.0, 6.0]]), 0)
+    array([2., 4.])
+    """
+    axes = _long(x, axis)
+    if not axes:
+        return xp.mean(x, axis=axis, keepdims=keepdims)
+    return sum_axes(xp, x, axis, keepdims) / prod(x.shape[a] for a in axes)
+
+
+def _long(x: Any, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """The axes in ascending order where one of them is to be folded; none of them otherwise."""
+    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if all(x.shape[a] <= _PLAIN for a in axes):
+        return ()
+    return tuple(sorted(a % x.ndim for a in axes))
+
+
+def _sum_along(xp: Any, x: Any, axis: int) -> Any:
+    """The sum over one axis, which is folded."""
+    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    if n <= _PLAIN:
+        return xp.sum(x, axis=axis)
+    x = xp.reshape(x, (prod(before), n, prod(after)))
+    pieces = 16 if x.shape[2] < 128 else 32  # a few more where the sums of the pieces would not stay in the cache
+    rest = []
+    while n > pieces:
+        whole = n // pieces * pieces
+        if whole < n:
+            rest.append(xp.sum(x[:, whole:, :], axis=1))
+        x = xp.sum(xp.reshape(x[:, :whole, :], (x.shape[0], pieces, whole // pieces * x.shape[2])), axis=1)
+        n = whole // pieces
+        x = xp.reshape(x, (x.shape[0], n, prod(after)))
+    total = xp.sum(x, axis=1)
+    for some in reversed(rest):
+        total = total + some
+    return xp.reshape(total, before + after)
+
+
 def sum_rows(xp: Any, x: Any) -> Any:
-    """Sum over all axes but the last, (..., C) -> (C,), as a product with a row of ones.
+    """Sum over all axes but the last, (..., C) -> (C,): of few rows as a product with a row of ones.
 
     For few channels NumPy's own reduction over leading axes takes ten times as long as the product.
 
@@ -114,6 +200,8 @@ def sum_rows(xp: Any, x: Any) -> Any:
     array([6., 9.])
     """
     rows = xp.reshape(x, (-1, x.shape[-1]))
+    if rows.shape[0] > _BY_PRODUCT:
+        return sum_axes(xp, rows, 0)
     ones = xp.ones((1, rows.shape[0]), dtype=x.dtype, device=device_of(x))
     return xp.matmul(ones, rows)[0, :]
 

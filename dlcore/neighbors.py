@@ -7,7 +7,9 @@ How the distances are computed decides which neighbour is the nearer of two. Pix
 distances between them are equal, and rounding would put them in any order. Therefore values k/255 are held as the k,
 in a byte each, and everything is computed in float64, where sums of such numbers are exact. For any other numbers the
 squared distance by products (:mod:`backends.reference.distance`) finds a few more candidates than are asked for, and
-differences decide among them. Rows that are equal are so at equal distances, and the earlier one wins.
+differences decide among them. Where the rounding of the products may have left a neighbour out, because features of
+very different scale decide or many rows are as near as each other, differences to all rows decide. Rows that are equal
+are so at equal distances, and the earlier one wins.
 """
 
 from __future__ import annotations
@@ -88,6 +90,8 @@ class KNNClassifier(Recorded):
         self._x: Any = None  # (N, D), as it came or as levels of 255
         self._unit = 1  # what a value is multiplied by to give what is held
         self._centre: Any = None  # (D,)
+        self._reach: Any = None  # the largest squared length of a centred row, 0-d
+        self._whole = False  # whether all that is held are whole numbers, whose products are exact
         self._shape: tuple[int, ...] = ()
         self.classes = np.zeros(0, np.int64)
         self._labels = np.zeros(0, np.int64)  # (N,), positions in classes
@@ -204,6 +208,10 @@ class KNNClassifier(Recorded):
         mean = total * self._unit / rows.shape[0]
         whole = is_levels or not isdtype(xp, rows.dtype, "real floating") or all(map(self._is_whole, parts))
         self._centre = xp.round(mean) if whole else mean  # whole numbers stay whole
+        if self.metric == "l2" and rows.shape[0]:
+            centred = ((xp.astype(part, xp.float64) * self._unit - self._centre) for part in parts)
+            self._reach = xp.max(xp.stack([xp.max(_squares(xp, part)) for part in centred]))
+            self._whole = whole
         levels = [xp.astype(xp.round(part * 255), xp.uint8) for part in parts] if is_levels else []
         self._x = xp.concat(levels, axis=0) if is_levels else rows
 
@@ -215,8 +223,8 @@ class KNNClassifier(Recorded):
         """Whether all values are k/255, as near as the dtype has them."""
         xp = self.device.xp
         levels = part * 255
-        near = xp.abs(levels - xp.round(levels)) <= 255 * float(xp.finfo(part.dtype).eps)
-        return bool(xp.all(near & (part >= 0) & (part <= 1)))
+        near = xp.abs(levels - xp.round(levels)) <= 4 * float(xp.finfo(part.dtype).eps) * levels
+        return bool(xp.all(near & (part >= 0) & (part <= 1)))  # what is not 0 is no level 0, however small
 
     def _finite(self, values: Any) -> Any:
         xp = self.device.xp
@@ -266,32 +274,53 @@ class KNNClassifier(Recorded):
         values = values * self._unit
         levels = xp.round(values)
         eps = float(xp.finfo(rows.dtype).eps) if rows.dtype in (xp.float32, xp.float64) else 0.0
-        return xp.where(xp.abs(values - levels) <= 255 * eps, levels, values)
+        return xp.where(xp.abs(values - levels) <= 4 * eps * xp.abs(levels), levels, values)
 
     def _nearest(self, queries: Any, n: int) -> tuple[Any, Any]:
-        """(q, D) -> distances and positions (q, k): a running merge of the best over the training set, n rows each."""
-        xp, wanted = self.device.xp, self._candidates()
-        centred = queries - self._centre
+        """(q, D) -> distances and positions (q, k), from n rows of the training set at a time."""
+        if self.metric == "l1":
+            distances, positions = self._found(queries, n, self.k, self._l1)
+            return distances / self._unit, positions
+        products, candidates = self._found(queries - self._centre, n, self._candidates(), self._products)
+        distances, positions = self._decided(queries, candidates)
+        doubtful = self._doubtful(queries, products, distances)
+        if doubtful.size:
+            xp, order = self.device.xp, np.arange(queries.shape[0])
+            order[doubtful] = len(order) + np.arange(doubtful.size)
+            chosen, order = transfer.to_device(doubtful, self.device), transfer.to_device(order, self.device)
+            found = self._found(xp.take(queries, chosen, axis=0), n, self.k, self._differences)
+            distances = xp.take(xp.concat([distances, xp.sqrt(found[0])], axis=0), order, axis=0)
+            positions = xp.take(xp.concat([positions, found[1]], axis=0), order, axis=0)
+        return distances / self._unit, positions
+
+    def _found(self, queries: Any, n: int, wanted: int, measure: Any) -> tuple[Any, Any]:
+        """The smallest of ``measure(queries, rows)`` and where they stand, (q, wanted): a running merge of the best."""
+        xp = self.device.xp
         best: list[tuple[Any, Any]] = []
         for some in _blocks(self._x.shape[0], n):
-            rows = xp.astype(self._x[some, :], xp.float64)
-            rows -= self._centre
-            distances = self._distances(centred, rows)
-            found, places = smallest(xp, distances, min(wanted, rows.shape[0]))
+            distances = measure(queries, xp.astype(self._x[some, :], xp.float64))
+            found, places = smallest(xp, distances, min(wanted, distances.shape[1]))
             best.append((found, places + some.start))
             if len(best) == 2:  # what came first stands on the left, and wins where distances are equal
                 values, positions = (xp.concat(both, axis=-1) for both in zip(*best, strict=True))
                 found, places = smallest(xp, values, min(wanted, values.shape[1]))
                 best = [(found, xp.take_along_axis(positions, places, axis=-1))]
-        ((distances, positions),) = best
-        if self.metric == "l2":
-            distances, positions = self._decided(queries, positions)
-        return distances / self._unit, positions
+        return best[0]
 
-    def _distances(self, queries: Any, rows: Any) -> Any:
-        """(q, D), (n, D) -> (q, n), squared for L2."""
-        if self.metric == "l2":
-            return squared_distances(queries, rows)
+    def _products(self, queries: Any, rows: Any) -> Any:
+        """Squared distances (q, n) of centred queries by products."""
+        rows -= self._centre
+        return squared_distances(queries, rows)
+
+    def _l1(self, queries: Any, rows: Any) -> Any:
+        return self._in_pieces(l1_distances, queries, rows)
+
+    def _differences(self, queries: Any, rows: Any) -> Any:
+        """Squared distances (q, n) by differences."""
+        return self._in_pieces(lambda a, b: _squares(self.device.xp, b[None, :, :] - a[:, None, :]), queries, rows)
+
+    def _in_pieces(self, measure: Any, queries: Any, rows: Any) -> Any:
+        """(q, D), (n, D) -> (q, n), of a measure that holds all differences at a time."""
         xp = self.device.xp
         (q, features), n = queries.shape, rows.shape[0]
         numbers = max(1, min(_PIECE, self.memory // 16) // (8 * max(1, features)))
@@ -300,8 +329,25 @@ class KNNClassifier(Recorded):
         distances = xp.empty((q, n), dtype=xp.float64, device=device_of(rows))
         for some in _blocks(q, down):
             for others in _blocks(n, across):
-                distances[some, others] = l1_distances(queries[some, :], rows[others, :])
+                distances[some, others] = measure(queries[some, :], rows[others, :])
         return distances
+
+    def _doubtful(self, queries: Any, products: Any, distances: Any) -> np.ndarray:
+        """The queries, by number, of which a row that is no candidate may be as near as the last neighbour.
+
+        Such a row has a product of at least the largest among the candidates', and a product is off by the rounding of
+        D + 3 terms of the size of both lengths, and of the centring. Whole numbers are not rounded at all.
+        """
+        xp, (rows, features) = self.device.xp, self._x.shape
+        if products.shape[1] == rows:
+            return np.zeros(0, np.int64)
+        lengths = _squares(xp, queries - self._centre) + self._reach
+        off = 8.0 * (features + 8) * float(xp.finfo(xp.float64).eps) * lengths
+        if self._whole:
+            whole = xp.all(queries == xp.round(queries), axis=-1) & (4.0 * lengths < 2.0**53)
+            off = xp.where(whole, xp.full_like(off, -1.0), off)
+        doubtful = distances[:, -1] ** 2 >= xp.max(products, axis=-1) - off
+        return np.flatnonzero(transfer.to_host(doubtful))
 
     def _decided(self, queries: Any, positions: Any) -> tuple[Any, Any]:
         """The k nearest among candidates (q, m), by L2 distances (q, k) from differences."""
@@ -313,7 +359,7 @@ class KNNClassifier(Recorded):
             chosen = positions[some, :]
             rows = xp.astype(xp.take(self._x, xp.reshape(chosen, (-1,)), axis=0), xp.float64)
             differences = xp.reshape(rows, (*chosen.shape, -1)) - queries[some, None, :]  # (q, m, D)
-            parts.append(xp.sum(differences * differences, axis=-1))
+            parts.append(_squares(xp, differences))
         values, places = smallest(xp, xp.concat(parts, axis=0), self.k)
         return xp.sqrt(values), xp.take_along_axis(positions, places, axis=-1)
 
@@ -336,6 +382,11 @@ class KNNClassifier(Recorded):
 def least_memory(k: int, features: int) -> int:
     """Bytes without which k neighbours of examples of so many numbers cannot be searched."""
     return 128 * (k + _SPARE) * (features + 16)
+
+
+def _squares(xp: Any, x: Any) -> Any:
+    """The sum of the squares along the last axis."""
+    return xp.sum(x * x, axis=-1)
 
 
 def _blocks(n: int, size: int) -> list[slice]:

@@ -39,15 +39,24 @@ class Tolerance:
         )
 
     def share(self, actual: np.ndarray, expected: Any, context: str = "") -> float:
-        """The largest error as a part of what is allowed; NaN where a value is. Other shapes are an AssertionError."""
+        """The largest error as a part of what is allowed; infinite or NaN where only one of two is a finite number.
+
+        Infinities and NaN are expected where the oracle has them. Other shapes are an AssertionError.
+        """
         expected = np.asarray(expected, dtype=np.float64)
         assert actual.shape == expected.shape, f"{context}: shape {actual.shape}, expected {expected.shape}"
         if not expected.size:
             return 0.0
         dtype = np.finfo(actual.dtype)
-        scale = np.abs(expected) if self.of_each else np.abs(expected).max()
-        allowed = self.units * float(dtype.eps) * scale + float(dtype.smallest_normal)
-        return float(np.max(np.abs(actual.astype(np.float64) - expected) / allowed))
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = expected.astype(actual.dtype)  # what is beyond the dtype's range is an infinity in it
+            special = ~np.isfinite(rounded)
+            if not np.array_equal(actual[special], rounded[special], equal_nan=True):
+                return math.inf
+            finite = np.where(special, 0.0, expected)
+            scale = np.abs(finite) if self.of_each else np.abs(finite).max()
+            allowed = self.units * float(dtype.eps) * scale + float(dtype.smallest_normal)
+            return float(np.max(np.abs(np.where(special, 0.0, actual.astype(np.float64)) - finite) / allowed))
 
 
 EXACT = Tolerance(0, "elements are moved or chosen, nothing is computed", of_each=True)
@@ -101,9 +110,21 @@ def widened(arrays: list[Any]) -> list[Any]:
     return [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == np.float32 else x for x in arrays]
 
 
+def total(values: Any) -> float:
+    """The sum without rounding; with infinities and NaN what adding one after the other gives."""
+    values = [float(v) for v in values]
+    return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
+
+
 def average(values: list[float]) -> float:
     """The mean, of a sum without rounding."""
-    return math.fsum(values) / len(values)
+    return total(values) / len(values)
+
+
+def largest(values: Any) -> float:
+    """The largest, and NaN where one is."""
+    values = list(values)
+    return math.nan if any(v != v for v in values) else max(values)
 
 
 def outputs(result: Any) -> tuple[Any, ...]:

@@ -118,13 +118,25 @@ def steps(arrays: Backend, dtype: str) -> None:
     for n in (70, 17_000):
         x = arrays.place(normal(n).astype(dtype))
         kernels()["clip_by_norm_"](x, arrays.place(np.zeros((), dtype)), limit=1.0)
+        x = arrays.place(np.where(np.arange(n) % 9 == 0, np.inf, normal(n)).astype(dtype))
+        kernels()["clip_by_norm_"](x, arrays.place(np.zeros((), dtype)), limit=1.0)
     kernels()["clip_"](arrays.place(normal(70).astype(dtype)), limit=0.01)
+
+
+def _extreme(x: np.ndarray) -> np.ndarray:
+    """The array with infinities, NaN and the smallest numbers among the others."""
+    x = x.copy()
+    x.flat[::7], x.flat[3::7], x.flat[5::14], x.flat[6::14] = -np.inf, np.inf, np.nan, 1e-45
+    return x
 
 
 def sample(arrays: Backend, family: str, dtype: str) -> None:
     """The calls of a file in a dtype."""
     for name, host, params in CALLS[family]:
         call(arrays, name, host, dtype, params)
+        if family in ("dropout", "elementwise", "loss", "norm", "pool"):
+            with np.errstate(all="ignore"):
+                call(arrays, name, [_extreme(host[0]), *host[1:]], dtype, params)
     if family == "conv":
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(conv, "COLUMNS", 0)  # without columns

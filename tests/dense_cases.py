@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
-from case import Case, case, normal
+from case import Case, case, normal, total
 
 __all__ = ["dense_layers"]
 
@@ -15,7 +14,7 @@ Gradients = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x @ y of matrices, each element by a sum without rounding."""
-    return np.array([[math.fsum(row * column) for column in y.T] for row in x]).reshape(x.shape[0], y.shape[1])
+    return np.array([[total(row * column) for column in y.T] for row in x]).reshape(x.shape[0], y.shape[1])
 
 
 def _affine(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -31,7 +30,7 @@ def _gradient(dy: np.ndarray, x: np.ndarray, w: np.ndarray, b: np.ndarray | None
     """Those of the affine map, for dy where the map is above 0."""
     rows = x.reshape(-1, x.shape[-1])
     slopes = np.where(_affine(x, w, b) > 0, dy.reshape(-1, w.shape[1]), 0.0)
-    db = None if b is None else np.array([math.fsum(column) for column in slopes.T])
+    db = None if b is None else np.array([total(column) for column in slopes.T])
     return _product(slopes, w.T).reshape(x.shape), _product(rows.T, slopes), db
 
 

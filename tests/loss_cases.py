@@ -19,6 +19,7 @@ from case import (
     normal,
     positive,
     shares,
+    total,
 )
 from scipy import special
 
@@ -28,8 +29,8 @@ __all__ = ["losses", "penalties"]
 def _weighted(losses: Any, weight: Any) -> np.ndarray:
     losses = np.ravel(losses).tolist()
     weights = [1.0] * len(losses) if weight is None else np.ravel(weight).tolist()
-    total = math.fsum(weights)
-    return np.array(math.fsum(a * w for a, w in zip(losses, weights, strict=True)) / total if total else 0.0)
+    whole = total(weights)
+    return np.array(total(a * w for a, w in zip(losses, weights, strict=True) if w) / whole if whole else 0.0)
 
 
 def _mse(prediction, target, weight) -> np.ndarray:
@@ -45,7 +46,7 @@ def _cross_entropy(logits, labels, weight, *, label_smoothing) -> np.ndarray:
     losses, classes = [], logits.shape[1]
     for row, label in zip(special.log_softmax(logits, axis=1).tolist(), labels.tolist(), strict=True):
         share = [label_smoothing / classes + (1.0 - label_smoothing) * (k == label) for k in range(classes)]
-        losses.append(-math.fsum(q * p for q, p in zip(share, row, strict=True)))
+        losses.append(-total(q * p for q, p in zip(share, row, strict=True)))
     return _weighted(losses, weight)
 
 
@@ -131,8 +132,8 @@ def losses() -> Iterator[Case]:
 
 
 def penalties() -> Iterator[Case]:
-    squares = lambda *weights, scale: np.array(scale * math.fsum(v**2 for w in weights for v in w.flat))  # noqa: E731
-    absolutes = lambda *weights, scale: np.array(scale * math.fsum(abs(v) for w in weights for v in w.flat))  # noqa: E731
+    squares = lambda *weights, scale: np.array(scale * total(v**2 for w in weights for v in w.flat))  # noqa: E731
+    absolutes = lambda *weights, scale: np.array(scale * total(abs(v) for w in weights for v in w.flat))  # noqa: E731
     for name, shapes in (("one array", [(3, 4)]), ("three arrays", [(3, 4), (2, 2, 1, 3), (5,)])):
         inputs = [away(*shape) for shape in shapes]
         yield case("sum_of_squares", name, *inputs, scale=0.05, oracle=squares)

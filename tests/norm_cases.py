@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from case import OFFSET, Case, average, case, normal, positive
+from case import OFFSET, Case, average, case, largest, normal, positive
 
 __all__ = ["normalisations"]
 
@@ -16,7 +15,7 @@ def _batch_norm_fixed(x, gamma, beta, mean, variance, *, eps) -> np.ndarray:
     y = np.empty(x.shape)
     for place in np.ndindex(x.shape):
         c = place[-1]
-        y[place] = gamma[c] * (x[place] - mean[c]) / math.sqrt(variance[c] + eps) + beta[c]
+        y[place] = gamma[c] * (x[place] - mean[c]) / np.sqrt(variance[c] + eps) + beta[c]
     return y
 
 
@@ -46,7 +45,7 @@ def _batch_norm_relu(x, gamma, beta, *, eps, pool) -> tuple[np.ndarray, ...]:
     normalised, mean, variance = _batch_norm(x, gamma, beta, eps=eps)
     y = np.empty(_pooled_shape(x.shape, pool))
     for place, window in _windows(x.shape, pool):
-        y[place] = max(0.0, *(normalised[pixel] for pixel in window))
+        y[place] = largest([0.0, *(normalised[pixel] for pixel in window)])
     return y, mean, variance
 
 

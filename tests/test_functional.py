@@ -1,6 +1,7 @@
 """dlcore.functional: what layers compute, and that bad input is refused in one clear line before any launch."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -103,6 +104,9 @@ BAD = {
         [r"\(4, 3\)", r"\(N, H, W, C\)"],
     ),
     "batch_norm, channels": (F.batch_norm, (zeros(4, 3), zeros(2), zeros(2)), {}, [r"\(4, 3\)", r"\(2,\)"]),
+    "batch_norm, negative eps": (F.batch_norm, (zeros(4, 3), zeros(3), zeros(3)), {"eps": -1e-5}, ["eps is -1e-05"]),
+    "batch_norm_relu, eps": (F.batch_norm_relu, (zeros(4, 3), zeros(3), zeros(3)), {"eps": math.nan}, ["eps is nan"]),
+    "batch_norm, infinite eps": (F.batch_norm, (zeros(4, 3), zeros(3), zeros(3)), {"eps": math.inf}, ["finite"]),
     "batch_norm, beta": (F.batch_norm, (zeros(4, 3), zeros(3), zeros(2)), {}, [r"beta \(2,\)"]),
     "batch_norm, one axis": (F.batch_norm, (zeros(3), zeros(3), zeros(3)), {}, [r"\(3,\)"]),
     "batch_norm, one position": (F.batch_norm, (zeros(1, 3), zeros(3), zeros(3)), {}, ["one position", "larger batch"]),

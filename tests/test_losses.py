@@ -305,6 +305,11 @@ SHAPES = {
     "ce, negative class": (F.cross_entropy, (Z, Y), {"class_weight": [1, 2, -1]}, r"not negative"),
     "ce, no class": (F.cross_entropy, (Z, Y), {"class_weight": [0, 0, 0]}, r"nor all 0"),
     "ce, negative": (F.cross_entropy, (Z, Y), {"sample_weight": [1, 2, 3, -1]}, r"negative weights"),
+    "ce, infinite": (F.cross_entropy, (Z, Y), {"sample_weight": [1, 2, 3, math.inf]}, r"infinities"),
+    "mse, infinite": (F.mse, (Z, Z), {"sample_weight": [math.inf, 1, 1, 1]}, r"infinities"),
+    "ce, infinite class": (F.cross_entropy, (Z, Y), {"class_weight": [1, math.inf, 1]}, r"3 weights .* finite"),
+    "ce, NaN class": (F.cross_entropy, (Z, Y), {"class_weight": [1, math.nan, 1]}, r"3 weights .* finite"),
+    "bce, infinite class": (F.binary_cross_entropy, (Z, Z), {"class_weight": [1, math.inf]}, r"2 weights .* finite"),
     "ce, NaN": (F.cross_entropy, (Z, Y), {"sample_weight": [1, 2, 3, math.nan]}, r"weights >= 0"),
     "ce, smoothing": (F.cross_entropy, (Z, Y), {"label_smoothing": -0.1}, r"label_smoothing is -0.1"),
 }

@@ -113,6 +113,44 @@ def test_every_search_of_its_own_predicts_as_scikit_learn_does(k: int, metric: s
     np.testing.assert_array_equal(predicted, known.predict(pixels(data.test.x)))
 
 
+SCALES = {
+    "tiny": ([1e-12] * 4, 0.0),
+    "below the precision of float32": ([1e-7, 1e-9], 0.0),
+    "large": ([1e8] * 3, 0.0),
+    "mixed": ([1e-12, 1.0, 1e8], 0.0),
+    "far from zero": ([1.0, 1.0, 1.0], 1e8),
+    "a few of 255 levels and a tiny one": ([1.0 / 255, 1e-12], 0.0),
+}
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_features_of_any_scale_have_the_neighbours_that_scikit_learn_finds(scale: str, metric: str) -> None:
+    sizes, offset = SCALES[scale]
+    rng = np.random.default_rng(3)
+    x, queries = (offset + rng.random((n, len(sizes))) * sizes for n in (300, 40))
+    if scale.startswith("a few"):
+        x[:, 0], queries[:, 0] = rng.integers(0, 2, 300) / 255, rng.integers(0, 2, 40) / 255
+    known = KNeighborsClassifier(5, metric={"l1": "manhattan", "l2": "euclidean"}[metric], algorithm="kd_tree")
+    known.fit(x, np.zeros(300))
+    distances, positions = KNNClassifier(5, metric, device="cpu").fit(x, np.zeros(300, int)).neighbors(queries)
+    their_distances, their_positions = known.kneighbors(queries)
+    np.testing.assert_array_equal(positions, their_positions)
+    np.testing.assert_allclose(distances, their_distances, rtol=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2"])
+def test_a_tiny_feature_decides_among_hundreds_that_are_equal_in_a_large_one(metric: str, arrays: Backend) -> None:
+    """The products of 1e8 round away all of the tiny feature; there are more such rows than candidates."""
+    rng = np.random.default_rng(4)
+    x = np.stack([rng.integers(0, 2, 400) * 1e8, rng.permutation(400) * 1e-12], axis=1)
+    queries = np.array([[0.0, 1e-10], [1e8, 3e-10], [0.0, 2.5e-13]])
+    apart = np.abs(x[None] - queries[:, None])
+    exact = np.argsort(apart.sum(axis=2) + (apart[:, :, 0] > 0) * 1e9, axis=1, kind="stable")[:, :4]
+    classifier = KNNClassifier(4, metric, device=arrays.device).fit(arrays.place(x), np.zeros(400, int))
+    np.testing.assert_array_equal(classifier.neighbors(arrays.place(queries))[1], exact)
+
+
 # --- ranking and ties
 
 LEVELS = st.lists(st.lists(st.sampled_from([0, 1, 2, 128, 254, 255]), min_size=3, max_size=3), min_size=4, max_size=9)

@@ -58,7 +58,7 @@ def rmsprop(theta, s, grad, t, lr, beta, eps):
 def adam(theta, m, s, grad, t, lr, beta1, beta2, eps, decay):
     m, s = beta1 * m + (1 - beta1) * grad, beta2 * s + (1 - beta2) * grad**2
     m_corrected, s_corrected = m / (1 - beta1**t), s / (1 - beta2**t)
-    return theta - lr * decay * theta - lr * m_corrected / (math.sqrt(s_corrected) + eps), m, s
+    return theta * (1 - lr * decay) - lr * m_corrected / (math.sqrt(s_corrected) + eps), m, s
 
 
 def adagrad(theta, s, grad, t, lr, eps):

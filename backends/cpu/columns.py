@@ -180,10 +180,10 @@ def _filter_share(number, arguments):
             copy_panel(dy, k, first, pixels, f, k - f, panel)
             if piece == 0:
                 for v in range(0, min(COLUMNS, k - f), LANES):
-                    value = load(sums, group * k + f + v, k - f - v)
+                    value = zero  # of this piece alone, so that the error does not grow with their number
                     for pixel in range(pixels):
                         value += load(panel, pixel * COLUMNS + v, LANES)
-                    store(sums, group * k + f + v, value, k - f - v)
+                    store(sums, group * k + f + v, load(sums, group * k + f + v, k - f - v) + value, k - f - v)
             for r in range(0, some * channels, ROWS):
                 place = at(shares, ((group * pieces + piece) * depth + r) * lanes + f)
                 if first == begin:

@@ -121,7 +121,7 @@ def _filter_share(group, arguments):
         for i in range(begin, end):
             for f in range(0, k, COLUMNS):
                 for v in range(f, min(k, f + COLUMNS), LANES):
-                    sum_ = load(sums, group * k + v, k - v)
+                    sum_ = zero  # of this row alone, so that the error does not grow with their number
                     for j in range(ow):
                         place = ((image * oh + i) * ow + j) * k + v
                         value, which, t = load(dy, place, k - v), zero, np.float32(0.0)
@@ -135,7 +135,7 @@ def _filter_share(group, arguments):
                                 target = (above * pixels + j * pool_width + beside) * COLUMNS + v - f
                                 store(slopes, target, where_equal(which, spread(t), value, zero), LANES)
                                 t += np.float32(1.0)
-                    store(sums, group * k + v, sum_, k - v)
+                    store(sums, group * k + v, load(sums, group * k + v, k - v) + sum_, k - v)
                 for above in range(pool_height):
                     source = ((i - begin) * pool_height + above) * down * line
                     slope = at(slopes, above * pixels * COLUMNS)

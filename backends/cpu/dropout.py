@@ -13,11 +13,12 @@ from numba.extending import intrinsic
 from backends import random
 from backends.cpu import accept
 from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import LANES, _everywhere, integers, load, numbers, store, vector
+from backends.cpu.simd import LANES, _everywhere, greater, integers, load, numbers, spread, store, vector, where
 from backends.reference import dropout
 
 _PIECE = 8192  # elements a task
 _LEAST = 1024  # elements; with fewer a launch costs as much as the reference
+_ZERO = np.float32(0.0)
 _INT = ir.IntType(32)
 _INTS, _FLOATS = ir.VectorType(_INT, LANES), ir.VectorType(ir.FloatType(), LANES)
 
@@ -64,14 +65,15 @@ def _drop(piece, arguments):
     """x where it is kept, times the scale; of some rows."""
     x, y, rows, d = integers(arguments, 0, 4)
     key0, key1, first_row, threshold, rows_a_piece = integers(arguments, 4, 5)
-    scale = numbers(arguments, 9, 1)[0]
+    scale, zero = numbers(arguments, 9, 1)[0], spread(_ZERO)
     for row in range(piece * rows_a_piece, min(rows, (piece + 1) * rows_a_piece)):
         for column in range(0, d, 2 * LANES):
             low, high = _mask(key0, key1, first_row + row, column // 2, threshold, scale)
             place, left = row * d + column, d - column
-            store(y, place, load(x, place, left) * low, left)
+            store(y, place, where(greater(low, zero), load(x, place, left) * low, zero), left)
             if left > LANES:
-                store(y, place + LANES, load(x, place + LANES, left - LANES) * high, left - LANES)
+                value = load(x, place + LANES, left - LANES) * high
+                store(y, place + LANES, where(greater(high, zero), value, zero), left - LANES)
 
 
 def _run(x: Any, *, rate: float, key: random.Key, first_row: int) -> np.ndarray:

@@ -48,15 +48,17 @@ def exp(builder: Any, x: Any) -> Any:
     return _exp(builder, x)
 
 
-_LEAST = -87.0
+_LEAST = -88.0
 
 
 @_operation(vector, vector)
 def sigmoid(builder: Any, x: Any) -> Any:
-    """1 / (1 + e**-x) to 2.5 units in the last place; below -87 what it is there, 1.6e-38. NaN stays NaN."""
-    bounded = builder.select(builder.fcmp_ordered("<", x, _constant(_LEAST)), _constant(_LEAST), x)
+    """1 / (1 + e**-x) to 2.5 units in the last place; below -88 it is 0. NaN stays NaN."""
+    below = builder.fcmp_ordered("<", x, _constant(_LEAST))
+    bounded = builder.select(below, _constant(0.0), x)
     power = _exp(builder, builder.fsub(_constant(-0.0), bounded))
-    return builder.fdiv(_constant(1.0), builder.fadd(_constant(1.0), power))
+    result = builder.fdiv(_constant(1.0), builder.fadd(_constant(1.0), power))
+    return builder.select(below, _constant(0.0), result)
 
 
 _ODD = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)

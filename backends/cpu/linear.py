@@ -12,6 +12,7 @@ from backends.cpu import accept
 from backends.cpu.elementwise import ReluByPieces, relu_in_place, too_small_for_pieces
 from backends.cpu.product import product
 from backends.reference import linear
+from backends.standard import select, sum_axes
 
 _LEAST = 6_000_000  # multiplications; with fewer one thread of the BLAS is as fast
 _NARROWEST = 32  # rows or columns
@@ -41,7 +42,7 @@ class LinearByProducts:
         if needed[1]:
             dw = product(_rows(x), rows, across=(True, False))
         if needed[2]:
-            db = rows.sum(axis=0)
+            db = sum_axes(xp, rows, 0)
         return dx, dw, db
 
 
@@ -82,7 +83,7 @@ class LinearReluByProducts:
         if too_small_for_pieces(y.size) is None:
             (dy,) = ReluByPieces.backward(xp, dy, y, needed=(True,))
         else:
-            dy = dy * (y > 0)
+            dy = select(xp, y > 0, dy)
         return LinearByProducts.backward(xp, dy, (x, w), needed=needed)
 
 

@@ -21,7 +21,7 @@ from backends.cpu.simd import (
 from backends.reference import pool
 from backends.standard import output_size
 
-_LOWEST = np.float32(np.finfo(np.float32).min)
+_LOWEST = np.float32(-np.inf)
 _ZERO = np.float32(0.0)
 
 
@@ -31,19 +31,17 @@ def _largest(line, arguments):
     x, y, winner, _, h, w, c, oh, ow = integers(arguments, 0, 9)
     kh, kw, down, right, top, left = integers(arguments, 9, 6)
     image, row = line // oh, line % oh * down - top
-    lowest, zero = spread(_LOWEST), spread(_ZERO)
+    lowest = spread(_LOWEST)
     for column in range(ow):
         place = (line * ow + column) * c
+        beside = column * right - left
+        inside = max(0, -row) * kw + max(0, -beside)  # the first pixel of the window that is in the image
         for k in range(0, c, LANES):
-            best, number = zero, zero
-            for t in range(kh * kw):
-                i, j = row + t // kw, column * right - left + t % kw
-                pixel = lowest
-                if 0 <= i < h and 0 <= j < w:
+            best, number = lowest, spread(np.float32(inside))
+            for t in range(inside, kh * kw):
+                i, j = row + t // kw, beside + t % kw
+                if 0 <= i < h and 0 <= j < w:  # padding is not looked at
                     pixel = load(x, ((image * h + i) * w + j) * c + k, c - k)
-                if t == 0:
-                    best = pixel
-                else:
                     better = greater_or_nan(pixel, best)
                     best = where(better, pixel, best)
                     number = where(better, spread(np.float32(t)), number)

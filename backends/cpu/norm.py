@@ -9,20 +9,28 @@ from __future__ import annotations
 import numpy as np
 
 from backends.cpu import accept
+from backends.cpu.compile import part
 from backends.cpu.pool import launch, reads, task, writes
 from backends.cpu.simd import LANES, fma, integers, load, spread, store
 from backends.reference import norm
 
 _PIECE = 16_384  # elements a task
+_ROWS = 256  # at most, which are added up one after the other
 _LEAST = 65_536  # elements; with fewer the reference is as fast
 _ZERO = np.float32(0.0)
 
 
 @task(x=reads("rows c"), means=writes("pieces c"), squares=writes("pieces c"))
-def _statistics(piece, arguments):
-    """Of each channel the mean of the piece's rows, and the sum of (x - mean)**2."""
-    x, means, squares, rows, c, _, rows_a_piece = integers(arguments, 0, 7)
-    first, last, own = piece * rows_a_piece, min(rows, (piece + 1) * rows_a_piece), piece * c
+def _statistics(number, arguments):
+    """Of each channel the mean of a piece's rows, and the sum of (x - mean)**2; for some pieces."""
+    x, means, squares, rows, c, pieces, rows_a_piece, at_once = integers(arguments, 0, 8)
+    for piece in range(number * at_once, min(pieces, (number + 1) * at_once)):
+        _moments(x, means, squares, piece * rows_a_piece, min(rows, (piece + 1) * rows_a_piece), c, piece * c)
+
+
+@part
+def _moments(x, means, squares, first, last, c, own):
+    """Those of the rows from ``first`` to ``last - 1``, in the place ``own`` of the sums."""
     share, zero = spread(np.float32(1.0) / np.float32(last - first)), spread(_ZERO)
     for k in range(0, c, LANES):
         store(means, own + k, zero, c - k)
@@ -64,10 +72,17 @@ def _normalise(piece, arguments):
 
 
 @task(x=reads("rows c"), dy=reads("rows c"), mean=reads("c"), sums=writes("pieces c"), products=writes("pieces c"))
-def _gradient_sums(piece, arguments):
-    """Of each channel the sum of dy and of dy (x - mean) over the piece's rows."""
-    x, dy, mean, sums, products, rows, c, _, rows_a_piece = integers(arguments, 0, 9)
-    first, last, own = piece * rows_a_piece, min(rows, (piece + 1) * rows_a_piece), piece * c
+def _gradient_sums(number, arguments):
+    """Of each channel the sum of dy and of dy (x - mean) over a piece's rows; for some pieces."""
+    x, dy, mean, sums, products, rows, c, pieces, rows_a_piece, at_once = integers(arguments, 0, 10)
+    for piece in range(number * at_once, min(pieces, (number + 1) * at_once)):
+        first, last = piece * rows_a_piece, min(rows, (piece + 1) * rows_a_piece)
+        _slopes(x, dy, mean, sums, products, first, last, c, piece * c)
+
+
+@part
+def _slopes(x, dy, mean, sums, products, first, last, c, own):
+    """Those of the rows from ``first`` to ``last - 1``, in the place ``own`` of the sums."""
     zero = spread(_ZERO)
     for k in range(0, c, LANES):
         store(sums, own + k, zero, c - k)
@@ -107,20 +122,21 @@ def _rows(x) -> np.ndarray:
     return np.ascontiguousarray(x, np.float32).reshape(-1, x.shape[-1])
 
 
-def _cut(rows: int, c: int) -> tuple[int, int]:
-    """How many rows a task has, and how many tasks there are."""
-    rows_a_piece = max(16, _PIECE // c)
-    return rows_a_piece, -(-rows // rows_a_piece)
+def _cut(rows: int, c: int) -> tuple[int, int, int, int]:
+    """Rows a piece, how many pieces there are, and pieces a task, and how many tasks there are."""
+    rows_a_piece = max(16, min(_ROWS, _PIECE // c))
+    pieces, at_once = -(-rows // rows_a_piece), max(1, _PIECE // (rows_a_piece * c))
+    return rows_a_piece, pieces, at_once, -(-pieces // at_once)
 
 
 def statistics(flat: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, variance and 1 / sqrt(variance + eps) of each channel of (rows, C), each (C,) float32."""
     rows, c = flat.shape
-    at_once, pieces = _cut(rows, c)
+    rows_a_piece, pieces, at_once, tasks = _cut(rows, c)
     means, squares = np.empty((pieces, c), np.float32), np.empty((pieces, c), np.float32)
-    launch(_statistics, pieces, (flat, means, squares), (at_once,))
-    counts = np.full((pieces, 1), float(at_once))
-    counts[-1] = rows - (pieces - 1) * at_once
+    launch(_statistics, tasks, (flat, means, squares), (rows_a_piece, at_once))
+    counts = np.full((pieces, 1), float(rows_a_piece))
+    counts[-1] = rows - (pieces - 1) * rows_a_piece
     mean = (counts * means).sum(axis=0) / rows
     variance = (squares + counts * (means - mean) ** 2).sum(axis=0) / rows
     inverse = 1.0 / np.sqrt(variance + eps)
@@ -140,11 +156,12 @@ class BatchNormByPieces:
     @staticmethod
     def forward(xp, x, gamma, beta, *, eps, needed):
         flat = _rows(x)
-        at_once, pieces = _cut(*flat.shape)
+        rows_a_piece, _, at_once, tasks = _cut(*flat.shape)
         mean, variance, inverse = statistics(flat, eps)
         scale = gamma * inverse
         y = np.empty(x.shape, np.float32)
-        launch(_normalise, pieces, (flat, mean, scale, np.ascontiguousarray(beta), _rows(y)), (at_once,))
+        arrays = (flat, mean, scale, np.ascontiguousarray(beta), _rows(y))
+        launch(_normalise, tasks, arrays, (rows_a_piece * at_once,))
         return (y, mean, variance), (flat, mean, inverse, scale)
 
     @staticmethod
@@ -152,14 +169,15 @@ class BatchNormByPieces:
         flat, mean, inverse, scale = saved
         dy = _rows(dys[0])
         rows, c = flat.shape
-        at_once, pieces = _cut(rows, c)
+        rows_a_piece, pieces, at_once, tasks = _cut(rows, c)
         sums, products = np.empty((pieces, c), np.float32), np.empty((pieces, c), np.float32)
-        launch(_gradient_sums, pieces, (flat, dy, mean, sums, products), (at_once,))
+        launch(_gradient_sums, tasks, (flat, dy, mean, sums, products), (rows_a_piece, at_once))
         dbeta = sums.sum(axis=0, dtype=np.float64).astype(np.float32)
         dgamma = products.sum(axis=0, dtype=np.float64).astype(np.float32) * inverse
         dx = None
         if needed[0]:
             dx = np.empty(dys[0].shape, np.float32)
             slope, offset = scale * inverse * dgamma / np.float32(rows), scale * dbeta / np.float32(rows)
-            launch(_gradient, pieces, (flat, dy, mean, scale, slope, offset, _rows(dx)), (at_once,))
+            arrays = (flat, dy, mean, scale, slope, offset, _rows(dx))
+            launch(_gradient, tasks, arrays, (rows_a_piece * at_once,))
         return dx, dgamma if needed[1] else None, dbeta if needed[2] else None

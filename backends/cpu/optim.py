@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from math import sqrt as root_of
 
+import numpy as np
+
 from backends.cpu import accept
 from backends.cpu.pool import Task, launch, reads, task, writes
 from backends.cpu.simd import LANES, integers, load, numbers, sqrt, store
@@ -144,3 +146,16 @@ class AdagradInOnePass:
     @staticmethod
     def forward(xp, theta, total, grad, *, lr, eps):
         _launch(_adagrad, theta, total, grad, numbers=(lr, eps))
+
+
+@optim.clip_by_norm_.alternative("numpy")
+class ClipByNormIfFinite:
+    """The reference without the passes that only infinite elements need: the host can see whether there are any."""
+
+    @staticmethod
+    def forward(xp, x, norm, *, limit):
+        largest = np.max(np.abs(x))
+        if largest == np.inf:
+            optim.clip_by_norm_.forward(xp, x, norm, limit=limit)
+        else:
+            optim.clip_finite_by_norm(xp, x, norm, largest, limit)

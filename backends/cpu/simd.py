@@ -384,8 +384,8 @@ def greater(builder: Any, a: Any, b: Any) -> Any:
 
 @_operation(mask, vector, vector)
 def greater_or_nan(builder: Any, a: Any, b: Any) -> Any:
-    """Whether a > b, or a is NaN."""
-    return builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a))
+    """Whether a > b, or a is NaN and b is not: so the first NaN stays."""
+    return builder.and_(builder.fcmp_unordered(">", a, b), builder.fcmp_ordered("ord", b, b))
 
 
 @_operation(vector, mask, vector, vector)

@@ -281,10 +281,10 @@ def _sum_products(slot, arguments):
 def _add_rows(y, row, count, k, totals, anew):
     """Add the tiles' sums of dy, which stand at the point (1, 1): there all coefficients of A are 1."""
     for channel in range(0, k, LANES):
-        total = spread(_ZERO) if anew else load(totals, channel, LANES)
+        total = spread(_ZERO)
         for t in range(count):
             total += load(y, t * row + channel, LANES)
-        store(totals, channel, total, LANES)
+        store(totals, channel, total if anew else load(totals, channel, LANES) + total, LANES)
 
 
 @task(sums=reads("slots points rows columns"), dw=writes("kh kw c k"), room=scratch())

@@ -13,6 +13,6 @@ extern "C" __global__ void dropout(
     if (row >= rows) return;
     const Words words = threefry(key0, key1, first_row + row, column / 2);
     const Index first = row * columns + column;
-    y[first] = element(real(x[first]) * (words.x0 >= threshold ? scale : Real(0)));
-    if (column + 1 < columns) y[first + 1] = element(real(x[first + 1]) * (words.x1 >= threshold ? scale : Real(0)));
+    y[first] = element(words.x0 >= threshold ? real(x[first]) * scale : Real(0));
+    if (column + 1 < columns) y[first + 1] = element(words.x1 >= threshold ? real(x[first + 1]) * scale : Real(0));
 }

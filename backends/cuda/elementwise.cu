@@ -28,16 +28,19 @@ extern "C" __global__ void relu(const Element* x, Element* y, Index n) {
 }
 
 extern "C" __global__ void relu_backward(const Element* dy, const Element* y, Element* dx, Index n) {
-    each(dy, y, dx, n, [](Real d, Real v) { return d * Real(v > 0); });
+    each(dy, y, dx, n, [](Real d, Real v) { return v > 0 ? d : Real(0); });
 }
 
+// alpha v; with an alpha of 0 it is the ReLU, for which 0 is no factor of infinity.
+__device__ __forceinline__ Real times(Real alpha, Real v) { return alpha != 0 || v != v ? alpha * v : Real(0); }
+
 extern "C" __global__ void leaky_relu(const Element* x, Element* y, Index n, Real alpha) {
-    each(x, y, n, [alpha](Real v) { return v > 0 ? v : alpha * v; });
+    each(x, y, n, [alpha](Real v) { return v > 0 ? v : times(alpha, v); });
 }
 
 extern "C" __global__ void leaky_relu_backward(
     const Element* dy, const Element* x, Element* dx, Index n, Real alpha) {
-    each(dy, x, dx, n, [alpha](Real d, Real v) { return v > 0 ? d : alpha * d; });
+    each(dy, x, dx, n, [alpha](Real d, Real v) { return v > 0 ? d : alpha != 0 ? alpha * d : Real(0); });
 }
 
 extern "C" __global__ void sigmoid(const Element* x, Element* y, Index n) {

@@ -28,7 +28,7 @@ extern "C" __global__ void relu_slopes(
     if (c < units) {
         for (Index row = piece * rows_a_piece + threadIdx.y; row < last; row += blockDim.y) {
             const Index i = row * units + c;
-            const Real slope = real(dy[i]) * Real(real(y[i]) > 0);
+            const Real slope = real(y[i]) > 0 ? real(dy[i]) : Real(0);
             slopes[i] = element(slope);
             sum.add({slope});
         }

@@ -3,12 +3,15 @@
 #include "numbers.cuh"
 #include "reduce.cuh"
 
+// The larger of two, and NaN where one is.
+__device__ __forceinline__ Real larger(Real a, Real b) { return a >= b || a != a ? a : b; }
+
 struct Largest {
     Real value;
     __device__ __forceinline__ Largest lane(int distance) const {
         return {__shfl_xor_sync(EVERY_LANE, value, distance)};
     }
-    __device__ __forceinline__ void add(const Largest& other) { value = fmax(value, other.value); }
+    __device__ __forceinline__ void add(const Largest& other) { value = larger(value, other.value); }
 };
 
 // Of each row z: the loss, max z, and the sum of exp(z - max z). `own` is the target's share of the label, `every` that
@@ -21,7 +24,7 @@ extern "C" __global__ void softmax_losses(
     if (row >= rows) return;  // the whole warp
     const Element* z = logits + row * classes;
     Largest largest = {-infinity()};
-    for (Index k = lane; k < classes; k += WARP) largest.value = fmax(largest.value, real(z[k]));
+    for (Index k = lane; k < classes; k += WARP) largest.value = larger(largest.value, real(z[k]));
     const Real most = over_warp(largest).value;
     Sums sum = {0, 0};  // of the exponentials, and of the differences
     for (Index k = lane; k < classes; k += WARP) {
@@ -47,9 +50,14 @@ extern "C" __global__ void mean_loss(
     const Real* losses, const Element* weight, Index weighted, Element* mean, Real* divisor, Index rows) {
     __shared__ Sums warps[WARP];
     Sums sum = {0, 0};
-    for (Index row = threadIdx.x; row < rows; row += blockDim.x) {
-        const Real share = weighted ? real(weight[row]) : Real(1);
-        sum.add({share * losses[row], share});
+    Index row = threadIdx.x;
+    while (row < rows) {
+        Sums run = {0, 0};  // of a few rows, so that the error does not grow with their number
+        for (int k = 0; k < 32 && row < rows; ++k, row += blockDim.x) {
+            const Real share = weighted ? real(weight[row]) : Real(1);
+            run.add({share != 0 ? share * losses[row] : Real(0), share});
+        }
+        sum.add(run);
     }
     sum = over_block(sum, warps, {0, 0});
     if (threadIdx.x == 0) {
@@ -67,6 +75,10 @@ extern "C" __global__ void softmax_gradient(
     if (i >= n) return;
     const Index row = i / classes;
     const Real share = weighted ? real(weight[row]) : Real(1);
+    if (share == 0) {  // whatever its logits are
+        dlogits[i] = element(Real(0));
+        return;
+    }
     const Real probability = exp(real(logits[i]) - highest[row]) / sums[row];
     const Real target = labels[row] == i % classes ? own + every : every;
     dlogits[i] = element((probability - target) * (real(dy[0]) * share / divisor[0]));

@@ -4,26 +4,29 @@
 #include "rows.cuh"
 
 // How many numbers there are, their mean and the sum of (x - mean)^2: Welford's rule to include one, and that of Chan,
-// Golub and LeVeque (1983) to add others. Neither loses anything where the mean is far from zero.
+// Golub and LeVeque (1983) to add others. Neither loses anything where the mean is far from zero. Infinities have the mean
+// that their sum says, and no sum of squares.
 struct Moments {
     Real count, mean, squares;
     __device__ __forceinline__ void include(Real x) {
         const Real before = x - mean;
         count += 1;
-        mean += before / count;
+        mean += fabs(before) < infinity() ? before / count : x;
         squares += before * (x - mean);
     }
     __device__ __forceinline__ void add(const Moments& other) {
         const Real both = count + other.count;
-        if (both == 0) return;
+        if (other.count == 0) return;
         const Real apart = other.mean - mean, share = other.count / both;
-        mean += apart * share;
+        mean += fabs(apart) < infinity() ? apart * share : other.mean;
         squares += other.squares + apart * apart * (count * share);
         count = both;
     }
 };
 
 // What the gradient needs of each channel: the sums of dy and of dy (x - mean).
+constexpr Index RUN = 32;  // rows that a thread adds up before they go to what it has: the error of few roundings, twice
+
 struct Slopes {
     Real dy, product;
     __device__ __forceinline__ void add(const Slopes& other) {
@@ -38,8 +41,13 @@ extern "C" __global__ void batch_norm_moments(
     const Index c = column(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
     Moments moments = {0, 0, 0};
     if (c < channels) {
-        for (Index row = piece * rows_a_piece + threadIdx.y; row < last; row += blockDim.y) {
-            moments.include(real(x[row * channels + c]));
+        Index row = piece * rows_a_piece + threadIdx.y;
+        while (row < last) {
+            Moments run = {0, 0, 0};
+            for (Index k = 0; k < RUN && row < last; ++k, row += blockDim.y) {
+                run.include(real(x[row * channels + c]));
+            }
+            moments.add(run);
         }
     }
     moments = over_rows(moments, threads);
@@ -96,9 +104,14 @@ extern "C" __global__ void batch_norm_slopes(
     const Index c = column(), piece = blockIdx.y, last = last_row(rows, rows_a_piece, piece);
     Slopes slopes = {0, 0};
     if (c < channels) {
-        for (Index row = piece * rows_a_piece + threadIdx.y; row < last; row += blockDim.y) {
-            const Real slope = real(dy[row * channels + c]);
-            slopes.add({slope, slope * (real(x[row * channels + c]) - centre[c])});
+        Index row = piece * rows_a_piece + threadIdx.y;
+        while (row < last) {
+            Slopes run = {0, 0};
+            for (Index k = 0; k < RUN && row < last; ++k, row += blockDim.y) {
+                const Real slope = real(dy[row * channels + c]);
+                run.add({slope, slope * (real(x[row * channels + c]) - centre[c])});
+            }
+            slopes.add(run);
         }
     }
     slopes = over_rows(slopes, threads);
@@ -184,15 +197,19 @@ extern "C" __global__ void batch_norm_relu_slopes(
     const Index c = column(), piece = blockIdx.y, last = last_row(windows, windows_a_piece, piece);
     Slopes slopes = {0, 0};
     if (c < channels) {
-        for (Index window = piece * windows_a_piece + threadIdx.y; window < last; window += blockDim.y) {
-            const Index at = window * channels + c;
-            if (real(y[at]) > 0) {
+        Index window = piece * windows_a_piece + threadIdx.y;
+        while (window < last) {
+            Slopes run = {0, 0};
+            for (Index k = 0; k < RUN && window < last; ++k, window += blockDim.y) {
+                const Index at = window * channels + c;
+                if (!(real(y[at]) > 0)) continue;
                 const int tap = pooled ? winner[at] : 0;
                 const Index pixel = first_pixel(window, height, width, rows, columns, window_rows, window_columns) +
                                     tap / window_columns * width + tap % window_columns;
                 const Real slope = real(dy[at]);
-                slopes.add({slope, slope * (real(x[pixel * channels + c]) - centre[c])});
+                run.add({slope, slope * (real(x[pixel * channels + c]) - centre[c])});
             }
+            slopes.add(run);
         }
     }
     slopes = over_rows(slopes, threads);

@@ -171,7 +171,7 @@ extern "C" __global__ void squares_by_blocks(
     }
 }
 
-// x * min(1, limit / norm). Each block adds up the sums of all blocks, of which there are no more than its threads, so
+// x * min(1, limit / norm); of infinite elements the limit of that for ever larger ones. Each block adds up the sums of all blocks, of which there are no more than its threads, so
 // that nothing waits for a norm; the first one writes it.
 extern "C" __global__ void clip_by_norm(
     Element* x, Element* norm, Index n, const Real* largest, const Real* squares, Index sums, Real limit) {
@@ -183,10 +183,18 @@ extern "C" __global__ void clip_by_norm(
     const Real root = sqrt(sum.squares), length = sum.largest * root;
     if (place() == 0) norm[0] = length;
     const Real floor = Real(1e-20) * limit;
+    const bool endless = sum.largest == infinity() && length == length;
     const Real factor = length > limit ? limit / fmax(sum.largest, floor) / fmax(root, Real(1)) : Real(1);
     const Index first = place() * PACK;
     Pack pack = read(x, first, n);
 #pragma unroll
-    for (Index k = 0; k < PACK; ++k) pack.of[k] *= factor;
+    for (Index k = 0; k < PACK; ++k) {
+        const Real v = pack.of[k];
+        if (endless) {
+            pack.of[k] = fabs(v) == sum.largest ? (v > 0 ? limit : -limit) / root : Real(0);
+        } else {
+            pack.of[k] = v * factor;
+        }
+    }
     write(x, first, n, pack);
 }

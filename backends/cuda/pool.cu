@@ -23,7 +23,7 @@ __device__ __forceinline__ Range windows_of(Index pixel, Index kernel, Index str
     return {first, last < places ? last : places - 1};
 }
 
-// Of each window the largest pixel, and the number of it; the first of equals. Padding counts as the lowest number.
+// Of each window the largest pixel, and the number of it; the first of equals. Padding is not looked at.
 extern "C" __global__ void max_pool(
     const Element* x, Element* y, unsigned char* winner, Index n, Index height, Index width, Index channels, Index rows,
     Index columns, Index kernel_rows, Index kernel_columns, Index down, Index right, Index top, Index left) {
@@ -31,15 +31,13 @@ extern "C" __global__ void max_pool(
     if (i >= n) return;
     const Position at = position(i, rows, columns, channels);
     Real best = -infinity();
-    int number = 0;
+    int number = -1;
     for (int tap = 0; tap < kernel_rows * kernel_columns; ++tap) {
         const Index row = at.row * down - top + tap / kernel_columns;
         const Index column = at.column * right - left + tap % kernel_columns;
-        Real pixel = -LARGEST;
-        if (0 <= row && row < height && 0 <= column && column < width) {
-            pixel = real(x[((at.image * height + row) * width + column) * channels + at.channel]);
-        }
-        if (best == best && !(pixel <= best)) {  // a NaN is taken, and then stays
+        if (row < 0 || row >= height || column < 0 || column >= width) continue;
+        const Real pixel = real(x[((at.image * height + row) * width + column) * channels + at.channel]);
+        if (number < 0 || (best == best && !(pixel <= best))) {  // a NaN is taken, and then stays
             best = pixel;
             number = tap;
         }

@@ -36,7 +36,7 @@ struct Sums {
 };
 
 // The sum of squares as largest^2 * squares: numbers are divided by the largest before they are squared, so nothing
-// overflows. A NaN or an infinity makes the squares NaN.
+// overflows. Of infinities the squares are their number; a NaN makes them NaN.
 struct SumOfSquares {
     Real largest, squares;
     __device__ __forceinline__ SumOfSquares lane(int distance) const {
@@ -45,13 +45,14 @@ struct SumOfSquares {
     __device__ __forceinline__ void include(Real x) {
         const Real size = fabs(x);
         const bool larger = size > largest;
-        const Real ratio = larger ? largest / size : size / largest;
+        const Real ratio = size == largest ? Real(1) : larger ? largest / size : size / largest;
         squares = larger ? squares * (ratio * ratio) + Real(1) : squares + ratio * ratio;
         if (larger) largest = size;
     }
     __device__ __forceinline__ void add(const SumOfSquares& other) {
         const Real high = fmax(largest, other.largest);
-        const Real mine = largest / high, its = other.largest / high;
+        const Real mine = largest == high ? Real(1) : largest / high;
+        const Real its = other.largest == high ? Real(1) : other.largest / high;
         squares = squares * (mine * mine) + other.squares * (its * its);
         largest = high;
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.kernel import kernel
 from backends.reference.pool import max_pool2d, max_pool2d_backward
-from backends.standard import fold_windows, output_size, pad, strip, sum_rows, windows
+from backends.standard import fold_windows, output_size, pad, select, strip, sum_rows, windows
 
 
 @kernel
@@ -67,7 +67,7 @@ def conv2d_relu(xp, x, w, b, *, stride, padding, dilation, pool, needed):
 @conv2d_relu.backward
 def _(xp, dy, saved, *, stride, padding, dilation, pool, needed):
     convolved, y, winners = saved
-    dy = dy * xp.astype(y > 0, dy.dtype)
+    dy = select(xp, y > 0, dy)
     if pool is not None:
         (dy,) = max_pool2d_backward(xp, dy, winners, kernel=pool, stride=pool, padding=_NONE, needed=(True,))
     return _conv2d_backward(xp, dy, convolved, stride=stride, padding=padding, dilation=dilation, needed=needed)

@@ -6,7 +6,7 @@ from math import prod
 
 from backends import random
 from backends.kernel import kernel
-from backends.standard import device_of
+from backends.standard import device_of, select
 
 
 @kernel
@@ -19,10 +19,9 @@ def dropout(xp, x, *, rate, key, first_row, needed):
     n = x.shape[0]
     words = random.bits(xp, key, n, prod(x.shape[1:]), first_row=first_row, device=device_of(x))
     kept = xp.reshape(words >= int(rate * 2**32), x.shape)
-    scale = xp.astype(kept, x.dtype) * (1.0 / (1.0 - rate))
-    return x * scale, scale
+    return select(xp, kept, x) * (1.0 / (1.0 - rate)), kept
 
 
 @dropout.backward
-def _(xp, dy, scale, *, rate, key, first_row, needed):
-    return (dy * scale,)
+def _(xp, dy, kept, *, rate, key, first_row, needed):
+    return (select(xp, kept, dy) * (1.0 / (1.0 - rate)),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from backends.kernel import kernel
-from backends.standard import device_of, sign, unbroadcast
+from backends.standard import device_of, mean_axes, select, sum_axes, unbroadcast
 
 # --- arithmetic: either operand may be a Python number, which has no shape and whose gradient is never needed
 
@@ -137,7 +137,7 @@ def absolute(xp, x, *, needed):
 
 @absolute.backward
 def _(xp, dy, x, *, needed):
-    return (dy * sign(xp, x),)
+    return (select(xp, x > 0, dy) - select(xp, x < 0, dy),)
 
 
 @kernel
@@ -193,19 +193,19 @@ def relu(xp, x, *, needed):
 
 @relu.backward
 def _(xp, dy, y, *, needed):
-    return (dy * xp.astype(y > 0, dy.dtype),)
+    return (select(xp, y > 0, dy),)
 
 
 @kernel
 def leaky_relu(xp, x, *, alpha, needed):
     """max(alpha x, x) for 0 <= alpha < 1; its derivative at 0 is alpha."""
     positive = x > 0
-    return xp.where(positive, x, alpha * x), positive
+    return xp.where(positive, x, alpha * x) if alpha else xp.maximum(x, 0.0), positive  # 0 is no factor of infinity
 
 
 @leaky_relu.backward
 def _(xp, dy, positive, *, alpha, needed):
-    return (xp.where(positive, dy, alpha * dy),)
+    return (xp.where(positive, dy, alpha * dy) if alpha else select(xp, positive, dy),)
 
 
 @kernel
@@ -239,7 +239,7 @@ def _(xp, dy, y, *, needed):
 @kernel
 def sum_(xp, x, *, axis, keepdims, needed):
     """The sum over ``axis`` (None: over all)."""
-    return xp.sum(x, axis=axis, keepdims=keepdims), x.shape
+    return sum_axes(xp, x, axis, keepdims), x.shape
 
 
 @sum_.backward
@@ -250,7 +250,7 @@ def _(xp, dy, shape, *, axis, keepdims, needed):
 @kernel
 def mean(xp, x, *, axis, keepdims, needed):
     """The mean over ``axis`` (None: over all)."""
-    y = xp.mean(x, axis=axis, keepdims=keepdims)
+    y = mean_axes(xp, x, axis, keepdims)
     return y, (x.shape, prod(x.shape) // max(prod(y.shape), 1))
 
 
@@ -262,7 +262,7 @@ def _(xp, dy, saved, *, axis, keepdims, needed):
 
 @kernel
 def max_(xp, x, *, axis, keepdims, needed):
-    """The largest element over ``axis`` (None: over all); equal largest elements share the gradient."""
+    """The largest element over ``axis`` (None: over all); equal largest elements share the gradient, and so do NaN."""
     largest = xp.max(x, axis=axis, keepdims=True)
     y = largest if keepdims else xp.max(x, axis=axis)
     return y, (x, largest)
@@ -271,9 +271,9 @@ def max_(xp, x, *, axis, keepdims, needed):
 @max_.backward
 def _(xp, dy, saved, *, axis, keepdims, needed):
     x, largest = saved
-    mask = xp.astype(x == largest, dy.dtype)
-    share = mask / xp.sum(mask, axis=axis, keepdims=True)
-    return (_spread(xp, dy, x.shape, axis, keepdims) * share,)
+    mask = (x == largest) | (x != x)
+    share = 1.0 / xp.sum(xp.astype(mask, dy.dtype), axis=axis, keepdims=True)
+    return (select(xp, mask, xp.reshape(dy, largest.shape) * share),)
 
 
 # --- rearrangements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backends.kernel import kernel
+from backends.standard import select, sum_axes
 
 
 @kernel
@@ -25,7 +26,7 @@ def _(xp, dy, saved, *, needed):
             columns = xp.matrix_transpose(x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1])))  # (D, M)
             dw = xp.matmul(columns, rows)
         if needed[2]:
-            db = xp.sum(rows, axis=0)
+            db = sum_axes(xp, rows, 0)
     return dx, dw, db
 
 
@@ -40,5 +41,5 @@ def linear_relu(xp, x, w, b, *, needed):
 @linear_relu.backward
 def _(xp, dy, saved, *, needed):
     affine, y = saved
-    dy = dy * xp.astype(y > 0, dy.dtype)
+    dy = select(xp, y > 0, dy)
     return linear.backward(xp, dy, affine, needed=needed)  # pyright: ignore[reportCallIssue]  the rule

@@ -1,13 +1,13 @@
 """Losses from logits (notes 1.3), averaged with optional weights.
 
 A loss is the sum of each example's loss times its weight, divided by the sum of the weights. ``weight`` is None for
-equal weights; labels and weights get no gradient.
+equal weights; labels and weights get no gradient. An example of weight 0 has no part in the sum, whatever its loss is.
 """
 
 from __future__ import annotations
 
 from backends.kernel import kernel
-from backends.standard import one_hot, sign
+from backends.standard import one_hot, select, sign
 
 
 def _mean(xp, losses, weight):
@@ -16,7 +16,15 @@ def _mean(xp, losses, weight):
         count = losses.size
         return xp.sum(losses) / count, 1.0 / count
     share = weight / xp.maximum(xp.sum(weight), float(xp.finfo(weight.dtype).smallest_normal))  # all 0: the loss is 0
-    return xp.sum(losses * share), share
+    return xp.sum(select(xp, share != 0, losses) * share), share
+
+
+def _shared(xp, slopes, dy, share):
+    """dy share slopes, of each example's slopes; 0 for those of weight 0."""
+    if isinstance(share, float):
+        return slopes * (dy * share)
+    share = share if share.ndim == slopes.ndim else share[:, None]
+    return select(xp, share != 0, slopes) * (dy * share)
 
 
 @kernel
@@ -30,7 +38,7 @@ def mse(xp, prediction, target, weight, *, needed):
 @mse.backward
 def _(xp, dy, saved, *, needed):
     difference, share = saved
-    dprediction = (dy * 2.0 * share) * difference
+    dprediction = _shared(xp, difference, dy * 2.0, share)
     return dprediction if needed[0] else None, -dprediction if needed[1] else None, None
 
 
@@ -38,13 +46,15 @@ def _(xp, dy, saved, *, needed):
 def binary_cross_entropy(xp, logits, target, weight, *, label_smoothing, needed):
     """mean of -(y log s(z) + (1 - y) log(1 - s(z))) with s the sigmoid, z the logits and y the targets in [0, 1].
 
-    Written as max(z, 0) - z y + log(1 + exp(-abs(z))), which is finite for every finite z. ``label_smoothing`` moves y
-    towards 1/2: y (1 - smoothing) + smoothing / 2.
+    Written as abs(z) abs(y - [z > 0]) + log(1 + exp(-abs(z))), which is finite for every finite z, and 0 where an
+    infinite one says what is right. ``label_smoothing`` moves y towards 1/2: y (1 - smoothing) + smoothing / 2.
     """
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    e = xp.exp(-xp.abs(logits))
-    losses = xp.maximum(logits, 0.0) - logits * target + xp.log1p(e)
+    size = xp.abs(logits)
+    e = xp.exp(-size)
+    wrong = xp.abs(target - xp.astype(logits > 0, target.dtype))  # the share of the target on the other side
+    losses = select(xp, wrong != 0, size) * wrong + xp.log1p(e)
     loss, share = _mean(xp, losses, weight)
     return loss, (logits, e, target, share) if needed[0] else None
 
@@ -55,7 +65,7 @@ def _(xp, dy, saved, *, label_smoothing, needed):
         return None, None, None
     logits, e, target, share = saved
     probability = xp.where(logits >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
-    return (probability - target) * (dy * share), None, None
+    return _shared(xp, probability - target, dy, share), None, None
 
 
 @kernel
@@ -63,16 +73,20 @@ def cross_entropy(xp, logits, labels, weight, *, label_smoothing, needed):
     """mean of -sum_k q_k log softmax(z)_k: (M, K) logits, (M,) integer labels, (M,) weights or None -> scalar.
 
     q is the label as one-hot, moved towards the uniform distribution by ``label_smoothing``:
-    q (1 - smoothing) + smoothing / K.
+    q (1 - smoothing) + smoothing / K. A logit of minus infinity is a class that cannot be.
     """
     classes = logits.shape[-1]
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
-    target = xp.astype(one_hot(xp, labels, classes), logits.dtype)
+    right = one_hot(xp, labels, classes)
+    target = xp.astype(right, logits.dtype)
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + label_smoothing / classes
-    losses = xp.log(total[:, 0]) - xp.sum(shifted * target, axis=-1)  # the target's entries sum to 1
+        own = xp.sum(shifted * target, axis=-1)
+    else:
+        own = xp.sum(select(xp, right, shifted), axis=-1)
+    losses = xp.log(total[:, 0]) - own  # the target's entries sum to 1
     loss, share = _mean(xp, losses, weight)
     return loss, (e, total, target, share) if needed[0] else None
 
@@ -82,11 +96,9 @@ def _(xp, dy, saved, *, label_smoothing, needed):
     if saved is None:
         return None, None, None
     e, total, target, share = saved
-    scale = dy * share
     dlogits = e / total
     dlogits -= target
-    dlogits *= scale if scale.ndim == 0 else scale[:, None]
-    return dlogits, None, None
+    return _shared(xp, dlogits, dy, share), None, None
 
 
 @kernel
@@ -112,10 +124,12 @@ def _(xp, dy, saved, *, label_smoothing, needed):
     if saved is None:
         return None, None, None
     probability, logs, target, share = saved
-    scale = dy * share
-    scale = scale if scale.ndim == 0 else scale[:, None]
-    dlogits = (probability * xp.sum(target, axis=-1, keepdims=True) - target) * scale if needed[0] else None
-    return dlogits, logs * ((label_smoothing - 1.0) * scale) if needed[1] else None, None
+    dlogits = dtarget = None
+    if needed[0]:
+        dlogits = _shared(xp, probability * xp.sum(target, axis=-1, keepdims=True) - target, dy, share)
+    if needed[1]:
+        dtarget = _shared(xp, logs, dy * (label_smoothing - 1.0), share)
+    return dlogits, dtarget, None
 
 
 # --- penalties on any number of weight arrays (notes 2.3)

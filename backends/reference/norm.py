@@ -6,7 +6,7 @@ from math import prod
 
 from backends.kernel import kernel, update_kernel
 from backends.reference.pool import max_pool2d, max_pool2d_backward
-from backends.standard import sum_rows
+from backends.standard import select, sum_rows
 
 
 @kernel
@@ -60,7 +60,7 @@ def batch_norm_relu(xp, x, gamma, beta, *, eps, pool, needed):
 @batch_norm_relu.backward
 def _(xp, dys, saved, *, eps, pool, needed):
     normalised, y, winners = saved
-    dy = dys[0] * xp.astype(y > 0, dys[0].dtype)
+    dy = select(xp, y > 0, dys[0])
     if pool is not None:
         pooling = {"kernel": pool, "stride": pool, "padding": ((0, 0), (0, 0))}
         (dy,) = max_pool2d_backward(xp, dy, winners, needed=(True,), **pooling)

@@ -14,7 +14,7 @@ import inspect
 import math
 
 from backends.kernel import update_kernel
-from backends.standard import clip
+from backends.standard import clip, sign
 
 
 def may_be_left_out(rule):
@@ -123,9 +123,23 @@ def clip_(xp, x, *, limit):
 def clip_by_norm_(xp, x, norm, *, limit):
     """x = x · min(1, limit / norm) with norm, a 0-d array, written by this kernel as the Euclidean norm of x.
 
-    The elements are divided by the largest before they are squared: an exploding gradient must not overflow here.
+    The elements are divided by the largest before they are squared: an exploding gradient must not overflow here. Of
+    infinite elements the norm is infinite, and what they are scaled to is the limit of ever larger ones: all the length
+    is theirs, in equal parts, and nothing is left to the others. NaN gives NaN, and is not clipped.
     """
-    largest = xp.maximum(xp.max(xp.abs(x)), float(xp.finfo(x.dtype).smallest_normal))
+    largest = xp.max(xp.abs(x))
+    infinite = largest == math.inf
+    endless = sign(xp, x) * xp.astype(xp.abs(x) == math.inf, x.dtype)
+    endless *= limit / xp.sqrt(xp.maximum(xp.sum(xp.abs(endless)), 1.0))
+    x[...] = xp.where(infinite, xp.zeros_like(x), x)
+    clip_finite_by_norm(xp, x, norm, xp.where(infinite, xp.zeros_like(largest), largest), limit)
+    x[...] = xp.where(infinite, endless, x)
+    norm[...] = xp.where(infinite, xp.full_like(norm, math.inf), norm)
+
+
+def clip_finite_by_norm(xp, x, norm, largest, limit):
+    """The same for elements of which none is infinite, from the largest of their sizes."""
+    largest = xp.maximum(largest, float(xp.finfo(x.dtype).smallest_normal))
     scaled = x / largest
     root = xp.sqrt(xp.sum(scaled * scaled))
     norm[...] = largest * root

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from backends.kernel import kernel
-from backends.standard import clip, device_of, fold_windows, output_size, pad, strip, tap
+from backends.standard import clip, device_of, fold_windows, output_size, pad, select, strip, tap
 
 _ONE = (1, 1)
 
@@ -14,28 +16,41 @@ def _sizes(shape, kernel, stride):
 
 @kernel
 def max_pool2d(xp, x, *, kernel, stride, padding, needed):
-    """The largest pixel of each window: (N, H, W, C) -> (N, OH, OW, C); padded places never win.
+    """The largest pixel of each window: (N, H, W, C) -> (N, OH, OW, C); padded places never win, not even over -inf.
 
-    Of equal pixels the first in row-major order counts as the largest, and receives the whole gradient.
+    Of equal pixels the first in row-major order counts as the largest, and receives the whole gradient; so does the
+    first NaN, which is larger than any number.
     """
-    xpad = pad(xp, x, padding, float(xp.finfo(x.dtype).min))
+    xpad = pad(xp, x, padding, -math.inf)
     size = _sizes(xpad.shape, kernel, stride)
     taps = kernel[0] * kernel[1]
     number = xp.int8 if taps < 128 else xp.int32  # of the tap that wins
     y = xp.asarray(xpad[tap(0, 0, size, stride, _ONE)], copy=True)
     winner = xp.zeros(y.shape, dtype=number, device=device_of(x)) if needed[0] else None
+    if needed[0] and padding != ((0, 0), (0, 0)):
+        winner = winner + xp.astype(_first_taps(xp, size, kernel, stride, padding, device_of(x)), number)
     for t in range(1, taps):
         pixel = xpad[tap(t // kernel[1], t % kernel[1], size, stride, _ONE)]
         if needed[0]:
-            winner = xp.maximum(winner, xp.astype(pixel > y, number) * t)  # later taps have larger numbers
+            better = (pixel > y) | ((pixel != pixel) & (y == y))
+            winner = xp.maximum(winner, xp.astype(better, number) * t)  # later taps have larger numbers
         y = xp.maximum(y, pixel)
     return y, (winner, xpad.shape)
+
+
+def _first_taps(xp, size, kernel, stride, padding, device):
+    """The first tap of each window that is in the image: (OH, OW, 1)."""
+    rows, columns = (
+        clip(xp, before - step * xp.arange(places, dtype=xp.int32, device=device), 0, taps - 1)
+        for (before, _), places, taps, step in zip(padding, size, kernel, stride, strict=True)
+    )
+    return (rows[:, None] * kernel[1] + columns[None, :])[:, :, None]
 
 
 @max_pool2d.backward
 def max_pool2d_backward(xp, dy, saved, *, kernel, stride, padding, needed):
     winner, shape = saved
-    taps = [dy * xp.astype(winner == t, dy.dtype) for t in range(kernel[0] * kernel[1])]
+    taps = [select(xp, winner == t, dy) for t in range(kernel[0] * kernel[1])]
     return (strip(fold_windows(xp, taps, shape, kernel, stride, _ONE), padding),)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from backends import packing
 from backends.kernel import kernel
 from backends.reference.elementwise import sigmoid
-from backends.standard import device_of
+from backends.standard import device_of, sum_axes
 
 
 class _Batch:
@@ -77,7 +77,7 @@ def _gradients(xp, batch, inputs, before, u, da, da_state, needed):
         batch.unpack(xp.matmul(da, xp.matrix_transpose(u))) if needed[0] else None,
         xp.matmul(xp.matrix_transpose(inputs), da) if needed[1] else None,
         xp.matmul(xp.matrix_transpose(before), da_state) if needed[2] else None,
-        xp.sum(da, axis=0) if needed[3] else None,
+        sum_axes(xp, da, 0) if needed[3] else None,
     )
 
 
@@ -229,7 +229,7 @@ def _(xp, dys, saved, *, lengths, reverse, needed):
         das_state.append(xp.concat([dr, dz, dn * r], axis=1))
         dh = dh * z + xp.matmul(das_state[-1], xp.matrix_transpose(w))
     da, da_state = xp.concat(das[::-1], axis=0), xp.concat(das_state[::-1], axis=0)  # (M, 3H) both
-    dbn = xp.sum(da_state[:, 2 * units :], axis=0) if needed[4] else None
+    dbn = sum_axes(xp, da_state[:, 2 * units :], 0) if needed[4] else None
     dh0 = batch.unsort(dh) if needed[5] else None
     return *_gradients(xp, batch, inputs, before, u, da, da_state, needed), dbn, dh0, None
 

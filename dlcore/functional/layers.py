@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -304,6 +304,8 @@ def batch_norm_relu(
 
 def _normalisation(operation: str, x: Any, gamma: Any, beta: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """The checked arrays of a batch normalisation."""
+    if not 0 <= eps < inf:
+        refuse(operation, f"eps is {eps}", "a finite number >= 0 is expected", "leave it out for 1e-5")
     x, gamma, beta = (floats(operation, name, a) for name, a in (("x", x), ("gamma", gamma), ("beta", beta)))
     shape = x.data.shape
     if len(shape) < 2 or gamma.shape != shape[-1:] or beta.shape != shape[-1:]:

@@ -346,7 +346,7 @@ def _example_weights(operation: str, examples: Tensor, weights: Any, like: Tenso
         if not ((host >= 0) & np.isfinite(host)).all():
             refuse(
                 operation, "sample_weight has negative weights, NaN or infinity", "finite weights >= 0 are expected",
-                "mend them",
+                "mend them, or give 0 to the examples that shall not count",
             )  # fmt: skip
         weights = _beside(like, host)
     weights = as_tensor(weights).data

@@ -9,7 +9,7 @@ import numpy as np
 
 from backends import random, transfer
 from dlcore.data.text import Vocabulary
-from dlcore.errors import ConfigError
+from dlcore.errors import ConfigError, DataError
 from dlcore.nn.module import Module
 from dlcore.tensor import no_grad
 
@@ -69,11 +69,19 @@ def generate(
 
 
 def _draw(logits: np.ndarray, unknown: int | None, temperature: Any, seed: int, step: int) -> int:
-    """A label by the softmax of logits / temperature: the inverse of the distribution at a uniform number."""
+    """A label by the softmax of logits / temperature: the inverse of the distribution at a uniform number.
+
+    A label of minus infinity is never drawn, and beside one of infinity nothing else is.
+    """
     if unknown is not None and len(logits) > 1:
         logits[unknown] = -np.inf
+    most = logits.max()
+    if np.isnan(most) or most == -math.inf:
+        raise DataError("generate: the model gives NaN, or minus infinity for every character; look at its weights")
     if temperature == 0:
         return int(np.argmax(logits))
-    shares = np.cumsum(np.exp((logits - logits.max()) / temperature))
+    if most == math.inf:
+        logits, most = np.where(logits == math.inf, 0.0, -math.inf), 0.0
+    shares = np.cumsum(np.exp((logits - most) / temperature))
     word = random.uniform(random.derive(seed, "generate", "", step), (1,))[0]
     return min(int(np.searchsorted(shares, float(word) * shares[-1], side="right")), len(logits) - 1)

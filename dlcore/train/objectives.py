@@ -39,6 +39,8 @@ class Objective:
         self.prefix = f"{name}_" if name else ""
         self.loss = losses.named(loss)
         self.weight = float(weight)
+        if not math.isfinite(self.weight):
+            raise ConfigError(f"loss_weights: {name} has {weight!r} but a finite number is expected")
         self.class_weight = class_weight
         if class_weight is not None:
             _class_weight.check(class_weight)

@@ -179,3 +179,61 @@ def test_clip_by_norm_leaves_a_nan_to_be_found(arrays: Backend):
     kernels()["clip_by_norm_"](vector, norm, limit=4.0)
     assert np.isnan(arrays.host(norm))
     assert np.isnan(arrays.host(vector)).any()
+
+
+@every_dtype
+@pytest.mark.parametrize(
+    ("values", "clipped"),
+    [
+        ([1.0, math.inf, -2.0], [0.0, 4.0, 0.0]),
+        ([-math.inf, 3.0, math.inf], [-4.0 / math.sqrt(2), 0.0, 4.0 / math.sqrt(2)]),
+        ([math.inf] * 4, [2.0] * 4),
+        ([-math.inf, 3e38], [-4.0, 0.0]),
+    ],
+)
+def test_clip_by_norm_of_infinities_keeps_their_direction(
+    values: Numbers, clipped: Numbers, dtype: str, arrays: Backend
+):
+    vector, norm = writable(arrays, np.array(values, dtype)), writable(arrays, np.array(0.0, dtype))
+    with np.errstate(invalid="ignore"):
+        kernels()["clip_by_norm_"](vector, norm, limit=4.0)
+    assert arrays.host(norm) == math.inf
+    TOLERANCE.check(arrays.host(vector), clipped)
+
+
+def test_clip_by_norm_of_an_infinity_and_nan_changes_nothing(arrays: Backend):
+    vector, norm = writable(arrays, np.array([math.nan, math.inf, 1.0])), writable(arrays, np.array(0.0))
+    with np.errstate(invalid="ignore"):
+        kernels()["clip_by_norm_"](vector, norm, limit=4.0)
+    assert np.isnan(arrays.host(norm))
+    np.testing.assert_array_equal(arrays.host(vector), [math.nan, math.inf, 1.0])
+
+
+EXTREME = [math.inf, -math.inf, math.nan, 1e-40, -1e-42, 1e4, -1e4, 0.0, -0.0, 1.5]
+
+
+@pytest.mark.parametrize("where", ["gradient", "written"])
+@every_rule
+def test_extreme_numbers_give_what_the_formula_says(rule: Rule, where: str, monkeypatch: pytest.MonkeyPatch):
+    """By the reference in both dtypes, and by every alternative, of which each gives the reference's bits."""
+    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
+    kernel, n = kernels()[rule.kernel], len(EXTREME)
+    for dtype in ("float64", "float32"):
+        first, grads = start(rule, n, dtype), gradients(n, dtype)[:1]
+        spoilt = np.array(EXTREME, dtype)
+        if where == "gradient":
+            grads = [spoilt]
+        else:
+            first[0] = spoilt
+        with np.errstate(all="ignore"):
+            expected = by_formula(rule, [x.astype(np.float64) for x in first], grads)
+            with reference_only(), backend("numpy") as arrays:
+                found = [x.copy() for x in first]
+                run(rule, arrays, found, grads)
+            for result, values in zip(found, expected, strict=True):
+                TOLERANCE.check(result, values, f"{rule}, {dtype}")
+            for alternative in kernel.alternatives.get("numpy", ()) if dtype == "float32" else ():
+                written = [x.copy() for x in first]
+                alternative.pair.forward(NUMPY, *written, grads[0], **rule.at(1))
+                for one, other in zip(written, found, strict=True):
+                    np.testing.assert_array_equal(one, other, alternative.name)
