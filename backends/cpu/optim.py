@@ -12,10 +12,24 @@ import numpy as np
 
 from backends.cpu import accept
 from backends.cpu.pool import Task, launch, reads, task, writes
-from backends.cpu.simd import LANES, integers, load, numbers, sqrt, store
+from backends.cpu.simd import (
+    LANES,
+    integers,
+    larger,
+    largest,
+    load,
+    numbers,
+    spread,
+    sqrt,
+    store,
+    store_number,
+    total,
+)
 from backends.reference import optim
 
 _PIECE = 16_384  # elements a task
+_RUN = 1024  # elements that are added up before they go to the others
+_ZERO = np.float32(0.0)
 
 
 _LEAST = 32_768  # elements; with fewer a launch costs as much as the reference
@@ -148,14 +162,68 @@ class AdagradInOnePass:
         _launch(_adagrad, theta, total, grad, numbers=(lr, eps))
 
 
+@task(x=reads("n"), sizes=writes("pieces"))
+def _sizes(piece, arguments):
+    """The largest size of a piece's elements; NaN may or may not win."""
+    x, sizes, n = integers(arguments, 0, 3)
+    zero, last = spread(_ZERO), min(n, (piece + 1) * _PIECE)
+    most = zero
+    for i in range(piece * _PIECE, last, LANES):
+        value = load(x, i, last - i)
+        most = larger(most, larger(value, zero - value))
+    store_number(sizes, piece, largest(most))
+
+
+@task(x=reads("n"), sums=writes("pieces"))
+def _squares(piece, arguments):
+    """The sum of the squares of a piece's elements, each divided by a number first."""
+    x, sums, n = integers(arguments, 0, 3)
+    unit, zero, last = numbers(arguments, 4, 1)[0], spread(_ZERO), min(n, (piece + 1) * _PIECE)
+    all_ = zero
+    for start in range(piece * _PIECE, last, _RUN):
+        some = zero
+        for i in range(start, min(last, start + _RUN), LANES):
+            value = load(x, i, last - i) / unit
+            some += value * value
+        all_ += some
+    store_number(sums, piece, total(all_))
+
+
+@task(x=writes("n"))
+def _scale(piece, arguments):
+    """x times a number."""
+    x, n = integers(arguments, 0, 2)
+    factor, last = numbers(arguments, 2, 1)[0], min(n, (piece + 1) * _PIECE)
+    for i in range(piece * _PIECE, last, LANES):
+        store(x, i, load(x, i, last - i) * factor, last - i)
+
+
 @optim.clip_by_norm_.alternative("numpy")
-class ClipByNormIfFinite:
-    """The reference without the passes that only infinite elements need: the host can see whether there are any."""
+class ClipByNormOnHost:
+    """The host sees at once whether anything is infinite, for which the reference has passes of its own.
+
+    Long vectors are read in three passes at most, without anything in between.
+    """
 
     @staticmethod
     def forward(xp, x, norm, *, limit):
-        largest = np.max(np.abs(x))
-        if largest == np.inf:
-            optim.clip_by_norm_.forward(xp, x, norm, limit=limit)
+        long = accept.not_flat(x=x) is None and accept.too_few(x, _LEAST) is None
+        pieces = -(-x.size // _PIECE)
+        if long:
+            found = np.empty(pieces, np.float32)
+            launch(_sizes, pieces, (x, found))
+            most = found.max()
         else:
-            optim.clip_finite_by_norm(xp, x, norm, largest, limit)
+            most = np.max(np.abs(x))
+        if most == np.inf:
+            optim.clip_by_norm_.forward(xp, x, norm, limit=limit)
+        elif not long:
+            optim.clip_finite_by_norm(xp, x, norm, most, limit)
+        else:
+            most = max(float(most), float(np.finfo(np.float32).smallest_normal))
+            launch(_squares, pieces, (x, found), numbers=(most,))
+            root = root_of(found.sum(dtype=np.float64))  # NaN stays NaN
+            with np.errstate(over="ignore"):
+                norm[...] = most * root
+            if norm > limit:
+                launch(_scale, pieces, (x,), numbers=(limit / most / root,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -237,3 +238,23 @@ def test_extreme_numbers_give_what_the_formula_says(rule: Rule, where: str, monk
                 alternative.pair.forward(NUMPY, *written, grads[0], **rule.at(1))
                 for one, other in zip(written, found, strict=True):
                     np.testing.assert_array_equal(one, other, alternative.name)
+
+
+@pytest.mark.parametrize("n", [1, 17, 16_385, 40_007])
+@pytest.mark.parametrize("kind", ["ordinary", "short", "zero", "huge", "denormal", "infinite", "NaN"])
+def test_clip_by_norm_compiled_gives_what_the_reference_gives(n: int, kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
+    x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
+    x *= {"short": np.float32(1e-4 / n), "zero": np.float32(0), "huge": np.float32(1e37)}.get(kind, np.float32(1))
+    x[n // 2] = {"infinite": -math.inf, "NaN": math.nan, "denormal": 1e-42}.get(kind, x[n // 2])
+    kernel, results = kernels()["clip_by_norm_"], []
+    assert isinstance(kernel, UpdateKernel)
+    with np.errstate(all="ignore"):
+        for alone in (False, True):
+            vector, norm = x.copy(), np.zeros((), np.float32)
+            with reference_only() if alone else contextlib.nullcontext():
+                kernel(vector, norm, limit=2.0)
+            results.append((vector, norm))
+    (compiled, length), (expected, true) = results
+    TOLERANCE.check(length, true, kind)
+    TOLERANCE.check(compiled, expected, kind)
