@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 
 from backends.reference.filter import pixel_at
 from dlcore.errors import ConfigError, DataError
+from dlcore.files import replacing
 from dlcore.recorded import did_you_mean
 
 __all__ = [
@@ -206,23 +205,11 @@ def write_numbers(path: str, image: np.ndarray, parts: Iterable[np.ndarray]) -> 
 @contextmanager
 def _replaced(path: str) -> Iterator[str]:
     """A temporary file beside ``path``, which takes its place when the block ends well, and vanishes when not."""
-    target, temporary = Path(path), None
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-        os.close(handle)
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-    except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(
-                f"{path}: cannot be written ({error.strerror or error}); nothing there was changed"
-            ) from None
-        raise
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error}); nothing there was changed") from None
 
 
 # --- several pictures in one

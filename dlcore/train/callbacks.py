@@ -228,6 +228,7 @@ class Checkpoint(Callback):
         self._held = self.lock or Lock(self.folder).acquire()
         try:
             self._take_over(trainer)
+            self._log = snapshot.log_of(self.folder, trainer.step)
         except BaseException:
             self._let_go()
             raise
@@ -323,7 +324,7 @@ class Checkpoint(Callback):
         """
         self._held.check()
         path = self.folder / snapshot.FOLDER / f"step-{trainer.step:08}.safetensors"
-        trainer.saved = snapshot.write(path, snapshot.take(trainer, epoch_done))
+        trainer.saved = snapshot.write(path, snapshot.take(trainer, epoch_done), self._log)
         self._saved_at = time.monotonic()
         past = {step: old for step, old in snapshot.paths(self.folder).items() if step <= trainer.step}
         for step in [*past][: -self.keep]:

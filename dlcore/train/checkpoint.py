@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlcore.errors import CheckpointError, in_one_line
+from dlcore.files import remove_leftovers, write_atomically
 from dlcore.nn.module import Module
 
 __all__ = [
     "DamagedError",
     "load_weights",
+    "metadata_of",
     "read_arrays",
     "read_weights",
     "remove_leftovers",
@@ -37,6 +37,10 @@ MODEL = "model/"
 """Before the names of the model's own arrays in a snapshot."""
 
 
+_LARGEST_HEADER = 100 * 10**6
+"""Bytes of a file's header, as safetensors itself limits it."""
+
+
 class DamagedError(CheckpointError):
     """A file whose content is not what was written."""
 
@@ -51,6 +55,7 @@ def save_weights(model: Module, path: str | Path, metadata: dict[str, str] | Non
 
     Returns the path.
 
+    >>> import tempfile
     >>> from dlcore import nn
     >>> model = nn.Dense(2).build((3,), seed=1)
     >>> file = save_weights(model, f"{tempfile.mkdtemp()}/dense.safetensors")
@@ -70,6 +75,7 @@ def load_weights(model: Module, path: str | Path) -> None:
     A checkpoint of a run serves too: its weights are taken. Raises CheckpointError where the file is missing or
     damaged, or does not fit; the model is then unchanged.
 
+    >>> import tempfile
     >>> from dlcore import nn
     >>> file = save_weights(nn.Dense(2).build((3,)), f"{tempfile.mkdtemp()}/dense.safetensors")
     >>> load_weights(nn.Dense(2).build((3,)), file)
@@ -143,58 +149,20 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
     return arrays, metadata
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """The metadata alone, of the file's first bytes, which nothing vouches for; empty where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(size, _LARGEST_HEADER)))
+        return {key: value for key, value in json.loads(header["__metadata__"][METADATA]).items() if type(value) is str}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
 def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     digest = hashlib.blake2b(json.dumps(sorted(metadata.items())).encode(), digest_size=16)
     for name, array in sorted(arrays.items()):
         digest.update(repr((name, array.dtype.str, array.shape)).encode())
         digest.update(np.ravel(array).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: Callable[[], bytes | str]) -> Path:
-    """Write ``content()`` to ``path`` so that a reader, or a crash, sees the old file or the new one, never a part."""
-    data: Any = content()
-    data = data.encode() if isinstance(data, str) else data
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        if not isinstance(error, OSError):
-            raise
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); nothing there was changed") from None
-    _sync_folder(path.parent)
-    return path
-
-
-def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Remove what a process left that was killed while it wrote files of these names; hold the folder's lock."""
-    for name in names:
-        for file in folder.glob(f".{name}.*.tmp"):
-            if file.is_file():
-                file.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; only POSIX lets a folder be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

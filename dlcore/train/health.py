@@ -36,9 +36,9 @@ from dlcore.functional.lengths import Lengths
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor
+from dlcore.train._lines import Growing, LinesFile
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import called
-from dlcore.train.checkpoint import write_atomically
 from dlcore.train.objectives import each
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ class GradientHealth(Callback):
         self.data = Dataset(x, y)
         self.config["data"] = self.data  # the rest need not be kept
         self.examples = int(examples)
-        self.records: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = Growing()
         self._before: Any = None  # theta before the last step of the epoch, on the device
 
     def on_start(self, trainer: Trainer) -> None:
-        self.records = [record for record in self.records if record["epoch"] < trainer.epoch]
+        self.records = Growing(record for record in self.records if record["epoch"] < trainer.epoch)
         self._remember(trainer)
 
     def on_epoch_start(self, trainer: Trainer) -> None:
@@ -138,23 +138,30 @@ class GradientHealth(Callback):
         return {"records": self.records, "before": None if self._before is None else transfer.to_host(self._before)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.records = list(state["records"])
+        self.records = Growing(state["records"])
         if state["before"] is not None:
             self._before = state["before"]
 
 
 class HealthFile(Callback):
-    """Write the records of a :class:`GradientHealth` after each epoch, one JSON record a line.
+    """Append the record of a :class:`GradientHealth` after each epoch, one JSON record a line.
 
     health : another callback of the same trainer, before this one
     """
 
     def __init__(self, path: str | Path, health: GradientHealth) -> None:
         self.path, self.health = Path(path), health
+        self._file = LinesFile(self.path)
+
+    def on_start(self, trainer: Trainer) -> None:
+        self._file.begin()
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        text = "".join(json.dumps(one) + "\n" for one in self.health.records)
-        write_atomically(self.path, lambda: text)
+        self._file.follow(self.health.records)
+
+    def on_end(self, trainer: Trainer) -> None:
+        if trainer.complete:
+            self._file.end(self.health.records)
 
 
 def words(record: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dlcore.train import _shown
+from dlcore.train._lines import Growing
 
 __all__ = ["History"]
 
@@ -24,7 +25,7 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = Growing()
         self.examples: dict[str, int] = {}
         """How many there are, by "train", "dev" and "train_dev", as far as it is known."""
         self.best_epoch: int | None = None

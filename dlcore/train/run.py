@@ -19,6 +19,7 @@ from dlcore.train import config, snapshot
 from dlcore.train._class_weight import weighted
 from dlcore.train._classes import class_weights, classes_of, positives
 from dlcore.train._tasks import standardized
+from dlcore.train._lines import LinesFile
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_arrays, set_weights, write_atomically
 from dlcore.train.learned_rows import write_rows
@@ -435,7 +436,7 @@ class Begin(Callback):
 
 
 class MetricsFile(Callback):
-    """Write the history after each epoch, one JSON record a line, and how long each epoch took to a second file.
+    """Append the record of each epoch, one JSON record a line, and how long the epoch took to a second file.
 
     path : of the figures; they depend on the run alone, not on the machine's speed
     timing : of the rest; beside the first, ``timing.jsonl``
@@ -453,14 +454,28 @@ class MetricsFile(Callback):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.timing = self.path.with_name("timing.jsonl")
+        self._files = ((LinesFile(self.timing), _times), (LinesFile(self.path), _figures))
+
+    def on_start(self, trainer: Trainer) -> None:
+        for file, _ in self._files:
+            file.begin()
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        records = [plain(dict(record)) for record in trainer.history]
-        figures = [{name: value for name, value in r.items() if name not in TIMING} for r in records]
-        times = [{name: value for name, value in r.items() if name in ("epoch", *TIMING)} for r in records]
-        for path, lines in ((self.timing, times), (self.path, figures)):
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            write_atomically(path, lambda text=text: text)
+        for file, line in self._files:
+            file.follow(trainer.history.records, line)
+
+    def on_end(self, trainer: Trainer) -> None:
+        if trainer.complete:
+            for file, line in self._files:
+                file.end(trainer.history.records, line)
+
+
+def _figures(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in plain(dict(record)).items() if name not in TIMING}
+
+
+def _times(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in plain(dict(record)).items() if name in ("epoch", *TIMING)}
 
 
 def plain(value: Any) -> Any:

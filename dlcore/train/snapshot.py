@@ -5,7 +5,9 @@ come with its sums and predictions, the history, and the state of every callback
 Random numbers need none: they are named by seed, layer and step. What a fit is given again (model, data, settings) is
 compared, not stored.
 
-In a file the arrays stand by name, and all else is JSON in the metadata, where {"\\0array": name} stands for an array.
+In a file the arrays stand by name, and all else is JSON in the metadata, where {"\\0array": name} stands for an array,
+and {"\\0lines": [label, count]} for a list that grows with the epochs, whose elements stand in ``history.jsonl`` beside
+the checkpoints (:mod:`dlcore.train._lines`).
 """
 
 from __future__ import annotations
@@ -25,8 +27,17 @@ from backends import transfer
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
+from dlcore.train._lines import FILE, EpochLog, Growing, read_lines
 from dlcore.train._own_code import changed
-from dlcore.train.checkpoint import MODEL, SNAPSHOT, DamagedError, read_arrays, set_weights, write_arrays
+from dlcore.train.checkpoint import (
+    MODEL,
+    SNAPSHOT,
+    DamagedError,
+    metadata_of,
+    read_arrays,
+    set_weights,
+    write_arrays,
+)
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +51,7 @@ __all__ = [
     "check",
     "find",
     "go_back",
+    "log_of",
     "newest",
     "paths",
     "put_back",
@@ -49,13 +61,13 @@ __all__ = [
     "write",
 ]
 
-FORMAT = 1
-"""Counts up when a reader of before could not read what is written."""
+FORMAT = 2
+"""Counts up when a reader of before could not read what is written: 2 has lists in ``history.jsonl``."""
 
 FOLDER = "checkpoints"
 """In a run's folder."""
 
-_ARRAY = "\0array"
+_ARRAY, _LINES = "\0array", "\0lines"
 
 _LAYOUT: dict[str, Any] = {
     "model": dict, "optimizer": dict, "segments": dict, "fit": int, "epoch": int, "start": int, "epochs": int,
@@ -104,7 +116,7 @@ def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
         "lr_given": trainer.optimizer.config.get("lr"),
         "stopping": trainer.stopping,
         "history": {
-            "records": list(trainer.history),
+            "records": trainer.history.records,
             "best_epoch": trainer.history.best_epoch,
             "stopped_epoch": trainer.history.stopped_epoch,
         },
@@ -220,19 +232,25 @@ def _may_differ(trainer: Trainer) -> dict[str, str]:
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, state: dict[str, Any]) -> Path:
+def write(path: Path, state: dict[str, Any], log: EpochLog | None = None) -> Path:
     """Write what :func:`take` gave: complete, or not at all.
+
+    log : of the checkpoints' folder, takes what is new of the lists that grow; without it they stand in the file
 
     Raises CheckpointError where it cannot be written, ConfigError for a callback's state that no file can hold.
     """
     arrays: dict[str, np.ndarray] = {}
+    growing: list[tuple[Growing, dict[str, Any]]] = []
 
     def plain(value: Any, where: str) -> Any:
+        if log is not None and isinstance(value, Growing):
+            growing.append((value, {}))
+            return growing[-1][1]
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
             name = where if where.startswith(MODEL) else str(len(arrays))
             arrays[name] = value.astype(value.dtype.newbyteorder("="), copy=False)
             return {_ARRAY: name}
-        if isinstance(value, dict) and all(isinstance(key, str) and key != _ARRAY for key in value):
+        if isinstance(value, dict) and all(isinstance(key, str) and key not in (_ARRAY, _LINES) for key in value):
             return {key: plain(item, f"{where}/{key}" if where else key) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [plain(item, f"{where}/{i}{_kind(item)}") for i, item in enumerate(value)]
@@ -245,8 +263,13 @@ def write(path: Path, state: dict[str, Any]) -> Path:
             "text, None and arrays of numbers"
         )
 
-    text = json.dumps(plain(state, ""))
-    return write_arrays(path, arrays, {"format": SNAPSHOT, "version": str(FORMAT), "state": text})
+    tree, metadata = plain(state, ""), {"format": SNAPSHOT, "version": str(FORMAT)}
+    if log is not None:
+        labels = log.add(values for values, _ in growing)
+        for label, (values, node) in zip(labels, growing, strict=True):
+            node[_LINES] = [label, len(values)]
+        metadata["lines"] = log.mark
+    return write_arrays(path, arrays, {**metadata, "state": json.dumps(tree)})
 
 
 def _kind(item: Any) -> str:
@@ -260,20 +283,26 @@ def read(path: Path) -> Snapshot:
         raise CheckpointError(
             f"{path}: a safetensors file, but no checkpoint of a run; give one from the {FOLDER} of a run's folder"
         )
-    if metadata.get("version") != str(FORMAT):
+    if metadata.get("version") not in ("1", str(FORMAT)):
         raise LaterFormatError(
             f"{path}: written in format {metadata.get('version')} by another version of dlcore; this one "
-            f"({__version__}) reads format {FORMAT}: update dlcore"
+            f"({__version__}) reads format 1 to {FORMAT}: update dlcore"
         )
+    lines: dict[str, list[Any]] = {}
 
     def with_arrays(value: Any) -> Any:
         if isinstance(value, dict):
             if value.keys() == {_ARRAY}:
                 return arrays[value[_ARRAY]]
+            if value.keys() == {_LINES}:
+                label, count = value[_LINES]
+                return Growing(lines[label][:count] if count else ())
             return {key: with_arrays(item) for key, item in value.items()}
         return [with_arrays(item) for item in value] if isinstance(value, list) else value
 
     try:
+        if "lines" in metadata:
+            lines = read_lines(path.with_name(FILE), metadata["lines"])
         state = with_arrays(json.loads(metadata["state"]))
         for name, kind in _LAYOUT.items():
             if not isinstance(state[name], kind):
@@ -292,6 +321,12 @@ def paths(folder: Path) -> dict[int, Path]:
             if (match := with_step.fullmatch(path.name)) and path.is_file():
                 found[int(match[1])] = path
     return dict(sorted(found.items()))
+
+
+def log_of(folder: Path, upto: int) -> EpochLog:
+    """What the checkpoints of a run's folder, up to a step, append their growing lists to."""
+    kept = [metadata_of(path).get("lines", "0") for step, path in paths(folder).items() if step <= upto]
+    return EpochLog(folder / FOLDER / FILE, max((int(mark.split(" ")[0]) for mark in kept), default=0))
 
 
 def newest(folder: Path) -> Snapshot | None:
@@ -424,7 +459,7 @@ def put_back(trainer: Trainer, snapshot: Snapshot) -> None:
         trainer.first_epoch = state["start"]
         trainer.fits, trainer.stopping = state["fit"], state["stopping"]
         history = state["history"]
-        trainer.history.records = list(history["records"])
+        trainer.history.records = Growing(history["records"])
         trainer.history.best_epoch, trainer.history.stopped_epoch = history["best_epoch"], history["stopped_epoch"]
         device = trainer.device
         trainer.progress.load_state_dict(state["progress"], lambda array: transfer.to_device(array, device))
