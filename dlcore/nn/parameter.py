@@ -19,8 +19,9 @@ from backends import transfer
 from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, namespace_of
 from dlcore.errors import ConfigError, DeviceError, ShapeError
-from dlcore.recorded import did_you_mean, number
+from dlcore.recorded import did_you_mean
 from dlcore.tensor import Tensor
+from dlcore.validation import number
 
 __all__ = ["Buffer", "Parameter", "ParameterVector", "Run", "Segment"]
 
