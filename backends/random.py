@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,7 @@ def derive(seed: int, stream: str, path: str = "", *counters: int) -> Key:
     >>> derive(0, "init", "0.w") != derive(0, "init", "1.w")
     True
     """
+    seed = operator.index(seed)  # also of an integer of NumPy's
     key = fold((seed & _MASK, (seed >> 32) & _MASK), STREAMS[stream])
     digest = hashlib.blake2s(path.encode(), digest_size=8).digest()
     key = fold(key, int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore.errors import ConfigError, DataError
 from dlcore.gaps import PROPORTIONS, WORDS, Gap, Judge
 from dlcore.recorded import did_you_mean
+from dlcore.validation import is_number, number
 
 if TYPE_CHECKING:
     from dlcore.train.history import History
@@ -212,9 +213,9 @@ shows it; where a class is rare, try --class-weight balanced, or CLASS=WEIGHT
             f"never predicted on {where}: {f'{head} ' if head else ''}{few}{more}; accuracy hides this, --metrics "
             "recall f1 shows it; where a class is rare, try --class-weight balanced, or CLASS=WEIGHT"
         )
-    for head, number in (figures.get("not_a_number") or {}).items():
+    for head, count in (figures.get("not_a_number") or {}).items():
         lines.append(
-            f"not a number: {f'{head} ' if head else ''}outputs of {number:,} of {examples:,} examples of {where} are "
+            f"not a number: {f'{head} ' if head else ''}outputs of {count:,} of {examples:,} examples of {where} are "
             "NaN; they count as wrong, and figures of a regression are NaN; check these examples, or lower --lr"
         )
     return tuple(lines)
@@ -298,9 +299,7 @@ def _error(record: Record, metric: str, part: str, larger: bool) -> float:
 def _bayes(bayes_error: float | None) -> tuple[float, tuple[str, ...]]:
     if bayes_error is None:
         return 0.0, ("The Bayes error is taken as 0; give what is possible, such as the error of people.",)
-    if isinstance(bayes_error, bool) or not isinstance(bayes_error, int | float) or not 0 <= bayes_error < math.inf:
-        raise ConfigError(f"diagnose: bayes_error is {bayes_error!r} but a number of at least 0 is expected")
-    return float(bayes_error), ()
+    return number("diagnose", "bayes_error", bayes_error, 0.0, math.inf), ()
 
 
 def _by_part(name: str, given: Mapping[str, Any], least: int) -> dict[str, Any]:
@@ -309,13 +308,11 @@ def _by_part(name: str, given: Mapping[str, Any], least: int) -> dict[str, Any]:
     for part, value in known.items():
         if part not in PARTS:
             raise ConfigError(f"diagnose: {name} has {part!r} but train, train_dev or dev is expected")
-        if isinstance(value, bool) or not _is_finite(value) or value < least or (least and value != int(value)):
+        if not is_number(value) or not _is_finite(value) or value < least or (least and value != int(value)):
             what = "a whole number" if least else "a finite number"
             raise ConfigError(f"diagnose: {part} has {value!r} in {name} but {what} of at least {least} is expected")
     return known
 
 
 def _share(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise ConfigError(f"diagnose: {name} is {value!r} but a number between 0 and 1 is expected")
-    return float(value)
+    return number("diagnose", name, value, 0.0, 1.0, "()")

@@ -134,7 +134,7 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
 def sync_folder(folder: Path) -> None:
     """Make what was renamed in a folder durable, as far as the system can; only POSIX lets a folder be opened."""
     if os.name != "posix":
-        return
+        return None
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:

@@ -38,6 +38,7 @@ from dlcore.functional.checks import pair, refuse, tensor
 from dlcore.functional.filter import Way, known, separate
 from dlcore.recorded import settings
 from dlcore.tensor import Tensor
+from dlcore.validation import is_number, is_whole
 
 __all__ = [
     "Way",
@@ -159,7 +160,7 @@ def moving_average(image: Any, k: int, *, mode: str = "same", border: str = "sym
 
     Source: notes, 6.1, the first formula.
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
+    if not is_whole(k) or k < 0:
         raise ConfigError(f"moving_average: k is {k!r} but a whole number of at least 0 is expected")
     size = 2 * int(k) + 1
     return _separable("moving_average", image, _mean(size), _mean(size), mode, border)
@@ -388,7 +389,7 @@ def _gaussian_factors(operation: str, sigma: Any, truncate: float, order: Any) -
 
 def _gaussian_line(operation: str, sigma: float, truncate: float, order: Any) -> np.ndarray:
     """The Gaussian along one axis, to correlate with: mirrored, where it is a derivative of odd order."""
-    if isinstance(order, bool) or order not in (0, 1, 2):
+    if not is_whole(order) or order not in (0, 1, 2):
         raise ConfigError(f"{operation}: order is {order!r} but 0, 1 or 2 is expected, for each axis")
     if truncate * sigma > _RADIUS:
         raise ConfigError(
@@ -407,7 +408,6 @@ def _both(value: Any) -> tuple[Any, ...]:
 
 
 def _positive(operation: str, name: str, value: Any) -> float:
-    number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
+    if not is_number(value) or not 0 < value < math.inf:
         raise ConfigError(f"{operation}: {name} is {value!r} but a finite number above 0 is expected")
     return float(value)

@@ -20,6 +20,7 @@ from dlcore.errors import ConfigError, DataError, ShapeError
 from dlcore.recorded import did_you_mean
 from dlcore.selection import SelectionPolicy
 from dlcore.tensor import Tensor
+from dlcore.validation import flag, number, whole
 
 __all__ = [
     "ExponentialAverage",
@@ -72,8 +73,7 @@ def top_k(y_true: Any, scores: Any, k: int = 5) -> float:
     >>> top_k([0, 1], [[0.5, 0.2, 0.3], [0.5, 0.2, 0.3]], k=2)
     0.5
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ConfigError(f"top_k: k is {k!r} but a positive integer is expected")
+    k = whole("top_k", "k", k, 1)
     labels, table = _labels_and_scores("top_k", y_true, scores)
     own = np.take_along_axis(table, labels[:, None], axis=1)
     above = ~(table <= own) | ((table == own) & (np.arange(table.shape[1]) > labels[:, None]))  # NaN is never right
@@ -266,10 +266,8 @@ class ExponentialAverage:
     """
 
     def __init__(self, beta: float, bias_correction: bool = True) -> None:
-        if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 <= beta < 1:
-            raise ConfigError(f"ExponentialAverage: beta is {beta!r} but 0 <= beta < 1 is expected")
-        self.beta = float(beta)
-        self.bias_correction = bias_correction
+        self.beta = number("ExponentialAverage", "beta", beta, 0.0, 1.0)
+        self.bias_correction = flag("ExponentialAverage", "bias_correction", bias_correction)
         self.v = 0.0
         self.t = 0
 

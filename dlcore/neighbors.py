@@ -27,6 +27,7 @@ from backends.standard import device_of, smallest
 from dlcore._arrays import beyond_int64
 from dlcore.errors import ConfigError, DataError, DeviceError, ShapeError
 from dlcore.recorded import Recorded, did_you_mean
+from dlcore.validation import whole
 
 __all__ = ["KNNClassifier"]
 
@@ -82,10 +83,10 @@ class KNNClassifier(Recorded):
         memory: int = 256 * MIB,
         device: str | Device | None = None,
     ) -> None:
-        self.k = _whole("k", k)
+        self.k = whole("KNNClassifier", "k", k, 1)
         self.metric = _choice("metric", metric, METRICS)
         self.weights = _choice("weights", weights, WEIGHTS)
-        self.memory = _whole("memory", memory)
+        self.memory = whole("KNNClassifier", "memory", memory, 1)
         self.device = resolve(device)
         self._x: Any = None  # (N, D), as it came or as levels of 255
         self._unit = 1  # what a value is multiplied by to give what is held
@@ -395,12 +396,6 @@ def _blocks(n: int, size: int) -> list[slice]:
 
 
 # --- checks
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigError(f"KNNClassifier: {name} is {value!r} but a whole number of at least 1 is expected")
-    return int(value)
 
 
 def _choice(name: str, value: Any, known: tuple[str, ...]) -> str:

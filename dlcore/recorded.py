@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from dlcore.errors import ConfigError, ShapeError
+from dlcore.validation import plain
 
-__all__ = ["Recorded", "changed", "did_you_mean", "number", "one_line", "settings"]
+__all__ = ["Recorded", "changed", "did_you_mean", "one_line", "settings"]
 
 
 def did_you_mean(word: str, known: Any) -> str:
@@ -23,19 +24,6 @@ def did_you_mean(word: str, known: Any) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def number(owner: str, name: str, value: Any, low: float, high: float) -> float:
-    """``value`` as a float where it is a number in [low, high), else a ConfigError.
-
-    >>> number("Adam", "beta1", 1, 0.0, 1.0)
-    Traceback (most recent call last):
-    ...
-    dlcore.errors.ConfigError: Adam: beta1 is 1 but a number in [0, 1) is expected
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
-        raise ConfigError(f"{owner}: {name} is {value!r} but a number in [{low:g}, {high:g}) is expected")
-    return float(value)
-
-
 @contextmanager
 def settings() -> Iterator[None]:
     """In a constructor: what a function would refuse in its arguments is here a setting, and so a ConfigError."""
@@ -46,7 +34,8 @@ def settings() -> Iterator[None]:
 
 
 class Recorded:
-    """Base of layers, optimisers, schedules and callbacks: ``config`` holds the constructor's arguments by name.
+    """Base of layers, optimisers, schedules and callbacks: ``config`` holds the constructor's arguments by name,
+    scalars of NumPy as Python's numbers.
 
     An argument that the constructor does not take raises a ConfigError that lists those it takes.
     """
@@ -70,7 +59,7 @@ class Recorded:
             hint = did_you_mean(unknown[0], takes) if unknown else ""
             raise ConfigError(f"{cls.__name__}: {error}{hint}; it takes {', '.join(takes) or 'no arguments'}") from None
         bound.apply_defaults()
-        self.config = {name: value for name, value in bound.arguments.items() if name != "self"}
+        self.config = {name: plain(value) for name, value in bound.arguments.items() if name != "self"}
         return self
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

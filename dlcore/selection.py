@@ -11,6 +11,7 @@ from typing import Any
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
+from dlcore.validation import is_number
 
 __all__ = ["SelectionPolicy", "condition"]
 
@@ -125,4 +126,4 @@ def condition(text: str) -> tuple[str, tuple[str, float]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number(value) and math.isfinite(value)

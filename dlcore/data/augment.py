@@ -33,7 +33,8 @@ from backends.reference.elementwise import add, where
 from backends.reference.resample import move_pixels, resample
 from backends.transfer import to_device
 from dlcore.errors import ConfigError, DataError, ShapeError
-from dlcore.recorded import Recorded, did_you_mean, number
+from dlcore.recorded import Recorded, did_you_mean
+from dlcore.validation import is_number, is_whole, number
 
 __all__ = ["FILLS", "Augmentation", "Brightness", "Compose", "Crop", "Cutout", "Flip", "Rotate", "Shift", "Zoom"]
 
@@ -128,7 +129,7 @@ class Flip(Augmentation):
     words = 1
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _within("Flip", "p", p, 0.0, 1.0)
+        self.p = number("Flip", "p", p, 0.0, 1.0, "[]")
 
     def apply(self, x: Any, words: np.ndarray) -> Any:
         _, h, w, _ = x.shape
@@ -222,7 +223,7 @@ class Rotate(Augmentation):
     words = 1
 
     def __init__(self, degrees: float, fill: str = "nearest", value: float = 0.0) -> None:
-        self.degrees = _within("Rotate", "degrees", degrees, 0.0, 180.0)
+        self.degrees = number("Rotate", "degrees", degrees, 0.0, 180.0, "[]")
         self.fill, self.value = _filled("Rotate", fill, value)
 
     def apply(self, x: Any, words: np.ndarray) -> Any:
@@ -246,8 +247,8 @@ class Zoom(Augmentation):
     words = 1
 
     def __init__(self, low: float, high: float, fill: str = "nearest", value: float = 0.0) -> None:
-        self.low = _within("Zoom", "low", low, 0.01, 100.0)
-        self.high = _within("Zoom", "high", high, 0.01, 100.0)
+        self.low = number("Zoom", "low", low, 0.01, 100.0, "[]")
+        self.high = number("Zoom", "high", high, 0.01, 100.0, "[]")
         if self.low > self.high:
             raise ConfigError(f"Zoom: low is {low!r} and high {high!r} but low <= high is expected")
         self.fill, self.value = _filled("Zoom", fill, value)
@@ -365,20 +366,14 @@ def _pixels(amount: Any, n: int) -> int:
 
 def _amount(owner: str, name: str, value: Any, low: int) -> Any:
     """A number of pixels as an int, or a share as a float."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and low <= value < 2**30:
+    if is_whole(value) and low <= value < 2**30:
         return int(value)
-    if isinstance(value, float) and 0.0 < value < 1.0:
+    if is_number(value) and 0.0 < value < 1.0:
         return float(value)
     raise ConfigError(
         f"{owner}: {name} is {value!r} but a whole number of pixels from {low} on, or a share between 0 and 1, is "
         "expected"
     )
-
-
-def _within(owner: str, name: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigError(f"{owner}: {name} is {value!r} but a number in [{low:g}, {high:g}] is expected")
-    return float(value)
 
 
 def _filled(owner: str, fill: Any, value: Any) -> tuple[str, float]:
@@ -390,6 +385,6 @@ def _filled(owner: str, fill: Any, value: Any) -> tuple[str, float]:
 
 
 def _finite(owner: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         raise ConfigError(f"{owner}: value is {value!r} but a finite number is expected")
     return float(value)

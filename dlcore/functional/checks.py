@@ -11,6 +11,7 @@ from backends.standard import Padding
 from dlcore._arrays import asks_for_gradient
 from dlcore.errors import ShapeError
 from dlcore.tensor import Tensor, grad_enabled
+from dlcore.validation import is_whole
 
 __all__ = [
     "NotIntegersError",
@@ -116,11 +117,12 @@ def pair(operation: str, name: str, value: int | tuple[int, int]) -> tuple[int, 
     >>> pair("conv2d", "stride", 2)
     (2, 2)
     """
-    if isinstance(value, int | np.integer):
-        value = (int(value), int(value))
-    if not (isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value)):
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) > 0:
+        return value  # first, for it is asked in every step
+    both = value if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or not all(is_whole(side) and side > 0 for side in both):
         refuse(operation, f"{name} is {value!r}", "a positive integer or two of them are expected", f"change {name}")
-    return value[0], value[1]
+    return int(both[0]), int(both[1])
 
 
 def padding_of(operation: str, padding: Any, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Padding:
@@ -182,5 +184,5 @@ def _sides(padding: Any) -> Padding | None:
         (top, bottom), (left, right) = padding
     except (TypeError, ValueError):
         return None
-    fits = all(isinstance(side, int | np.integer) and side >= 0 for side in (top, bottom, left, right))
+    fits = all((type(side) is int or is_whole(side)) and side >= 0 for side in (top, bottom, left, right))
     return ((int(top), int(bottom)), (int(left), int(right))) if fits else None

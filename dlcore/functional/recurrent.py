@@ -12,6 +12,7 @@ from backends.reference import recurrent as _recurrent
 from dlcore.functional.checks import floats, refuse, same_dtype
 from dlcore.functional.lengths import Lengths
 from dlcore.tensor import Tensor, apply
+from dlcore.validation import plain
 
 __all__ = ["gru", "lstm", "rnn"]
 
@@ -148,6 +149,7 @@ def _state(operation: str, name: str, state: Any, x: Tensor, w: Tensor) -> Tenso
 
 def _valid(operation: str, x: Tensor, lengths: Any, reverse: bool) -> tuple[Any, dict[str, Any]]:
     """The rows on the device, and the parameters of the kernels."""
+    reverse = plain(reverse)
     if not isinstance(reverse, bool):
         refuse(operation, f"reverse is {reverse!r:.60}", "True or False is expected", "change reverse")
     if lengths is None:

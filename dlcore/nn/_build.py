@@ -26,6 +26,7 @@ class Build:
     """One build in progress."""
 
     seed: int
+    dtype: str
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)  # id of the module -> its output's shape
     prepared: list[Module] = field(default_factory=list)  # whose setup ran
 
@@ -48,25 +49,25 @@ def building() -> bool:
 
 
 def run_as(
-    model: Module, seed: int, input_shape: Sequence[int | None], input_dtype: str | None
+    model: Module, seed: int, input_shape: Sequence[int | None], input_dtype: str | None, dtype: str
 ) -> tuple[dict[int, tuple[Any, ...]], str | None]:
     """As :func:`run_through`; with it the dtype that the inputs have in the model, None for floats.
 
     Integers are floats to every model that takes floats: those of an Embedding alone say which row is meant.
     """
     if input_dtype is None:
-        return run_through(model, seed, input_shape, None), None
+        return run_through(model, seed, input_shape, None, dtype), None
     try:
-        return run_through(model, seed, input_shape, None), None
+        return run_through(model, seed, input_shape, None, dtype), None
     except Exception as error:
         try:
-            return run_through(model, seed, input_shape, input_dtype), input_dtype
+            return run_through(model, seed, input_shape, input_dtype, dtype), input_dtype
         except Exception as other:
             raise (other if isinstance(error, NotIntegersError) else error) from None
 
 
 def run_through(
-    model: Module, seed: int, input_shape: Sequence[int | None], input_dtype: str | None
+    model: Module, seed: int, input_shape: Sequence[int | None], input_dtype: str | None, dtype: str
 ) -> dict[int, tuple[Any, ...]]:
     """Pass two rows of zeros through ``model`` in evaluation mode; each module's output shape, by its id.
 
@@ -75,14 +76,14 @@ def run_through(
     """
     modules = [module for _, module in model.named_modules()]
     flags = [module.training for module in modules]
-    progress = Build(seed)
+    progress = Build(seed, dtype)
     try:
         model.eval()
         with no_grad(), _set(progress):
-            model(np.zeros((2, *with_size(2, input_shape)), dtype=input_dtype or "float32"))
+            model(np.zeros((2, *with_size(2, input_shape)), dtype=input_dtype or dtype))
             shapes = progress.shapes.copy()
             if None in input_shape:  # with another size: what changes with it is open in the outputs too
-                model(np.zeros((2, *with_size(3, input_shape)), dtype=input_dtype or "float32"))
+                model(np.zeros((2, *with_size(3, input_shape)), dtype=input_dtype or dtype))
                 shapes = {m: _open(shape, progress.shapes.get(m, shape)) for m, shape in shapes.items()}
         _check_reached(model, progress)
     except BaseException as error:

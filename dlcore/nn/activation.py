@@ -6,8 +6,8 @@ from typing import Any
 
 from dlcore import functional as F
 from dlcore.nn.module import Module
-from dlcore.recorded import number
 from dlcore.tensor import Tensor
+from dlcore.validation import number
 
 __all__ = ["LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from dlcore.errors import ConfigError
 from dlcore.nn.container import Sequential
-from dlcore.nn.layers import Dense, Dropout, Embedding, _positive
+from dlcore.nn.layers import Dense, Dropout, Embedding
 from dlcore.nn.module import Module
 from dlcore.nn.recurrent import GRU, LSTM, RNN
-from dlcore.recorded import number
 from dlcore.tensor import Tensor
+from dlcore.validation import number, whole
 
 __all__ = ["CharacterModel"]
 
@@ -53,7 +53,7 @@ class CharacterModel(Module):
     ) -> None:
         if cell not in _CELLS:
             raise ConfigError(f"CharacterModel: cell is {cell!r} but one of {', '.join(_CELLS)} is expected")
-        self.symbols = _positive("CharacterModel", "symbols", symbols)
+        self.symbols = whole("CharacterModel", "symbols", symbols, 1)
         self.cell = cell
         self.rate = number("CharacterModel", "dropout", dropout, 0.0, 1.0)
         self.embed = Embedding(symbols, embedding)

@@ -24,7 +24,7 @@ import numpy as np
 
 from backends import random
 from backends.random import Key
-from dlcore.errors import ConfigError
+from dlcore.errors import ConfigError, ShapeError
 from dlcore.recorded import did_you_mean
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "he_uniform",
     "named",
     "normal",
+    "ones",
     "orthogonal",
     "uniform",
     "xavier_normal",
@@ -48,7 +49,8 @@ class Initializer:
     """A named way to draw weights; ``initializer(key, shape)`` draws them.
 
     name : as a layer takes it, ``nn.Dense(10, init="he_normal")``
-    draw : (key, shape) -> float32 array on the host
+    draw : (key, shape) -> array of numbers on the host; those of this module are float32 numbers. A layer converts
+        them to its model's dtype: a float64 model keeps float64 numbers as they are
 
     >>> he_normal(random.derive(0, "init", "0.w"), (1000, 50)).std().round(3)  # √(2 / 1000) = 0.0447
     np.float32(0.045)
@@ -106,6 +108,13 @@ def _glorot(n_in: int, n_out: int) -> float:
 def _zeros(key: Key, shape: tuple[int, ...]) -> np.ndarray:
     return np.zeros(shape, dtype=np.float32)
 
+
+def _ones(key: Key, shape: tuple[int, ...]) -> np.ndarray:
+    return np.ones(shape, dtype=np.float32)
+
+
+ones = Initializer("ones", _ones)
+"""Ones: of scales, such as gamma."""
 
 zeros = Initializer("zeros", _zeros)
 """All 0: right for biases; for weights it fails to break symmetry."""
@@ -167,10 +176,28 @@ orthogonal = Initializer("orthogonal", _orthogonal)
 _NAMED: dict[str, Any] = {
     i.name: i
     for i in (
-        zeros, he_normal, he_uniform, xavier_normal, xavier_uniform, glorot_normal, glorot_uniform, orthogonal,
+        zeros, ones, he_normal, he_uniform, xavier_normal, xavier_uniform, glorot_normal, glorot_uniform, orthogonal,
         normal(), uniform(),
     )
 }  # fmt: skip
+
+
+def drawn(init: Any, key: Key, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of an initialiser, or of its name, on the host.
+
+    Raises ConfigError where they are no real numbers, ShapeError where they have another shape.
+
+    >>> drawn("ones", random.derive(0, "init", "b"), (2,))
+    array([1., 1.], dtype=float32)
+    """
+    rule = named(init)
+    values = np.asarray(rule(key, shape))
+    name = getattr(rule, "name", None) or getattr(rule, "__name__", repr(rule))
+    if values.dtype.kind not in "fiub":
+        raise ConfigError(f"init: {name} gave {values.dtype} but real numbers are expected; change {name}")
+    if values.shape != tuple(shape):
+        raise ShapeError(f"init: {name} gave the shape {values.shape} but {tuple(shape)} is expected; change {name}")
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
 def named(init: str | Initializer) -> Initializer:

@@ -17,8 +17,9 @@ from dlcore.nn.init import Initializer, named
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
 from dlcore.nn.shape import MaxPool2D
-from dlcore.recorded import number, settings
+from dlcore.recorded import settings
 from dlcore.tensor import Tensor, as_tensor
+from dlcore.validation import flag, number, whole
 
 __all__ = ["BatchNorm", "Conv2D", "Dense", "Dropout", "Embedding"]
 
@@ -40,7 +41,7 @@ class Dense(Module):
     """
 
     def __init__(self, units: int, bias: bool = True, init: str | Initializer = "he_normal") -> None:
-        self.units = _positive("Dense", "units", units)
+        self.units = whole("Dense", "units", units, 1)
         self.bias = _flag("Dense", "bias", bias)
         self.init = named(init)
 
@@ -85,7 +86,7 @@ class Conv2D(Module):
         bias: bool = True,
         init: str | Initializer = "he_normal",
     ) -> None:
-        self.filters = _positive("Conv2D", "filters", filters)
+        self.filters = whole("Conv2D", "filters", filters, 1)
         with settings():
             self.kernel_size = pair("Conv2D", "kernel_size", kernel_size)
             self.stride = pair("Conv2D", "stride", stride)
@@ -125,8 +126,8 @@ class Embedding(Module):
     """
 
     def __init__(self, size: int, dim: int, init: str | Initializer = "xavier_normal") -> None:
-        self.size = _positive("Embedding", "size", size)
-        self.dim = _positive("Embedding", "dim", dim)
+        self.size = whole("Embedding", "size", size, 1)
+        self.dim = whole("Embedding", "dim", dim, 1)
         self.init = named(init)
 
     def setup(self, x: Tensor) -> None:
@@ -161,7 +162,7 @@ class BatchNorm(Module):
 
     def setup(self, x: Tensor) -> None:
         c = (x.shape[-1],)
-        self.gamma = self.parameter("gamma", c, lambda key, shape: np.ones(shape, dtype=np.float32), decay=False)
+        self.gamma = self.parameter("gamma", c, "ones", decay=False)
         self.beta = self.parameter("beta", c, "zeros", decay=False)
         self.running_mean = Buffer(np.zeros(c, dtype=np.float32))
         self.running_variance = Buffer(np.ones(c, dtype=np.float32))
@@ -230,15 +231,8 @@ def relu_and_pool(following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
     return 1, {"relu": True}
 
 
-def _flag(layer: str, name: str, value: bool) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise ConfigError(
-            f"{layer}: {name} is {value!r} but True or False is expected; the size of the input is learnt from the data"
-        )
-    return bool(value)
-
-
-def _positive(layer: str, name: str, value: int) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{layer}: {name} is {value!r} but a positive integer is expected")
-    return int(value)
+def _flag(layer: str, name: str, value: Any) -> bool:
+    try:
+        return flag(layer, name, value)
+    except ConfigError as error:  # Dense(784, 10), as other frameworks have it
+        raise ConfigError(f"{error}; the size of the input is learnt from the data") from None

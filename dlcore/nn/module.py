@@ -22,6 +22,7 @@ from dlcore.nn._build import building, in_progress, run_as
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
 from dlcore.tensor import Tensor, as_tensor
+from dlcore.validation import whole
 
 __all__ = ["Clock", "Module", "building", "default_seed", "matches", "seed"]
 
@@ -41,7 +42,7 @@ def seed(value: int) -> None:
     >>> dl.seed(0)  # as it was
     """
     global _default_seed
-    _default_seed = int(value)
+    _default_seed = whole("seed", "value", value)
 
 
 def matches(path: str, pattern: str) -> bool:
@@ -165,7 +166,7 @@ class Module(Recorded):
         """
         build = in_progress()
         key = random.derive(build.seed if build else _default_seed, "init", self._path_of(name))
-        return Parameter(initializers.named(init)(key, shape), decay=decay)
+        return Parameter(initializers.drawn(init, key, shape), decay=decay)
 
     # --- calling
 
@@ -191,6 +192,7 @@ class Module(Recorded):
             self.build(x.shape[1:], dtype=dtype, device=device, input_dtype="int64" if integer else None)
         else:
             self.setup(x)
+            self._convert(build.dtype)
             self._name_fields(f"{self.path}." if self.path else "", set())  # what setup has made has its path now
             self._ready = True
             build.prepared.append(self)
@@ -231,12 +233,12 @@ class Module(Recorded):
                 "(28, 28, 1)"
             )
         device = resolve(device)
-        seed = _default_seed if seed is None else int(seed)
+        seed = _default_seed if seed is None else whole("build", "seed", seed)
         self._name_fields("", set())
-        self._to_host()
+        self._to_host(dtype)
         if input_dtype is not None and not _is_dtype(input_dtype):
             raise ConfigError(f"build: input_dtype is {input_dtype!r:.60} but a dtype is expected, such as int64")
-        shapes, input_dtype = run_as(self, seed, input_shape, input_dtype)
+        shapes, input_dtype = run_as(self, seed, input_shape, input_dtype, dtype)
         self._name_fields("", set())
         self.input_shape = tuple(input_shape)
         self.input_dtype = input_dtype
@@ -250,12 +252,20 @@ class Module(Recorded):
             buffer.data = transfer.to_device(buffer.data.astype(dtype), device)
         return self
 
-    def _to_host(self) -> None:
-        """Parameters and buffers that exist already, as float32 on the host: that is where a build begins."""
+    def _to_host(self, dtype: str) -> None:
+        """Parameters and buffers that exist already, in the model's dtype on the host: that is where a build begins."""
         for p in self.parameters():
-            p.leave(transfer.to_host(p.data).astype(np.float32))
+            p.leave(transfer.to_host(p.data).astype(dtype))
         for _, buffer in self.named_buffers():
-            buffer.data = transfer.to_host(buffer.data).astype(np.float32)
+            buffer.data = transfer.to_host(buffer.data).astype(dtype)
+
+    def _convert(self, dtype: str) -> None:
+        """This layer's own parameters and buffers, which ``setup`` has made on the host, in the model's dtype."""
+        for _, leaf in self._fields():
+            if isinstance(leaf, Parameter) and leaf.dtype != dtype:
+                leaf.leave(leaf.data.astype(dtype))
+            elif isinstance(leaf, Buffer) and leaf.data.dtype != dtype:
+                leaf.data = leaf.data.astype(dtype)
 
     def _name_fields(self, prefix: str, seen: set[int]) -> None:
         self.path = prefix.removesuffix(".")
@@ -401,7 +411,8 @@ class Module(Recorded):
     def freeze(self, pattern: str) -> Self:
         """Stop learning the parameters whose path matches ``pattern``: a path, a module's path, or with * and ?.
 
-        Raises ConfigError where it matches nothing.
+        Of a part of a built model, such as ``model[0]``, paths begin at the part. Raises ConfigError where the pattern
+        matches nothing.
 
         >>> from dlcore import nn
         >>> model = nn.Sequential(nn.Dense(4), nn.ReLU(), nn.Dense(2)).build((3,)).freeze("0")
@@ -439,28 +450,29 @@ class Module(Recorded):
 
         Source: notes, 2.5; discriminative learning rates are Howard and Ruder (2018).
         """
-        vector = self.built()
-        for path in self._matching("scale_lr", pattern):
+        for vector, path in self._matching("scale_lr", pattern):
             vector.scale_lr(path, factor)
         return self
 
     def _set_active(self, pattern: str, active: bool) -> Self:
-        vector = self.built()
-        for path in self._matching("freeze" if not active else "unfreeze", pattern):
+        for vector, path in self._matching("freeze" if not active else "unfreeze", pattern):
             vector.set_active(path, active)
         return self
 
-    def _matching(self, verb: str, pattern: str) -> list[str]:
-        """The paths of the parameters that ``pattern`` means; a ConfigError where there are none."""
+    def _matching(self, verb: str, pattern: str) -> list[tuple[ParameterVector, str]]:
+        """The parameters that ``pattern`` means, each as the vector that holds it and its path there; a ConfigError
+        where there are none. Of a part of a built model, the vector is the model's."""
         if not isinstance(pattern, str):
             raise ConfigError(f"{verb}: {pattern!r:.60} came but a pattern is expected, a text such as '0' or 'conv*'")
-        paths = [path for path, _ in self.named_parameters()]
-        matching = [path for path in paths if matches(path, pattern)]
+        self._check_ready()
+        known = dict(self.named_parameters())
+        paths = list(known)
+        matching = [p for path, p in known.items() if matches(path, pattern)]
         if not matching:
             raise ConfigError(
                 f"{verb}: {pattern!r} matches no parameter{did_you_mean(pattern, paths)}; there are {', '.join(paths)}"
             )
-        return matching
+        return [(p.owner if isinstance(p.owner, ParameterVector) else self.built(), p.path) for p in matching]
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Every parameter and buffer of a built model by path, copied to the host.

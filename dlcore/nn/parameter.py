@@ -20,8 +20,9 @@ from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, namespace_of
 from backends.reference.embedding import add_rows_
 from dlcore.errors import ConfigError, DeviceError, ShapeError
-from dlcore.recorded import did_you_mean, number
+from dlcore.recorded import did_you_mean
 from dlcore.tensor import Tensor
+from dlcore.validation import number
 
 __all__ = ["Buffer", "Parameter", "ParameterVector", "Run", "Segment"]
 

@@ -12,10 +12,9 @@ from backends.random import Key
 from dlcore import functional as F
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.nn.init import Initializer, glorot_uniform, orthogonal
-from dlcore.nn.layers import _flag, _positive
 from dlcore.nn.module import Module
-from dlcore.recorded import number
 from dlcore.tensor import Tensor, as_tensor, concat
+from dlcore.validation import flag, number, whole
 
 __all__ = ["GRU", "LSTM", "RNN", "detach"]
 
@@ -64,15 +63,15 @@ class RNN(Module):
         bidirectional: bool = False,
     ) -> None:
         name = type(self).__name__
-        self.hidden = _positive(name, "hidden", hidden)
-        self.layers = _positive(name, "layers", layers)
+        self.hidden = whole(name, "hidden", hidden, 1)
+        self.layers = whole(name, "layers", layers, 1)
         self.dropout = number(name, "dropout", dropout, 0.0, 1.0)
         if self.dropout and self.layers == 1:
             raise ConfigError(f"{name}: dropout is between layers, but there is one; put a Dropout layer after it")
-        self.return_sequences = _flag(name, "return_sequences", return_sequences)
-        self.return_state = _flag(name, "return_state", return_state)
-        self.reverse = _flag(name, "reverse", reverse)
-        self.bidirectional = _flag(name, "bidirectional", bidirectional)
+        self.return_sequences = flag(name, "return_sequences", return_sequences)
+        self.return_state = flag(name, "return_state", return_state)
+        self.reverse = flag(name, "reverse", reverse)
+        self.bidirectional = flag(name, "bidirectional", bidirectional)
         if self.reverse and self.bidirectional:
             raise ConfigError(f"{name}: reverse and bidirectional came, but both are read; leave reverse out")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from backends.reference import optim as update
-from dlcore.errors import ConfigError
 from dlcore.nn.module import Module
 from dlcore.recorded import Recorded
+from dlcore.validation import number
 
 __all__ = ["Clip", "clip_by_norm", "clip_by_value"]
 
@@ -29,9 +29,7 @@ class Clip(Recorded):
     """
 
     def __init__(self, limit: float) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
-            raise ConfigError(f"{type(self).__name__}: limit is {limit!r} but a number > 0 is expected")
-        self.limit = float(limit)
+        self.limit = number(type(self).__name__, "limit", limit, 0.0, float("inf"), "(]")
 
     def __call__(self, model: Module) -> None:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__")

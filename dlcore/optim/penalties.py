@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from backends.kernel import Kernel
 from backends.reference import loss as _loss
 from dlcore.errors import ConfigError
 from dlcore.nn.module import Module
 from dlcore.recorded import Recorded
 from dlcore.tensor import Tensor, apply
+from dlcore.validation import number, whole
 
 __all__ = ["L1", "L2", "Penalty"]
 
@@ -40,9 +39,7 @@ class Penalty(Recorded):
     examples: int | None = None
 
     def __init__(self, lam: float, examples: int | None = None) -> None:
-        if isinstance(lam, bool) or not isinstance(lam, int | float) or not 0 <= lam < float("inf"):
-            raise ConfigError(f"{type(self).__name__}: lam is {lam!r} but a number >= 0 is expected")
-        self.lam = float(lam)
+        self.lam = number(type(self).__name__, "lam", lam, 0.0, float("inf"))
         self.examples = None if examples is None else self._count(examples)
 
     def __call__(self, model: Module, examples: int | None = None) -> Tensor:
@@ -70,12 +67,7 @@ class Penalty(Recorded):
         return apply(self.kernel, *weights, scale=self.lam / (2.0 * m))
 
     def _count(self, examples: int) -> int:
-        if isinstance(examples, bool) or not isinstance(examples, int | np.integer) or examples < 1:
-            raise ConfigError(
-                f"{type(self).__name__}: examples is {examples!r} but a whole number >= 1 is expected: those of "
-                "the training set"
-            )
-        return int(examples)
+        return whole(type(self).__name__, "examples", examples, 1)
 
 
 class L2(Penalty):

@@ -13,7 +13,8 @@ from backends.reference import optim as update
 from dlcore.errors import CheckpointError, ConfigError, DeviceError
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import ParameterVector, Run
-from dlcore.recorded import Recorded, number
+from dlcore.recorded import Recorded
+from dlcore.validation import flag, number
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSprop"]
 
@@ -248,8 +249,8 @@ class Momentum(Optimizer):
     def __init__(self, lr: float, beta: float = 0.9, bias_correction: bool = False, nesterov: bool = False) -> None:
         super().__init__(lr)
         self.beta = number("Momentum", "beta", beta, 0.0, 1.0)
-        self.bias_correction = bias_correction
-        self.nesterov = nesterov
+        self.bias_correction = flag("Momentum", "bias_correction", bias_correction)
+        self.nesterov = flag("Momentum", "nesterov", nesterov)
 
     def update(self, vector: ParameterVector, run: Run, lr: float) -> None:
         update.momentum_(

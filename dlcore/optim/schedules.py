@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import Recorded
+from dlcore.validation import is_number, is_whole, number, whole
 
 __all__ = [
     "Constant",
@@ -65,7 +66,7 @@ class InverseTime(Schedule):
     """
 
     def __init__(self, decay: float) -> None:
-        self.decay = _at_least("InverseTime", "decay", decay, 0.0)
+        self.decay = number("InverseTime", "decay", decay, 0.0, math.inf)
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         return lr / (1.0 + self.decay * epoch)
@@ -81,9 +82,7 @@ class Exponential(Schedule):
     """
 
     def __init__(self, base: float) -> None:
-        if isinstance(base, bool) or not isinstance(base, int | float) or not 0 < base <= 1:
-            raise ConfigError(f"Exponential: base is {base!r} but 0 < base <= 1 is expected, such as 0.95")
-        self.base = base
+        self.base = number("Exponential", "base", base, 0.0, 1.0, "(]")
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         return self.base**epoch * lr
@@ -104,7 +103,7 @@ class InverseSqrt(Schedule):
     def __init__(self, k: float = 1.0, per: str = "step") -> None:
         if per not in ("step", "epoch"):
             raise ConfigError(f"InverseSqrt: per is {per!r} but 'step' or 'epoch' is expected")
-        self.k = _at_least("InverseSqrt", "k", k, 0.0)
+        self.k = number("InverseSqrt", "k", k, 0.0, math.inf)
         self.per = per
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
@@ -121,8 +120,8 @@ class Staircase(Schedule):
     """
 
     def __init__(self, factor: float = 0.5, every: int = 10) -> None:
-        self.factor = _at_least("Staircase", "factor", factor, 0.0)
-        self.every = int(_at_least("Staircase", "every", every, 1))
+        self.factor = number("Staircase", "factor", factor, 0.0, math.inf)
+        self.every = whole("Staircase", "every", every, 1)
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         return self.factor ** (epoch // self.every) * lr
@@ -140,12 +139,13 @@ class Piecewise(Schedule):
     """
 
     def __init__(self, rates: Mapping[int, float]) -> None:
-        try:
-            self.rates = dict(sorted((int(epoch), float(rate)) for epoch, rate in rates.items()))
-        except (AttributeError, TypeError, ValueError):
-            self.rates = {}
-        if not self.rates or not all(epoch >= 0 and 0 <= rate < math.inf for epoch, rate in self.rates.items()):
-            raise ConfigError(f"Piecewise: {rates!r} came but {{epoch: rate}} with numbers >= 0 is expected")
+        pairs = rates.items() if isinstance(rates, Mapping) else ()
+        pairs = [(int(e) if isinstance(e, str) and e.isdecimal() else e, rate) for e, rate in pairs]  # as TOML has keys
+        if not pairs or not all(is_whole(e) and e >= 0 and is_number(r) and 0 <= r < math.inf for e, r in pairs):
+            raise ConfigError(
+                f"Piecewise: {rates!r:.80} came but {{epoch: rate}} with whole epochs and numbers >= 0 is expected"
+            )
+        self.rates = dict(sorted((int(epoch), float(rate)) for epoch, rate in pairs))
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         for start, rate in self.rates.items():
@@ -167,8 +167,8 @@ class Cosine(Schedule):
     """
 
     def __init__(self, epochs: int, floor: float = 0.0) -> None:
-        self.epochs = self.ends = int(_at_least("Cosine", "epochs", epochs, 1))
-        self.floor = _at_least("Cosine", "floor", floor, 0.0)
+        self.epochs = self.ends = whole("Cosine", "epochs", epochs, 1)
+        self.floor = number("Cosine", "floor", floor, 0.0, math.inf)
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         progress = min(epoch / self.epochs, 1.0)
@@ -185,7 +185,7 @@ class Warmup(Schedule):
     """
 
     def __init__(self, steps: int, then: Schedule | None = None) -> None:
-        self.steps = int(_at_least("Warmup", "steps", steps, 1))
+        self.steps = whole("Warmup", "steps", steps, 1)
         if then is not None and not isinstance(then, Schedule):
             raise ConfigError(f"Warmup: then is {then!r} but a schedule is expected, such as Cosine(10)")
         self.then = then or Constant()
@@ -193,9 +193,3 @@ class Warmup(Schedule):
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
         return min(step / self.steps, 1.0) * self.then(lr, epoch, step)
-
-
-def _at_least(owner: str, name: str, value: float, low: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low or math.isinf(value):
-        raise ConfigError(f"{owner}: {name} is {value!r} but a number >= {low:g} is expected")
-    return value

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.errors import ConfigError
+from dlcore.validation import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,8 +193,7 @@ class Recipe:
     experiment: Callable[[Setup], Result]
 
     def __call__(self, setup: Setup) -> Result:
-        if isinstance(setup.seed, bool) or not isinstance(setup.seed, int) or setup.seed < 0:
-            raise ConfigError(f"recipe: seed is {setup.seed!r} but a whole number of at least 0 is expected")
+        whole("recipe", "seed", setup.seed, 0)
         from dlcore.train.lines import quiet
 
         with quiet():

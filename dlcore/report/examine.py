@@ -13,8 +13,9 @@ from dlcore import losses
 from dlcore.data import Dataset, Normalizer
 from dlcore.data.origins import Origins
 from dlcore.data.source import Source, as_source
-from dlcore.errors import ConfigError, DataError
+from dlcore.errors import DataError
 from dlcore.metrics import confusion_matrix
+from dlcore.validation import whole
 
 if TYPE_CHECKING:
     from dlcore.train import Trainer
@@ -100,8 +101,7 @@ def examine(
     >>> found.confusion.shape, int(found.confusion.sum()) == len(data.dev), found.mistakes[0].picture.shape
     ((10, 10), True, (8, 8, 1))
     """
-    if isinstance(worst, bool) or not isinstance(worst, int | np.integer) or worst < 0:
-        raise ConfigError(f"examine: worst is {worst!r} but a whole number >= 0 is expected")
+    worst = whole("examine", "worst", worst, 0)
     source = as_source(data, "examine")
     if not isinstance(source, Source):
         raise DataError("examine: an iterator came, but examples are fetched by position; pass a set with a length")

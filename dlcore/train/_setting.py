@@ -11,6 +11,7 @@ from typing import Any
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
+from dlcore.validation import inside, plain
 
 __all__ = ["Section", "Setting", "setting", "settings_of"]
 
@@ -98,6 +99,7 @@ class Setting:
 
         Raises ConfigError, which calls the setting ``label``.
         """
+        value = plain(value)
         if value is None and self.nullable:
             return None
         if not self.many:
@@ -126,7 +128,7 @@ class Setting:
             return False
         if self.choices:
             return item in self.choices or (self.file and ".py" in str(item))
-        return not self.within or _inside(item, self.within)
+        return not self.within or inside(item, self.within)
 
 
 class Section:
@@ -176,9 +178,3 @@ def _float(number: int) -> float:
 def _bounds(within: str) -> tuple[float, float]:
     low, high = within[1:-1].split(",") if within else ("-inf", "inf")
     return float(low), float(high)
-
-
-def _inside(value: float, within: str) -> bool:
-    low, high = _bounds(within)
-    above = low <= value if within[0] == "[" else low < value
-    return above and (value <= high if within[-1] == "]" else value < high)

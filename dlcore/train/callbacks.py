@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dlcore.errors import ConfigError
-from dlcore.recorded import Recorded, number
+from dlcore.recorded import Recorded
 from dlcore.train import rebuild, snapshot
 from dlcore.train.checkpoint import remove_leftovers, save_weights
 from dlcore.train.lock import Lock
+from dlcore.validation import number, whole
 
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
@@ -113,11 +112,9 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int = 3, monitor: str = "dev_loss", min_delta: float = 0.0) -> None:
-        if patience < 1:
-            raise ConfigError(f"EarlyStopping: patience is {patience} but at least 1 epoch is expected")
-        self.patience = patience
+        self.patience = whole("EarlyStopping", "patience", patience, 1)
         self.monitor = monitor
-        self.min_delta = min_delta
+        self.min_delta = number("EarlyStopping", "min_delta", min_delta, -math.inf, math.inf, "()")
         self.best: float | None = None
         self.best_epoch = -1
         self._kept: Mapping[str, Any] = {}
@@ -203,11 +200,11 @@ class Checkpoint(Callback):
         monitor: str | None = None,
     ) -> None:
         self.folder = Path(folder).expanduser()
-        self.every_steps = None if every_steps is None else _whole("every_steps", every_steps)
+        self.every_steps = None if every_steps is None else whole("Checkpoint", "every_steps", every_steps, 1)
         self.every_minutes = (
             None if every_minutes is None else number("Checkpoint", "every_minutes", every_minutes, 0, math.inf)
         )
-        self.keep = _whole("keep", keep)
+        self.keep = whole("Checkpoint", "keep", keep, 1)
         self.monitor = monitor
         self.best: float | None = None
         self.best_step = -1
@@ -337,9 +334,3 @@ class Checkpoint(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, self.best_step = state["best"], state["best_step"]
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigError(f"Checkpoint: {name} is {value!r} but a whole number of at least 1 is expected")
-    return int(value)

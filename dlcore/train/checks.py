@@ -27,7 +27,6 @@ __all__ = [
     "instance",
     "least_rows",
     "steps_of_epoch",
-    "whole",
 ]
 
 
@@ -39,13 +38,6 @@ def instance(name: str, value: Any, kind: Any, example: str) -> None:
     """Refuse an argument that is no object of its kind."""
     if not isinstance(value, kind):
         raise ConfigError(f"Trainer: {name} is {one_line(value):.60} but an object is expected, {example}")
-
-
-def whole(name: str, value: int, low: int) -> int:
-    """A whole number of at least ``low``, or a ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-        raise ConfigError(f"Trainer: {name} is {value!r} but a whole number >= {low} is expected")
-    return int(value)
 
 
 def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:

@@ -12,6 +12,7 @@ from dlcore.data.text import Vocabulary
 from dlcore.errors import ConfigError, DataError
 from dlcore.nn.module import Module
 from dlcore.tensor import no_grad
+from dlcore.validation import is_number, is_whole
 
 __all__ = ["LONGEST", "LONGEST_PROMPT", "generate"]
 
@@ -45,9 +46,9 @@ def generate(
     >>> len(generate(model, Vocabulary.of("ab"), "ab", length=5))
     5
     """
-    if isinstance(length, bool) or not isinstance(length, int) or not 1 <= length <= LONGEST:
+    if not is_whole(length) or not 1 <= length <= LONGEST:
         raise ConfigError(f"length is {length!r} but a whole number from 1 to {LONGEST:,} is expected")
-    if not isinstance(temperature, int | float) or not 0 <= temperature < math.inf:
+    if not is_number(temperature) or not 0 <= temperature < math.inf:
         raise ConfigError(f"temperature is {temperature!r} but a number of at least 0 is expected")
     if len(prompt) > LONGEST_PROMPT:
         raise ConfigError(f"prompt has {len(prompt):,} characters but at most {LONGEST_PROMPT:,} are read; shorten it")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import math
 import operator
 import warnings
@@ -31,7 +30,7 @@ from backends import transfer
 from backends.namespace import namespace_of
 from dlcore.data.dataset import Dataset
 from dlcore.data.source import Stream, as_source
-from dlcore.errors import ConfigError, DataError
+from dlcore.errors import DataError
 from dlcore.functional.lengths import Lengths
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
@@ -40,6 +39,7 @@ from dlcore.train._lines import Growing, LinesFile
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import called
 from dlcore.train.objectives import each
+from dlcore.validation import whole
 
 if TYPE_CHECKING:
     from dlcore.nn.parameter import Parameter
@@ -97,8 +97,7 @@ class GradientHealth(Callback):
     """
 
     def __init__(self, data: Any, examples: int = 64) -> None:
-        if isinstance(examples, bool) or not isinstance(examples, int | np.integer) or examples < 1:
-            raise ConfigError(f"GradientHealth: examples is {examples!r} but a whole number of at least 1 is expected")
+        self.examples = whole("GradientHealth", "examples", examples, 1)
         source = as_source(data, "GradientHealth")
         if isinstance(source, Stream) or not len(source):
             came = "an iterator" if isinstance(source, Stream) else "an empty set"
@@ -106,7 +105,6 @@ class GradientHealth(Callback):
         x, y, *_ = source.rows(np.unique(np.linspace(0, len(source) - 1, min(examples, len(source))).astype(int)))
         self.data = Dataset(x, y)
         self.config["data"] = self.data  # the rest need not be kept
-        self.examples = int(examples)
         self.records: list[dict[str, Any]] = Growing()
         self._before: Any = None  # theta before the last step of the epoch, on the device
 

@@ -18,8 +18,8 @@ from dlcore.recorded import did_you_mean
 from dlcore.train import config, snapshot
 from dlcore.train._class_weight import weighted
 from dlcore.train._classes import class_weights, classes_of, positives
-from dlcore.train._tasks import standardized
 from dlcore.train._lines import LinesFile
+from dlcore.train._tasks import standardized
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_arrays, set_weights, write_atomically
 from dlcore.train.learned_rows import write_rows

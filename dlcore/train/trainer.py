@@ -36,7 +36,6 @@ from dlcore.train.checks import (
     instance,
     least_rows,
     steps_of_epoch,
-    whole,
 )
 from dlcore.train.evaluation import examples, measure, predictions
 from dlcore.train.feed import Feed
@@ -49,6 +48,7 @@ from dlcore.train.objectives import Measured, Objectives
 from dlcore.train.precision import PRECISIONS, Mixed
 from dlcore.train.progress import Progress
 from dlcore.train.step import one_step
+from dlcore.validation import whole
 
 __all__ = ["Trainer"]
 
@@ -129,7 +129,7 @@ class Trainer:
         self.clip = clip
         self.augment = augment
         self.device = resolve(device)
-        self.seed = default_seed() if seed is None else int(seed)
+        self.seed = default_seed() if seed is None else whole("Trainer", "seed", seed)
         self.callbacks = list(callbacks)
         if precision not in (None, *PRECISIONS):
             raise ConfigError(f"Trainer: precision is {precision!r} but one of {', '.join(PRECISIONS)} is expected")
@@ -141,7 +141,7 @@ class Trainer:
         if tf32:
             _tf32.check(self.device)
         self.tf32 = tf32
-        self.threads = None if threads is None else whole("threads", threads, 1)
+        self.threads = None if threads is None else whole("Trainer", "threads", threads, 1)
         self.history = History()
         self.epoch = 0
         self.fits = 0
@@ -222,13 +222,13 @@ class Trainer:
         not finite, DeviceError where a CUDA device is out of memory, and Interrupted (a KeyboardInterrupt) where a
         signal ended a run that has a Checkpoint: the run is saved then.
         """
-        whole("epochs", epochs, 0)
+        whole("Trainer", "epochs", epochs, 0)
         lines = lines_of(self, verbose)
         if self._fitting:
             raise ConfigError(
                 "fit: it was called inside a fit of the same trainer; call trainer.stop() and fit again after"
             )
-        self.batch_size = whole("batch_size", batch_size, 1)
+        self.batch_size = whole("Trainer", "batch_size", batch_size, 1)
         given = {"train": train, "dev": dev, "train_dev": train_dev}
         sets = {name: as_source(data, name) for name, data in given.items() if data is not None}
         if "train" not in sets:
@@ -319,7 +319,7 @@ class Trainer:
         >>> sorted(figures), list(measured.chance()["standard_errors"])
         (['loss', 'r2'], ['r2'])
         """
-        whole("batch_size", batch_size, 1)
+        whole("Trainer", "batch_size", batch_size, 1)
         source = as_source(data, "data")
         self._prepare(source)
         check_set(self, source, "data")
@@ -341,7 +341,7 @@ class Trainer:
         >>> logits.shape, logits.argmax(axis=1).shape
         ((5, 3), (5,))
         """
-        whole("batch_size", batch_size, 1)
+        whole("Trainer", "batch_size", batch_size, 1)
         x = examples(x)
         self._prepare(x)
         return predictions(self, x, batch_size)

@@ -23,6 +23,7 @@ from dlcore.nn.parameter import Buffer, Parameter
 from dlcore.recorded import did_you_mean
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_weights
+from dlcore.validation import whole
 
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
@@ -145,10 +146,9 @@ class Unfreeze(Callback):
     def __init__(self, patterns: Mapping[int, str | Sequence[str]]) -> None:
         if not isinstance(patterns, Mapping) or not patterns:
             raise ConfigError(f"Unfreeze: {patterns!r:.60} came but a dict of epochs and patterns is expected")
-        for epoch in patterns:
-            if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
-                raise ConfigError(f"Unfreeze: epoch is {epoch!r} but a whole number of at least 0 is expected")
-        self.patterns = {epoch: _patterns(given, "Unfreeze") for epoch, given in patterns.items()}
+        self.patterns = {
+            whole("Unfreeze", "epoch", epoch, 0): _patterns(given, "Unfreeze") for epoch, given in patterns.items()
+        }
 
     def on_start(self, trainer: Trainer) -> None:
         paths = [path for path, _ in trainer.model.named_parameters()]

@@ -20,6 +20,7 @@ from dlcore.tune.rounds import PRUNERS, Objective, Round
 from dlcore.tune.space import Parameter, Space
 from dlcore.tune.study import Study, Trial
 from dlcore.tune.training import Training
+from dlcore.validation import is_whole
 
 __all__ = ["BEST_SHARE", "FEWEST", "search"]
 
@@ -203,9 +204,9 @@ def _total(space: Space, trials: int | None, method: str, refine: bool) -> int:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise ConfigError(f"{name} is {value!r} but a whole number of at least {least} is expected")
-    return value
+    return int(value)
 
 
 def one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlcore.errors import ConfigError
+from dlcore.validation import is_number, is_whole, plain
 
 __all__ = [
     "Choice", "Parameter", "Range", "Space", "checked", "choice", "grid", "integers", "label", "log", "narrowed",
@@ -47,9 +48,11 @@ class Range:
     points: int = POINTS
 
     def __post_init__(self) -> None:
+        for name in ("low", "high", "log", "whole", "points"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         came = f"the range {self.low!r} to {self.high!r}"
         for end in (self.low, self.high):
-            if isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end):
+            if not is_number(end) or not math.isfinite(end):
                 raise ConfigError(f"{came} came but two finite numbers are expected")
             if self.whole and end != int(end):
                 raise ConfigError(f"{came} came but whole numbers are expected")
@@ -59,7 +62,7 @@ class Range:
             raise ConfigError(f"{came} is wider than floats reach; narrow it")
         if self.log and self.low <= 0:
             raise ConfigError(f"{came} came but a logarithmic range begins above 0; raise it, or take a uniform one")
-        if not isinstance(self.points, int) or self.points < 2:
+        if not is_whole(self.points) or self.points < 2:
             raise ConfigError(f"points is {self.points!r} but at least 2 values of a range are expected on a grid")
 
     def at(self, place: float) -> float | int:
@@ -121,6 +124,7 @@ class Choice:
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", plain(self.values))
         if not self.values:
             raise ConfigError("a choice of nothing came but at least one value is expected")
         for value in self.values:

@@ -227,7 +227,7 @@ def test_biases_and_norm_parameters_start_at_their_neutral_values_and_do_not_dec
 # --- wrong arguments, wrong data
 
 WRONG = [
-    (lambda: nn.Dense(0), "Dense: units is 0 but a positive integer is expected"),
+    (lambda: nn.Dense(0), "Dense: units is 0 but a whole number >= 1 is expected"),
     (lambda: nn.Dense(2.5), "units is 2.5"),
     (lambda: nn.Dense(True), "units is True"),
     (lambda: nn.Dense("3"), "units is '3'"),

@@ -288,9 +288,8 @@ def test_a_trained_trunk_in_a_new_model_keeps_its_weights_and_belongs_to_it():
     for path, value in before.items():
         np.testing.assert_array_equal(value, model.state_dict()[f"0.{path}"])
     assert trunk.vector is None  # its parameters are the model's now; its own vector would be stale
-    with pytest.raises(ConfigError, match="not built"):
-        trunk.freeze("0")
-    model.freeze("0")
+    trunk.freeze("0")  # paths begin at the part
+    assert [(s.path, s.active) for s in model.built().segments][0::2] == [("0.0.w", False), ("1.w", True)]
     optimizer = Adam(0.1).attach(model)
     F.mse(model(numbers(5, 4)), numbers(5, 2)).backward()
     optimizer.step()

@@ -67,7 +67,7 @@ def test_schedules_can_be_rebuilt_from_their_config():
     [
         (lambda: InverseTime(-1), "InverseTime: decay is -1 but a number >= 0"),
         (lambda: InverseTime("slow"), "decay is 'slow'"),
-        (lambda: Exponential(0), "base is 0 but 0 < base <= 1"),
+        (lambda: Exponential(0), r"base is 0 but a number in \(0, 1\]"),
         (lambda: Exponential(1.05), "base is 1.05"),
         (lambda: Exponential("0.95"), "base is '0.95'"),
         (lambda: InverseSqrt(per="batch"), "per is 'batch' but 'step' or 'epoch'"),
