@@ -7,6 +7,7 @@ from typing import Any
 
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional import Lengths
+from dlcore.leaves import several
 from dlcore.nn.module import Module, building
 from dlcore.tensor import Tensor, as_tensor
 
@@ -45,6 +46,9 @@ class Sequential(Module):
     def takes_lengths(self) -> bool:
         return any(layer.takes_lengths for layer in self.layers)
 
+    def _entry(self) -> Any:
+        return self.layers[0]._entry()
+
     def forward(self, x: Any, lengths: Any = None) -> Any:
         if building():  # each layer by itself learns its input and tells its output
             for layer in self.layers:
@@ -53,8 +57,9 @@ class Sequential(Module):
         if lengths is not None and not self.takes_lengths:
             raise ConfigError("Sequential: lengths came but no layer takes them; add a recurrent layer or leave them")
         if lengths is not None:
-            shape = as_tensor(x).shape  # once for all layers: they share what is uploaded
-            lengths = Lengths.of("Sequential", lengths, *shape[:2]) if len(shape) > 1 else lengths
+            if not several(x):
+                shape = as_tensor(x).shape  # once for all layers: they share what is uploaded
+                lengths = Lengths.of("Sequential", lengths, *shape[:2]) if len(shape) > 1 else lengths
         i = 0
         while i < len(self.layers):
             layer = self.layers[i]
