@@ -15,7 +15,15 @@ from backends.reference import embedding as _embedding
 from backends.reference import linear as _linear
 from backends.standard import Padding, output_size
 from dlcore.errors import ShapeError
-from dlcore.functional.checks import NotIntegersError, out_of_range, padding_of, pair, refuse, same_dtype
+from dlcore.functional.checks import (
+    NotIntegersError,
+    channels_first,
+    out_of_range,
+    padding_of,
+    pair,
+    refuse,
+    same_dtype,
+)
 from dlcore.tensor import Tensor, apply, as_tensor
 
 __all__ = [
@@ -159,7 +167,8 @@ def _convolution(
             operation,
             f"x has {shape[3]} channels",
             f"w {tuple(wshape)} expects {wshape[2]}",
-            "build the layer on this data, or check that the channels come last",
+            channels_first(tuple(shape[1:]), (None, None, wshape[2]))
+            or "build the layer on this data, or check that the channels come last",
         )
     same_dtype(operation, x, "w", w)
     stride, dilation = pair(operation, "stride", stride), pair(operation, "dilation", dilation)

@@ -61,6 +61,7 @@ def run_as(model: Module, seed: int, shapes: Any, dtypes: Any) -> tuple[dict[int
     names = leaf_names(dtypes)
     whole = [name for name, dtype in zip(names, leaves(dtypes), strict=True) if dtype is not None]
     first: Exception | None = None
+    last: Exception = ConfigError("build: there is no input")
     for ids in _choices(whole):
         wanted = like(dtypes, [d if name in ids else None for name, d in zip(names, leaves(dtypes), strict=True)])
         try:
@@ -69,7 +70,7 @@ def run_as(model: Module, seed: int, shapes: Any, dtypes: Any) -> tuple[dict[int
             first, last = error if first is None else first, error
             if not whole or (len(whole) > 1 and not isinstance(first, NotIntegersError)):
                 raise
-    raise (last if isinstance(first, NotIntegersError) else first) from None  # pyright: ignore
+    raise (first if first is not None and not isinstance(first, NotIntegersError) else last) from None
 
 
 _MOST = 8

@@ -56,10 +56,9 @@ class Sequential(Module):
             return x
         if lengths is not None and not self.takes_lengths:
             raise ConfigError("Sequential: lengths came but no layer takes them; add a recurrent layer or leave them")
-        if lengths is not None:
-            if not several(x):
-                shape = as_tensor(x).shape  # once for all layers: they share what is uploaded
-                lengths = Lengths.of("Sequential", lengths, *shape[:2]) if len(shape) > 1 else lengths
+        if lengths is not None and not several(x):
+            shape = as_tensor(x).shape  # once for all layers: they share what is uploaded
+            lengths = Lengths.of("Sequential", lengths, *shape[:2]) if len(shape) > 1 else lengths
         i = 0
         while i < len(self.layers):
             layer = self.layers[i]

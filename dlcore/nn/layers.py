@@ -12,6 +12,7 @@ from backends.standard import Padding
 from dlcore import functional as F
 from dlcore.errors import ConfigError
 from dlcore.functional.checks import padding_of, pair
+from dlcore.nn._order import check_images
 from dlcore.nn.activation import ReLU
 from dlcore.nn.init import Initializer, named
 from dlcore.nn.module import Module
@@ -95,6 +96,7 @@ class Conv2D(Module):
         self.init = named(init)
 
     def setup(self, x: Tensor) -> None:
+        check_images(self, x)
         self.w = self.parameter("w", (*self.kernel_size, x.shape[-1], self.filters), self.init)
         self.b = self.parameter("b", (self.filters,), "zeros", decay=False) if self.bias else None
 
@@ -232,8 +234,10 @@ def relu_and_pool(following: Sequence[Module]) -> tuple[int, dict[str, Any]]:
 
 def _flag(layer: str, name: str, value: bool) -> bool:
     if not isinstance(value, bool | np.bool_):
+        whole = isinstance(value, int | np.integer) and value > 0
         raise ConfigError(
             f"{layer}: {name} is {value!r} but True or False is expected; the size of the input is learnt from the data"
+            + (f": for {value} outputs write {layer}({value})" if whole and (layer, name) == ("Dense", "bias") else "")
         )
     return bool(value)
 

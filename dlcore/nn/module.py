@@ -21,7 +21,7 @@ from dlcore.nn._build import building, in_progress, run_as, with_size
 from dlcore.nn._inputs import ABSENT, arguments, as_dtypes, as_shapes, converted, inputs_of, keys_of, located
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
-from dlcore.tensor import Tensor, as_tensor
+from dlcore.tensor import Tensor
 
 __all__ = ["Clock", "Module", "building", "default_seed", "matches", "seed"]
 
@@ -213,7 +213,8 @@ class Module(Recorded):
             self.build(mapped(lambda one: one.shape[1:], x), dtype=dtype, device=device, input_dtype=integer)
         else:
             several_taken = len(signature_of(type(self).setup).inputs) > 1
-            self.setup(*args, **kwargs) if several_taken else self.setup(args[0] if args else kwargs)
+            first: Any = args[0] if args else kwargs
+            self.setup(*args, **kwargs) if several_taken else self.setup(first)
             self._name_fields(f"{self.path}." if self.path else "", set())  # what setup has made has its path now
             self._ready = True
             build.prepared.append(self)
