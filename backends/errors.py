@@ -27,4 +27,9 @@ class DeviceError(DlcoreError):
 
 
 class ShapeError(DlcoreError, ValueError):
-    """An array has a shape, a dtype or a parameter that the operation does not take."""
+    """An array has a shape, a dtype or a parameter that the operation does not take.
+
+    ``layer`` is the path of the layer in which it was raised, with which the message then begins; empty outside of one.
+    """
+
+    layer: str = ""

@@ -38,10 +38,11 @@ from backends.device import Device, resolve
 from backends.kernel import reference_only
 from dlcore import losses, nn
 from dlcore.errors import ConfigError
+from dlcore.leaves import mapped
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor
-from dlcore.train.carried import called
+from dlcore.train.carried import are_inputs, called
 
 __all__ = ["TOLERANCE", "Difference", "LayerParity", "Parity", "Place", "parity", "place"]
 
@@ -175,7 +176,7 @@ def parity(
     """Compare one training step from equal weights on several devices, layer by layer, forward and backward.
 
     model : a built model; it is left as it is, copies in training mode take the step
-    x : (N, ...) batch, on the host or on any device; a small one, of 8 examples or so
+    x : (N, ...) batch, or a tuple or dict of several inputs, on the host or on any device; a small one, of 8 or so
     devices : at least two of "cpu", "cuda", "cuda:N", "auto", and of these names with "-reference" behind them, where
         every kernel runs its reference; the others are compared with the first
     y, loss : targets and "cross_entropy", "binary_cross_entropy", "mse" or a function (outputs, y) -> scalar Tensor;
@@ -240,14 +241,14 @@ def _step(model: nn.Module, x: Any, y: Any, loss: Callable[..., Tensor], at: Pla
     with at.device.active(), at.active():
         twin = copy_as(model, dtype, at.device).train()
         twin.built().zero_grad()
-        inputs = _host(x)
+        inputs = mapped(_host, x) if are_inputs(x, model) else _host(x)
         if moves:
-            inputs = _moved(inputs, moves)
+            inputs = mapped(functools.partial(_moved, moves=moves), inputs)
             for p in twin.parameters():
                 host = transfer.to_host(p.data)
                 p.data = host * (1.0 + _MOVE["weights"] * _noise(moves, p.path, host.shape))
         watch = Watch(twin)
-        total = loss(called(twin, _placed(inputs, at.device, dtype)), _placed(y, at.device, dtype))
+        total = loss(called(twin, mapped(lambda a: _placed(a, at.device, dtype), inputs)), _placed(y, at.device, dtype))
         total.backward()
         return _Step(watch.collect(), np.array(transfer.to_host(total.data)))
 

@@ -24,11 +24,12 @@ from backends.namespace import namespace_of
 from dlcore import nn
 from dlcore.errors import ConfigError
 from dlcore.functional import Lengths
+from dlcore.leaves import mapped, rows_of, steps_of
 from dlcore.nn.copies import copy_as
 from dlcore.nn.parameter import Parameter
 from dlcore.parity import Parity, parity
 from dlcore.tensor import Tensor, no_grad
-from dlcore.train.carried import called
+from dlcore.train.carried import are_inputs, called
 from dlcore.train.objectives import Objectives
 
 __all__ = ["GradientCheck", "Parity", "gradient_check", "gradient_check_function", "parity"]
@@ -87,7 +88,8 @@ def gradient_check(
     """Compare the gradient that ``backward`` gives for a model's parameters with two-sided differences of its loss.
 
     model : a built model; it is left as it is, a float64 copy on the same device is checked
-    x, y : (N, ...) batch and its targets (or a dict of targets), on the host or on the model's device
+    x, y : (N, ...) batch (or a tuple or dict of several inputs) and its targets (or a dict of targets), on the host or
+        on the model's device
     loss : "cross_entropy", "binary_cross_entropy", "mse", or a function (prediction, y) -> scalar Tensor; of heads a
         dict of them, whose sum is checked
     penalty : such as ``dlcore.optim.L2``; called with (model, m) and added to the loss, m as it was made with, else N
@@ -124,10 +126,13 @@ def gradient_check(
     _check_settings(eps, tolerance, probes)
     model = _float64_copy(model)
     vector = model.built()
-    x, y = _placed(x, vector.device), _placed(y, vector.device)
-    lengths = None if lengths is None else Lengths.of("gradient_check", lengths, x.shape[0], x.shape[1])
+    inputs = x if are_inputs(x, model) else (x,)
+    inputs, y = mapped(lambda leaf: _placed(leaf, vector.device), inputs), _placed(y, vector.device)
+    x = inputs if are_inputs(x, model) else inputs[0]
+    n = rows_of(x)
+    lengths = None if lengths is None else Lengths.of("gradient_check", lengths, n, steps_of(x))
 
-    m = getattr(penalty, "examples", None) or x.shape[0]
+    m = getattr(penalty, "examples", None) or n
 
     def compute() -> Tensor:
         total = objectives.loss(called(model, x, lengths), y, lengths)

@@ -11,6 +11,7 @@ import numpy as np
 from dlcore._arrays import plain
 from dlcore.data import _shown
 from dlcore.errors import ConfigError, DataError, ShapeError
+from dlcore.leaves import leaves, like, mapped, named_leaves, rows_of, several, steps_of
 
 if TYPE_CHECKING:
     from dlcore.data._change import Change
@@ -30,10 +31,13 @@ class Dataset:
     """Inputs and targets, row by row, checked once when they are put together.
 
     x : (N, ...) array of numbers — images (N, H, W, C), tables (N, D), sequences (N, T, D) or (N, T). A model that
-        takes floats takes integers, such as bytes, as floats of the same values; before an Embedding they stay integers
+        takes floats takes integers, such as bytes, as floats of the same values; before an Embedding they stay
+        integers. For a model with several inputs a tuple of arrays, in the order of ``forward``'s arguments, or a dict
+        of them: keyword arguments where ``forward`` has arguments of these names, else one dict for its one argument
     y : (N, ...) array of numbers, or a dict of them, one per task. In a dict, NaN marks a missing label, and so does −1
         among whole numbers.
-    lengths : (N,) whole numbers, 1 to T — valid steps of each sequence; None where all steps are valid
+    lengths : (N,) whole numbers, 1 to T — valid steps of each sequence; None where all steps are valid. Of several
+        inputs, T is that of the first (N, T, ...) with three axes, or of the first (N, T) where there is none
 
     ``data[3]`` is one example as ``(x[3], y[3])``, with ``lengths[3]`` as a third where there are lengths; a slice, an
     array of positions or a boolean mask gives a Dataset.
@@ -44,39 +48,50 @@ class Dataset:
     >>> data = Dataset(np.zeros((5, 3)), np.arange(5))
     >>> len(data), len(data[1:3]), data[4][1]
     (5, 2, np.int64(4))
+    >>> Dataset({"image": np.zeros((5, 8, 8, 1)), "kind": np.arange(5)}, np.arange(5))[:2].shape
+    {'image': (8, 8, 1), 'kind': ()}
     >>> Dataset(np.array([[1.0], [np.nan]]), np.arange(2))
     Traceback (most recent call last):
     dlcore.errors.DataError: Dataset: x holds 1 NaN or infinite value, the first at (1, 0); drop or fill such rows
     """
 
-    x: np.ndarray
+    x: Any
     y: Targets
     lengths: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        x = _numbers(self.x, "x")
-        if not len(x):
-            raise DataError(f"Dataset: x is empty, shape {x.shape}; at least one row is needed")
-        if not x.size:
-            raise DataError(f"Dataset: x has shape {x.shape}, which holds no numbers; every row needs at least one")
-        _check_finite(x, "x")
+        x = self.x
+        if isinstance(x, tuple) and not all(hasattr(leaf, "shape") for leaf in x):
+            x = list(x)  # the rows of one input
+        if several(x):
+            x = like(x, [_checked_input(leaf, name) for name, leaf in named_leaves(x)])
+            sizes = {name: len(leaf) for name, leaf in named_leaves(x)}
+            if len(set(sizes.values())) != 1:
+                came = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "no array"
+                raise DataError(
+                    f"Dataset: x has arrays of different numbers of rows: {came}; give each input every row"
+                )
+        else:
+            x = _checked_input(x, "x")
         object.__setattr__(self, "x", x)
-        object.__setattr__(self, "y", _checked_targets(self.y, len(x)))
+        object.__setattr__(self, "y", _checked_targets(self.y, rows_of(x)))
         if self.lengths is not None:
-            object.__setattr__(self, "lengths", _checked_lengths(self.lengths, x.shape))
+            of_steps = any(leaf.ndim > 1 for leaf in leaves(x))
+            shape = (rows_of(x), *([steps_of(x)] if of_steps else [])) if several(x) else x.shape
+            object.__setattr__(self, "lengths", _checked_lengths(self.lengths, shape))
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one example of x, without N."""
-        return self.x.shape[1:]
+    def shape(self) -> Any:
+        """The shape of one example of x, without N; of several inputs a tuple or a dict of shapes."""
+        return mapped(lambda leaf: leaf.shape[1:], self.x)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of x."""
-        return self.x.dtype
+    def dtype(self) -> Any:
+        """The type of x; of several inputs a tuple or a dict of types."""
+        return mapped(lambda leaf: leaf.dtype, self.x)
 
     def __len__(self) -> int:
-        return len(self.x)
+        return rows_of(self.x)
 
     @overload
     def __getitem__(self, index: int | np.integer) -> tuple[Any, ...]: ...
@@ -94,11 +109,15 @@ class Dataset:
         ((3,), dtype('float32'), [[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], [2, 0]])
         """
         y = {task: labels[index] for task, labels in self.y.items()} if isinstance(self.y, dict) else self.y[index]
-        return (self.x[index], y) if self.lengths is None else (self.x[index], y, self.lengths[index])
+        x = mapped(lambda leaf: leaf[index], self.x) if several(self.x) else self.x[index]
+        return (x, y) if self.lengths is None else (x, y, self.lengths[index])
 
     def __repr__(self) -> str:
         tasks = self.y if isinstance(self.y, dict) else {"": self.y}
-        parts = {"x": self.x, **{f"y[{task!r}]" if task else "y": labels for task, labels in tasks.items()}}
+        parts = {
+            **dict(named_leaves(self.x)),
+            **{f"y[{task!r}]" if task else "y": labels for task, labels in tasks.items()},
+        }
         if self.lengths is not None:
             parts["lengths"] = self.lengths
         return f"Dataset({', '.join(f'{name} {part.shape} {part.dtype}' for name, part in parts.items())})"
@@ -240,6 +259,16 @@ def check_labels(labels: np.ndarray, n_classes: int, name: str = "y", *, missing
         where = ", ".join(map(str, first))
         allowed = f"0 to {n_classes - 1}"
         raise DataError(f"{name}[{where}] is {labels[first]}, but {n_classes} classes have the labels {allowed}")
+
+
+def _checked_input(values: Any, name: str) -> np.ndarray:
+    x = _numbers(values, name)
+    if not len(x):
+        raise DataError(f"Dataset: {name} is empty, shape {x.shape}; at least one row is needed")
+    if not x.size:
+        raise DataError(f"Dataset: {name} has shape {x.shape}, which holds no numbers; every row needs at least one")
+    _check_finite(x, name)
+    return x
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:

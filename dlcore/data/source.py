@@ -15,6 +15,7 @@ import numpy as np
 
 from dlcore.data.dataset import Dataset
 from dlcore.errors import DataError
+from dlcore.leaves import mapped
 
 __all__ = ["Indexed", "Source", "Stream", "as_source", "collate", "fingerprint"]
 
@@ -26,7 +27,8 @@ class Source(Protocol):
     shape : of one example of x, without N
     dtype : of x
 
-    A source of one's own, which reads from a file what is asked for, and no more:
+    Of several inputs both are a tuple or a dict, as x is in what ``rows`` gives. A source of one's own, which reads
+    from a file what is asked for, and no more:
 
     >>> class OnDisk:
     ...     def __init__(self, path):
@@ -45,10 +47,10 @@ class Source(Protocol):
     """
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> Any: ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> Any: ...
 
     def __len__(self) -> int: ...
 
@@ -71,8 +73,8 @@ class Indexed:
         if not len(self):
             raise DataError(f"{name}: the set is empty; at least one example is expected")
         first = self.rows([0])[0]
-        self.shape: tuple[int, ...] = first.shape[1:]
-        self.dtype: np.dtype[Any] = first.dtype
+        self.shape: Any = mapped(lambda leaf: leaf.shape[1:], first)
+        self.dtype: Any = mapped(lambda leaf: leaf.dtype, first)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -110,8 +112,8 @@ class Stream:
             raise DataError(f"{name}: the iterator gave no example; at least one is expected") from None
         self._only_pass: Iterator[Any] | None = chain([self._first], start) if self._once else None
         x = self.first()[0]
-        self.shape: tuple[int, ...] = x.shape[1:]
-        self.dtype: np.dtype[Any] = x.dtype
+        self.shape: Any = mapped(lambda leaf: leaf.shape[1:], x)
+        self.dtype: Any = mapped(lambda leaf: leaf.dtype, x)
 
     def first(self) -> tuple[Any, ...]:
         """``(x, y)`` of the first example alone, with an axis of one row; nothing is used up."""
@@ -144,10 +146,20 @@ def collate(examples: list[Any], name: str) -> tuple[Any, ...]:
     x, y, *lengths = zip(*examples, strict=True)
     try:
         targets = {key: np.stack([one[key] for one in y]) for key in y[0]} if isinstance(y[0], dict) else np.stack(y)
-        data = Dataset(np.stack(x), targets, *map(np.asarray, lengths))
+        data = Dataset(_stacked(x), targets, *map(np.asarray, lengths))
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{name}: the examples do not make a batch: {error}") from None
     return data.rows(slice(None))
+
+
+def _stacked(x: tuple[Any, ...]) -> Any:
+    """The inputs of examples with an axis N in front; a tuple of arrays, or a dict, is several inputs."""
+    first = x[0]
+    if isinstance(first, dict):
+        return {name: np.stack([one[name] for one in x]) for name in first}
+    if isinstance(first, tuple) and all(isinstance(leaf, np.ndarray) for leaf in first):
+        return tuple([np.stack(leaf) for leaf in zip(*x, strict=True)])
+    return np.stack(x)
 
 
 def as_source(data: Any, name: str = "data") -> Source | Stream:
@@ -188,7 +200,8 @@ def fingerprint(source: Source | Stream) -> str | None:
         parts.append(source.lengths)  # type: ignore[attr-defined]
     digest = hashlib.blake2s(repr((len(source), source.shape, str(source.dtype))).encode(), digest_size=16)
     for part in parts:
-        for name, array in sorted(part.items()) if isinstance(part, dict) else [("", part)]:
-            digest.update(name.encode())
+        named = enumerate(part) if isinstance(part, tuple) else sorted(part.items()) if isinstance(part, dict) else None
+        for name, array in named or [("", part)]:
+            digest.update(str(name).encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -15,6 +15,7 @@ from dlcore.validation import is_whole
 
 __all__ = [
     "NotIntegersError",
+    "channels_first",
     "constant",
     "floats",
     "none_empty",
@@ -109,6 +110,23 @@ def same_dtype(operation: str, x: Tensor, name: str, w: Tensor) -> None:
         floating = isdtype(namespace_of(x.data), x.data.dtype, "real floating")
         rebuild = f", or build the model with dtype={str(x.data.dtype).split('.')[-1]!r}" if floating else ""
         refuse(operation, f"x is {x.data.dtype}", f"{name} is {w.data.dtype}", f"convert x to {w.data.dtype}{rebuild}")
+
+
+def channels_first(shape: Any, expected: Any) -> str:
+    """What to do about images of ``shape`` (C, H, W) where (H, W, C) is expected; "" where they are no such images.
+
+    >>> channels_first((3, 32, 32), (32, 32, 3))[:45]
+    'images come as (N, H, W, C) and these seem to '
+    >>> channels_first((3, 32, 32), (None, None, 1)), channels_first((32,), (3,))
+    ('', '')
+    """
+    found = isinstance(shape, tuple) and isinstance(expected, tuple) and len(shape) == len(expected) == 3
+    if not found or not all(isinstance(n, int | None) for n in (*shape, *expected)) or min(shape[1:]) <= 4:
+        return ""
+    c, h, w = shape
+    if expected[2] != c or expected[0] not in (None, h) or expected[1] not in (None, w):
+        return ""
+    return "images come as (N, H, W, C) and these seem to be (N, C, H, W): give x.transpose(0, 2, 3, 1)"
 
 
 def pair(operation: str, name: str, value: int | tuple[int, int]) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from dlcore._arrays import from_list
 from dlcore.errors import ShapeError
 from dlcore.functional.checks import (
     NotIntegersError,
+    channels_first,
     constant,
     floats,
     none_empty,
@@ -181,7 +182,8 @@ def _convolution(
             operation,
             f"x has {shape[3]} channels",
             f"w {tuple(wshape)} expects {wshape[2]}",
-            "build the layer on this data, or check that the channels come last",
+            channels_first(tuple(shape[1:]), (None, None, wshape[2]))
+            or "build the layer on this data, or check that the channels come last",
         )
     if 0 in wshape:
         none_empty(operation, w=("pixels", wshape[0] * wshape[1]), x=("channels", shape[3]))

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from dlcore.errors import ConfigError, DlcoreError
 from dlcore.functional.checks import NotIntegersError
+from dlcore.leaves import leaf_names, leaves, like
+from dlcore.nn._inputs import several_shapes, zeros
 from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
 
@@ -29,6 +30,11 @@ class Build:
     dtype: str
     shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)  # id of the module -> its output's shape
     prepared: list[Module] = field(default_factory=list)  # whose setup ran
+    inputs: list[Any] = field(default_factory=list)  # of the model
+
+    def is_input(self, x: Any) -> bool:
+        """Whether this is what the model was called with, and not what a layer has made of it."""
+        return any(x is one for one in self.inputs)
 
 
 _building: ContextVar[Build | None] = ContextVar("building", default=None)
@@ -48,28 +54,44 @@ def building() -> bool:
     return _building.get() is not None
 
 
-def run_as(
-    model: Module, seed: int, input_shape: Sequence[int | None], input_dtype: str | None, dtype: str
-) -> tuple[dict[int, tuple[Any, ...]], str | None]:
+def run_as(model: Module, seed: int, shapes: Any, dtypes: Any, dtype: str) -> tuple[dict[int, tuple[Any, ...]], Any]:
     """As :func:`run_through`; with it the dtype that the inputs have in the model, None for floats.
 
-    Integers are floats to every model that takes floats: those of an Embedding alone say which row is meant.
+    Integers are floats to every model that takes floats: those of an Embedding alone say which row is meant. Of several
+    inputs, each is one or the other.
     """
-    if input_dtype is None:
-        return run_through(model, seed, input_shape, None, dtype), None
-    try:
-        return run_through(model, seed, input_shape, None, dtype), None
-    except Exception as error:
+    names = leaf_names(dtypes)
+    whole = [name for name, dtype in zip(names, leaves(dtypes), strict=True) if dtype is not None]
+    first: Exception | None = None
+    last: Exception = ConfigError("build: there is no input")
+    for ids in _choices(whole):
+        wanted = like(dtypes, [d if name in ids else None for name, d in zip(names, leaves(dtypes), strict=True)])
         try:
-            return run_through(model, seed, input_shape, input_dtype, dtype), input_dtype
-        except Exception as other:
-            raise (other if isinstance(error, NotIntegersError) else error) from None
+            return run_through(model, seed, shapes, wanted, dtype), wanted
+        except Exception as error:
+            first, last = error if first is None else first, error
+            if not whole or (len(whole) > 1 and not isinstance(first, NotIntegersError)):
+                raise
+    raise (first if first is not None and not isinstance(first, NotIntegersError) else last) from None
 
 
-def run_through(
-    model: Module, seed: int, input_shape: Sequence[int | None], input_dtype: str | None, dtype: str
-) -> dict[int, tuple[Any, ...]]:
+_MOST = 8
+"""Inputs of integers of which every choice is tried."""
+
+
+def _choices(names: list[Any]) -> Iterator[tuple[Any, ...]]:
+    """Which inputs may say which row of an Embedding is meant: none, all, and then some of them."""
+    yield ()
+    if names:
+        yield tuple(names)
+    for count in range(1, len(names)) if len(names) <= _MOST else ():
+        yield from combinations(names, count)
+
+
+def run_through(model: Module, seed: int, shapes: Any, dtypes: Any, dtype: str) -> dict[int, tuple[Any, ...]]:
     """Pass two rows of zeros through ``model`` in evaluation mode; each module's output shape, by its id.
+
+    shapes, dtypes : of one input, or of several in a tuple or a dict
 
     Raises ConfigError where ``forward`` leaves a layer out or calls one that is in no field. Whatever a layer raises
     comes with the shape of the inputs, and the layers can be built anew after it.
@@ -80,23 +102,26 @@ def run_through(
     try:
         model.eval()
         with no_grad(), _set(progress):
-            model(np.zeros((2, *with_size(2, input_shape)), dtype=input_dtype or dtype))
-            shapes = progress.shapes.copy()
-            if None in input_shape:  # with another size: what changes with it is open in the outputs too
-                model(np.zeros((2, *with_size(3, input_shape)), dtype=input_dtype or dtype))
-                shapes = {m: _open(shape, progress.shapes.get(m, shape)) for m, shape in shapes.items()}
+            x = zeros(shapes, dtypes, 2, dtype)
+            progress.inputs = leaves(x)
+            model(x)
+            found = progress.shapes.copy()
+            if any(None in shape for shape in (leaves(shapes) if several_shapes(shapes) else [shapes])):
+                model(zeros(shapes, dtypes, 3, dtype))  # what changes with the size is open in the outputs too
+                found = {m: _open(shape, progress.shapes.get(m, shape)) for m, shape in found.items()}
         _check_reached(model, progress)
     except BaseException as error:
         for module in progress.prepared:  # so that another build starts anew
             module._ready = False
-        if isinstance(error, DlcoreError):
-            taken = f", which an Embedding takes as {input_dtype}" if input_dtype else ""
-            raise type(error)(f"build for inputs of shape {tuple(input_shape)}{taken}: {error}") from None
+        if isinstance(error, DlcoreError):  # the same error, so that the traceback shows where forward stands
+            taken = ", ".join(sorted({str(one) for one in leaves(dtypes) if one is not None}))
+            taken = f", which an Embedding takes as {taken}" if taken else ""
+            error.args = (f"build for inputs of shape {shapes}{taken}: {error}", *error.args[1:])
         raise
     finally:
         for module, flag in zip(modules, flags, strict=True):
             module.training = flag
-    return shapes
+    return found
 
 
 def _check_reached(model: Module, build: Build) -> None:

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional import Lengths
+from dlcore.leaves import several
 from dlcore.nn.module import Module, building
 from dlcore.recorded import one_line
 from dlcore.tensor import Tensor, as_tensor
@@ -56,6 +57,9 @@ class Sequential(Module):
     def takes_lengths(self) -> bool:
         return any(layer.takes_lengths for layer in self.layers)
 
+    def _entry(self) -> Any:
+        return self.layers[0]._entry()
+
     def forward(self, x: Any, lengths: Any = None) -> Any:
         if building():  # each layer by itself learns its input and tells its output
             for layer in self.layers:
@@ -63,7 +67,7 @@ class Sequential(Module):
             return x
         if lengths is not None and not self.takes_lengths:
             raise ConfigError("Sequential: lengths came but no layer takes them; add a recurrent layer or leave them")
-        if lengths is not None:
+        if lengths is not None and not several(x):
             shape = as_tensor(x).shape  # once for all layers: they share what is uploaded
             lengths = Lengths.of("Sequential", lengths, *shape[:2]) if len(shape) > 1 else lengths
         i = 0

@@ -12,6 +12,7 @@ from backends.standard import Padding
 from dlcore import functional as F
 from dlcore.errors import ConfigError
 from dlcore.functional.checks import padding_of, pair
+from dlcore.nn._order import check_images
 from dlcore.nn.activation import ReLU
 from dlcore.nn.init import Initializer, named
 from dlcore.nn.module import Module
@@ -96,6 +97,7 @@ class Conv2D(Module):
         self.init = named(init)
 
     def setup(self, x: Tensor) -> None:
+        check_images(self, x)
         self.w = self.parameter("w", (*self.kernel_size, x.shape[-1], self.filters), self.init)
         self.b = self.parameter("b", (self.filters,), "zeros", decay=False) if self.bias else None
 
@@ -235,4 +237,6 @@ def _flag(layer: str, name: str, value: Any) -> bool:
     try:
         return flag(layer, name, value)
     except ConfigError as error:  # Dense(784, 10), as other frameworks have it
-        raise ConfigError(f"{error}; the size of the input is learnt from the data") from None
+        whole = isinstance(value, int) and value > 0
+        remedy = f": for {value} outputs write {layer}({value})" if whole and (layer, name) == ("Dense", "bias") else ""
+        raise ConfigError(f"{error}; the size of the input is learnt from the data{remedy}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from backends import random, transfer
 from backends.device import CPU, Device, resolve
 from backends.namespace import isdtype, namespace_of
 from backends.random import Key
-from dlcore.errors import CheckpointError, ConfigError
+from dlcore.errors import CheckpointError, ConfigError, ShapeError
+from dlcore.leaves import leaves, mapped, several, signature_of
 from dlcore.nn import _tree
 from dlcore.nn import init as initializers
 from dlcore.nn._build import building, in_progress, run_as
+from dlcore.nn._inputs import ABSENT, arguments, as_dtypes, as_shapes, converted, inputs_of, keys_of, located
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
-from dlcore.tensor import Tensor, as_tensor
+from dlcore.tensor import Tensor
 from dlcore.validation import whole
 
 __all__ = ["Clock", "Module", "building", "default_seed", "matches", "seed"]
@@ -170,32 +171,62 @@ class Module(Recorded):
 
     # --- calling
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(x, Tensor):
-            x = as_tensor(x)
+    def __call__(self, x: Any = ABSENT, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if not isinstance(x, Tensor):
+                given, kwargs = arguments(self, x, args, kwargs)
+                if not given:
+                    return self._by_keyword(kwargs)
+                x, *args = given  # type: ignore[assignment]
+            if not self._ready:
+                self._prepare((x, *args), kwargs)
+            if self.vector is not None:  # the outermost module
+                if self.input_dtype is None:  # which takes floats
+                    x = self._as_floats(x)
+                elif type(self.input_dtype) is not str:
+                    (x, *args), kwargs = converted(self, (x, *args), kwargs)  # type: ignore[assignment]
+            y = self.forward(x, *args, **kwargs)
+            build = in_progress()
+            if build is not None and isinstance(y, Tensor):
+                build.shapes[id(self)] = tuple(y.shape)
+            return y
+        except ShapeError as error:
+            located(self, error)
+            raise
+
+    def _by_keyword(self, kwargs: dict[str, Any]) -> Any:
+        """A call without a first argument: of a ``forward`` that takes ``**inputs``, or leaves its first one out."""
         if not self._ready:
-            self._prepare(x)
-        if self.vector is not None and self.input_dtype is None:  # the outermost module, which takes floats
-            x = self._as_floats(x)
-        y = self.forward(x, *args, **kwargs)
+            self._prepare((), kwargs)
+        if self.vector is not None:
+            kwargs = converted(self, (), kwargs)[1]
+        y = self.forward(**kwargs)
         build = in_progress()
         if build is not None and isinstance(y, Tensor):
             build.shapes[id(self)] = tuple(y.shape)
         return y
 
-    def _prepare(self, x: Tensor) -> None:
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         build = in_progress()
         if build is None:
-            device = Device.of(x.data)
-            integer = not isdtype(device.xp, x.dtype, "real floating")
-            dtype = "float32" if integer else str(x.dtype).split(".")[-1]
-            self.build(x.shape[1:], dtype=dtype, device=device, input_dtype="int64" if integer else None)
+            x = inputs_of(self, args, kwargs)
+            device = Device.of(leaves(x)[0].data)
+            integer = mapped(lambda one: None if isdtype(device.xp, one.dtype, "real floating") else "int64", x)
+            floats = [one for one, ids in zip(leaves(x), leaves(integer), strict=True) if ids is None]
+            dtype = str(floats[0].dtype).split(".")[-1] if floats else "float32"
+            self.build(mapped(lambda one: one.shape[1:], x), dtype=dtype, device=device, input_dtype=integer)
         else:
-            self.setup(x)
+            several_taken = len(signature_of(type(self).setup).inputs) > 1
+            first: Any = args[0] if args else kwargs
+            self.setup(*args, **kwargs) if several_taken else self.setup(first)
             self._convert(build.dtype)
             self._name_fields(f"{self.path}." if self.path else "", set())  # what setup has made has its path now
             self._ready = True
             build.prepared.append(self)
+
+    def _entry(self) -> Any:
+        """The ``forward`` that the first argument of a call comes to."""
+        return type(self).forward
 
     def _as_floats(self, x: Tensor) -> Tensor:
         """Integers and booleans as floats of the same values, in the model's dtype."""
@@ -208,40 +239,46 @@ class Module(Recorded):
 
     def build(
         self,
-        input_shape: tuple[int | None, ...],
+        input_shape: Any,
         seed: int | None = None,
         *,
         dtype: str = "float32",
         device: Device | str = CPU,
-        input_dtype: str | None = None,
+        input_dtype: Any = None,
     ) -> Self:
         """Make all parameters for inputs of ``input_shape`` (without N) and lay them out in one vector on ``device``.
 
-        input_shape : such as (784,), (28, 28, 1), or (None, 12) for sequences of 12 features with any number of steps
+        input_shape : such as (784,), (28, 28, 1), or (None, 12) for sequences of 12 features with any number of steps;
+            for several inputs a list of shapes, in the order of ``forward``'s arguments, or a dict of them by name
         seed : of the initial weights and of the dropout masks; :func:`dlcore.seed` sets the default
         dtype : "float32", or "float64" for checks
         input_dtype : of the inputs where it differs, such as "int64" before an Embedding. A model that takes floats as
-            well is built for them: integers, such as the bytes of images, then become floats of the same values
+            well is built for them: integers, such as the bytes of images, then become floats of the same values. Of
+            several inputs, a list or dict of them, None for floats
 
         Returns the model. A model that is built already keeps its weights.
+
+        >>> from dlcore import concat, nn
+        >>> class Conditional(nn.Module):
+        ...     def __init__(self):
+        ...         self.embedding, self.dense = nn.Embedding(10, 4), nn.Dense(1)
+        ...     def forward(self, z, label):
+        ...         return self.dense(concat([z, self.embedding(label)], axis=-1))
+        >>> Conditional().build([(8,), ()], input_dtype=[None, "int64"]).dense.w.shape
+        (12, 1)
         """
         if dtype not in ("float32", "float64"):
             raise ConfigError(f"build: dtype is {dtype!r} but 'float32' or 'float64' is expected")
-        if not isinstance(input_shape, tuple | list):
-            raise ConfigError(
-                f"build: input_shape is {input_shape!r} but a tuple without N is expected, such as (784,) or "
-                "(28, 28, 1)"
-            )
+        input_shape = as_shapes(input_shape)
         device = resolve(device)
         seed = _default_seed if seed is None else whole("build", "seed", seed)
         self._name_fields("", set())
         self._to_host(dtype)
-        if input_dtype is not None and not _is_dtype(input_dtype):
-            raise ConfigError(f"build: input_dtype is {input_dtype!r:.60} but a dtype is expected, such as int64")
-        shapes, input_dtype = run_as(self, seed, input_shape, input_dtype, dtype)
+        shapes, input_dtype = run_as(self, seed, input_shape, as_dtypes(input_shape, input_dtype), dtype)
         self._name_fields("", set())
-        self.input_shape = tuple(input_shape)
+        self.input_shape = input_shape
         self.input_dtype = input_dtype
+        self._input_keys = keys_of(self, input_dtype) if several(input_dtype) else {}
         self._shapes = {path: shapes.get(id(m)) for path, m in self.named_modules()}
         self.clock = Clock(seed)
         for _, module in self.named_modules():
@@ -261,7 +298,7 @@ class Module(Recorded):
 
     def _convert(self, dtype: str) -> None:
         """This layer's own parameters and buffers, which ``setup`` has made on the host, in the model's dtype."""
-        for _, leaf in self._fields():
+        for _, leaf in self._members():
             if isinstance(leaf, Parameter) and leaf.dtype != dtype:
                 leaf.leave(leaf.data.astype(dtype))
             elif isinstance(leaf, Buffer) and leaf.data.dtype != dtype:
@@ -570,15 +607,6 @@ build the model that wrote them
         if self.vector is not None:  # a model that was pickled: its buffers come as host arrays
             for _, buffer in self.named_buffers():
                 buffer.data = transfer.to_device(buffer.data, self.vector.device)
-
-
-@functools.cache
-def _is_dtype(name: Any) -> bool:
-    try:
-        np.dtype(name)
-    except TypeError:
-        return False
-    return True
 
 
 def _takes_lengths(forward: Any) -> bool:

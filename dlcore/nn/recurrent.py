@@ -11,6 +11,7 @@ from backends import random
 from backends.random import Key
 from dlcore import functional as F
 from dlcore.errors import ConfigError, ShapeError
+from dlcore.nn._order import check_recurrent
 from dlcore.nn.init import Initializer, glorot_uniform, orthogonal
 from dlcore.nn.module import Module
 from dlcore.tensor import Tensor, as_tensor, concat
@@ -83,6 +84,7 @@ class RNN(Module):
                 f"{type(self).__name__}: x has shape {tuple(x.shape)} but (N, T, D) is expected; reshape to sequences "
                 "of feature vectors, or put an Embedding before"
             )
+        check_recurrent(self, x)
         made: dict[str, dict[str, Any]] = {}
         width = x.shape[2]
         for key in self._keys():

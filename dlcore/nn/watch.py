@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from backends import transfer
+from dlcore.leaves import leaves
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter
 from dlcore.tensor import Tensor, apply
@@ -99,19 +100,19 @@ class Watch:
             group[1:] = following[:count]
             return count, how
 
-        def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             members = list(group)
             group[1:] = []
             self._open.append(_name(members))
             try:
-                y = forward(x, *args, **kwargs)
+                y = forward(*args, **kwargs)
             finally:
                 self._open.pop()
-            return self._note(members, x, y)
+            return self._note(members, [*args, *kwargs.values()], y)
 
         module.forward, module.takes_over = call, take
 
-    def _note(self, members: list[Module], x: Any, y: Any) -> Any:
+    def _note(self, members: list[Module], inputs: list[Any], y: Any) -> Any:
         """Keep what a call gave, and put tensors that tell their gradient in its place."""
         outputs = {name: value for name, value in _tensors(y) if id(value) not in self._made}
         parameters = self._own(members, Parameter)
@@ -122,8 +123,9 @@ class Watch:
         seen.buffers = {name: _host(buffer.data) for name, buffer in self._own(members, Buffer)}
         seen.outputs = {name: self._output(seen, value.data) for name, value in outputs.items()}
         self.seen.append(seen)
-        if id(x) in self._made:
-            self._made[id(x)][1].readers.append(seen.name)
+        for x in (leaf for given in inputs for leaf in leaves(given)):
+            if id(x) in self._made:
+                self._made[id(x)][1].readers.append(seen.name)
         told = {id(value): self._telling(seen, name, value) for name, value in outputs.items()}
         return _replaced(y, lambda value: told.get(id(value), value))
 

@@ -8,15 +8,16 @@ row i of the batch before has ended, the state goes on too, outside the graph: t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from backends import transfer
+from dlcore.leaves import mapped, several
 from dlcore.nn.module import Module
 from dlcore.nn.recurrent import detach
 from dlcore.tensor import as_tensor
 
-__all__ = ["Carried", "called"]
+__all__ = ["Carried", "are_inputs", "called"]
 
 
 class Carried:
@@ -50,8 +51,11 @@ class Carried:
 def called(model: Module, x: Any, lengths: Any = None, carried: Carried | None = None) -> Any:
     """The model's outputs for a batch; ``carried`` then holds the state after it.
 
-    A model that takes no lengths, such as a dense one on padded sequences, gets none.
+    A model that takes no lengths, such as a dense one on padded sequences, gets none. Several inputs, in a tuple or a
+    dict, go in as :mod:`dlcore.leaves` says.
     """
+    if several(x):
+        x = mapped(as_tensor, x)
     if getattr(model, "carries_state", False):
         outputs, state = model(x, state=None if carried is None or not carried.on else carried.state)
         if carried is not None and carried.on:
@@ -60,6 +64,13 @@ def called(model: Module, x: Any, lengths: Any = None, carried: Carried | None =
     if lengths is not None and model.takes_lengths:
         return model(x, lengths=lengths)
     return model(x)
+
+
+def are_inputs(x: Any, model: Module) -> bool:
+    """Whether ``x`` holds several inputs: a dict does, and a tuple of arrays where the model is not of one input."""
+    if not several(x) or isinstance(x, Mapping):
+        return several(x)
+    return all(hasattr(leaf, "shape") for leaf in x) and (model.vector is None or several(model.input_dtype))
 
 
 def _mapped(function: Callable[[Any], Any], state: Any, kind: type) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from dlcore.data import Source, Stream, Text
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import Lengths
+from dlcore.functional.checks import channels_first
+from dlcore.leaves import several, steps_of
 from dlcore.nn.layers import BatchNorm
 from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
@@ -45,17 +48,18 @@ def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
     if isinstance(data, Source) and not len(data):
         raise DataError(f"{name}: the set is empty; at least one example is expected")
     expected = trainer.model.input_shape
-    if len(data.shape) != len(expected) or any(e not in (None, n) for n, e in zip(data.shape, expected, strict=True)):
+    if not fits(data.shape, expected):
+        came = data.shape if several(data.shape) else tuple(data.shape)
         raise DataError(
-            f"{name}: examples have shape {tuple(data.shape)} but the model was built for {expected}; "
-            "rebuild the model, or reshape the data"
+            f"{name}: examples have shape {came} but the model was built for {expected}; "
+            f"{channels_first(came, expected) or 'rebuild the model, or reshape the data'}"
         )
     with trainer.place(), no_grad():  # two rows through all that follows, so that what does not fit shows now
         x, y, *rest = data.first() if isinstance(data, Stream) else data.rows(np.arange(min(2, len(data))))
         inputs = trainer.upload(x)
         if trainer.augment is not None and name == "train":
             trainer.augment(inputs)
-        lengths = Lengths(rest[0], x.shape[1], name) if rest else None
+        lengths = Lengths(rest[0], steps_of(x), name) if rest else None
         outputs = trainer.forward(inputs, lengths)
         labels = getattr(data, "y", None)
         known = getattr(data, "lengths", None) if labels is not None else rest[0] if rest else None
@@ -66,6 +70,26 @@ def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a figure of two examples may be undefined
             measured.metrics()
+
+
+def fits(shape: Any, expected: Any) -> bool:
+    """Whether examples of a shape are what a model was built for, where None stands for any size.
+
+    >>> fits((7, 3), (None, 3)), fits({"a": (3,)}, {"a": (3,)}), fits(((3,), (4,)), ((3,), (5,)))
+    (True, True, False)
+    """
+    if isinstance(expected, Mapping):
+        return (
+            isinstance(shape, Mapping)
+            and shape.keys() == expected.keys()
+            and all(fits(shape[name], expected[name]) for name in expected)
+        )
+    if isinstance(shape, Mapping) or len(shape) != len(expected):
+        return False
+    return all(
+        isinstance(n, tuple | list) and fits(n, e) if isinstance(e, tuple) else e in (None, n)
+        for n, e in zip(shape, expected, strict=True)
+    )
 
 
 def check_schedule(trainer: Trainer) -> None:
@@ -149,7 +173,7 @@ def least_rows(trainer: Trainer, train: Source | Stream) -> int:
             inputs = trainer.upload(x)
             if trainer.augment is not None:
                 inputs = trainer.augment(inputs)
-            trainer.forward(inputs, Lengths(rest[0], x.shape[1], "train") if rest else None)
+            trainer.forward(inputs, Lengths(rest[0], steps_of(x), "train") if rest else None)
     finally:
         for module in learning:
             del module.forward

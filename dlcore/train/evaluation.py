@@ -10,11 +10,13 @@ from backends import transfer
 from dlcore.data import Dataset, Source, Stream, batches
 from dlcore.errors import DataError
 from dlcore.functional._calls import Call
+from dlcore.leaves import leaves, rows_of
 from dlcore.tensor import Tensor
-from dlcore.train.carried import Carried
+from dlcore.train.carried import Carried, are_inputs
 from dlcore.train.objectives import Measured, each
 
 if TYPE_CHECKING:
+    from dlcore.nn.module import Module
     from dlcore.train.trainer import Trainer
 
 __all__ = ["examples", "measure", "predictions"]
@@ -87,10 +89,15 @@ def _number(figure: Any) -> float:
     return figure if isinstance(figure, float) else transfer.to_host(figure).item()
 
 
-def examples(x: Any) -> Source:
+def examples(x: Any, model: Module) -> Source:
     """What came to be predicted, as a source; raises DataError where it is no array on the host, or empty."""
     if isinstance(x, Source):
         return x
+    if are_inputs(x, model):
+        n = rows_of(x) if x and all(map(np.ndim, leaves(x))) else 0
+        if not n:
+            raise DataError("predict: no examples came; pass at least one")
+        return Dataset(x, np.zeros(n, dtype=np.int64))
     try:
         x = np.asarray(x)
     except (TypeError, ValueError) as error:  # an array on another device; rows of different lengths

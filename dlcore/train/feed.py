@@ -12,22 +12,29 @@ import numpy as np
 from backends.device import Device
 from backends.prefetch import Prefetch
 from dlcore.functional import Lengths
+from dlcore.leaves import leaves, like, rows_of, several, steps_of
 
 __all__ = ["Batch", "Feed"]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A batch on the host, ``x`` and ``y``, and on the device, ``inputs`` and ``targets``; y may be a dict by head.
+    """A batch on the host, ``x`` and ``y``, and on the device, ``inputs`` and ``targets``; y may be a dict by head, and
+    x a tuple or a dict of several inputs.
 
     lengths : of sequences, whose numbers stay on the host; None where all steps are valid
     """
 
-    x: np.ndarray
+    x: Any
     y: Any
     inputs: Any
     targets: Any
     lengths: Lengths | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many examples it has."""
+        return rows_of(self.x)
 
 
 class Feed:
@@ -43,15 +50,19 @@ class Feed:
         targets : whether they are needed on the device too
         """
 
-        def packed() -> Iterator[tuple[tuple[np.ndarray, Any, Lengths | None], list[np.ndarray]]]:
+        def packed() -> Iterator[tuple[tuple[Any, Any, Lengths | None], list[np.ndarray]]]:
             for x, y, *rest in batches:
-                lengths = Lengths(rest[0], x.shape[1], "lengths") if rest else None
+                lengths = Lengths(rest[0], steps_of(x), "lengths") if rest else None
                 places = [] if lengths is None else lengths.packed()
                 parts = [] if not targets else [*y.values()] if isinstance(y, dict) else [y]
-                yield (x, y, lengths), [_cast(part, dtype) for part in (x, *places, *parts)]
+                inputs = leaves(x) if several(x) else [x]
+                yield (x, y, lengths), [_cast(part, dtype) for part in (*inputs, *places, *parts)]
 
         with closing(self._prefetch.batches(packed())) as fed:  # type: ignore[type-var]  both are generators
             for (x, y, lengths), (inputs, *parts) in fed:
+                if several(x):
+                    count = len(x)
+                    inputs, parts = like(x, [inputs, *parts[: count - 1]]), parts[count - 1 :]
                 if lengths is not None:
                     lengths.placed(*parts[:2])
                     parts = parts[2:]

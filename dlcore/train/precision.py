@@ -27,6 +27,7 @@ from backends.namespace import isdtype, namespace_of
 from backends.reference import mixed
 from backends.standard import device_of
 from dlcore.errors import ConfigError
+from dlcore.leaves import mapped
 from dlcore.nn.half import Half
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
@@ -99,7 +100,7 @@ class Mixed:
         with half.shown():
             carried = trainer.progress.carried
             carried.change(_narrowed)
-            outputs = each(_widened, called(trainer.model, _narrowed(batch.inputs), batch.lengths, carried))
+            outputs = each(_widened, called(trainer.model, mapped(_narrowed, batch.inputs), batch.lengths, carried))
             if check_labels:
                 known = None if batch.lengths is None else np.array(batch.lengths.values)
                 trainer.objectives.check(batch.y, "train", each(lambda value: value.data, outputs), known)

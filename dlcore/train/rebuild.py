@@ -22,6 +22,8 @@ import numpy as np
 
 from backends.device import Device, resolve
 from dlcore.errors import CheckpointError, ConfigError, DeviceError, in_one_line
+from dlcore.leaves import leaves, mapped, several
+from dlcore.nn._inputs import as_shapes, several_shapes
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
 from dlcore.train import models
@@ -74,8 +76,8 @@ def save_model(
         "format": FORMAT,
         "dlcore": __version__,
         "model": None,
-        "input_shape": list(model.input_shape),
-        "input_dtype": None if model.input_dtype is None else np.dtype(model.input_dtype).name,
+        "input_shape": mapped(list, model.input_shape) if several(model.input_dtype) else list(model.input_shape),
+        "input_dtype": mapped(lambda dtype: None if dtype is None else np.dtype(dtype).name, model.input_dtype),
         "dtype": str(vector.dtype).rpartition(".")[2],
         "parameters": _shapes(model.named_parameters()),
         "about": _plain(about or {}),
@@ -167,7 +169,7 @@ def load_about(folder: str | Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     ({'task': 'classification'}, (2,))
     """
     content = _read(Path(folder) / _MODEL, rebuildable=False)
-    return content["about"], tuple(content["input_shape"])
+    return content["about"], as_shapes(content["input_shape"])
 
 
 def is_of(path: Path, model: Module) -> bool:
@@ -309,8 +311,8 @@ _EXPECTED: dict[str, tuple[type, ...]] = {
     "format": (int,),
     "dlcore": (str,),
     "model": (dict, type(None)),
-    "input_shape": (list,),
-    "input_dtype": (str, type(None)),
+    "input_shape": (list, dict),
+    "input_dtype": (str, type(None), list, dict),
     "dtype": (str,),
     "parameters": (list,),
     "about": (dict,),
@@ -352,14 +354,21 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _check_shapes(path: Path, content: dict[str, Any]) -> None:
-    inputs = [1 if n is None else n for n in content["input_shape"]]  # None: any number of steps
-    for entry in [["input_shape", inputs], *content["parameters"]]:
+    shapes = content["input_shape"]
+    of_each = leaves(tuple(shapes) if isinstance(shapes, list) else shapes) if several_shapes(shapes) else [shapes]
+    inputs = [["input_shape", _closed(shape)] for shape in of_each]
+    for entry in [*inputs, *content["parameters"]]:
         match entry:
             case [str(_), list(shape)] if (
                 all(type(n) is int and n >= 0 for n in shape) and prod(shape) <= _LARGEST_SHAPE
             ):
                 continue
         raise CheckpointError(f"{path}: damaged: {entry!r:.60} is no name and shape; use another copy")
+
+
+def _closed(shape: Any) -> Any:
+    """A shape with 1 where any number of steps is meant."""
+    return [1 if n is None else n for n in shape] if isinstance(shape, list) else shape
 
 
 def _rebuilt(node: dict[str, Any], folder: Path) -> Module:
@@ -377,7 +386,7 @@ def _build(model: Module, content: dict[str, Any], device: Device) -> None:
     expected = content["parameters"]
     with _no_other_shapes(model, None if expected is None else {path: tuple(shape) for path, shape in expected}):
         model.build(
-            tuple(content["input_shape"]), dtype=content["dtype"], device=device, input_dtype=content["input_dtype"]
+            as_shapes(content["input_shape"]), dtype=content["dtype"], device=device, input_dtype=content["input_dtype"]
         )
     came = _shapes(model.named_parameters())
     if expected is not None and came != expected:

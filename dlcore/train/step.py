@@ -29,7 +29,7 @@ def one_step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
 
 
 def _step(trainer: Trainer, batch: Batch, check_labels: bool) -> None:
-    rows = len(batch.x)
+    rows = batch.rows
     trainer.optimizer.lr = trainer.schedule(trainer.lr, trainer.epoch, trainer.step + 1)
     if trainer.augment is not None:
         first = trainer.model.clock.first_row

@@ -19,6 +19,7 @@ from dlcore.data import Source, Stream, batches
 from dlcore.data.augment import Augmentation
 from dlcore.data.source import as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
+from dlcore.leaves import mapped
 from dlcore.nn.module import Module, default_seed
 from dlcore.optim import Adam, Constant, Optimizer, Schedule
 from dlcore.optim.clipping import Clip
@@ -329,8 +330,8 @@ class Trainer:
         """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier; where the loss is
         StandardizedMSE, numbers in the unit of the targets.
 
-        x : (N, ...) inputs, or a Dataset or other source, of which the inputs, and lengths where there are any, are
-            taken
+        x : (N, ...) inputs, several in a tuple or a dict; or a Dataset or other source, of which the inputs, and
+            lengths where there are any, are taken
         batch_size : examples at a time
 
         Gives a dict of arrays, by head, for a model with Heads. Raises DataError where x is empty or no array.
@@ -342,7 +343,7 @@ class Trainer:
         ((5, 3), (5,))
         """
         whole("Trainer", "batch_size", batch_size, 1)
-        x = examples(x)
+        x = examples(x, self.model)
         self._prepare(x)
         return predictions(self, x, batch_size)
 
@@ -486,7 +487,7 @@ class Trainer:
         )
         with self._fed(rest) as fed:
             for batch in fed:
-                if len(batch.x) < self.least_rows:  # the last one
+                if batch.rows < self.least_rows:  # the last one
                     if isinstance(train, Stream) and self.epoch == self.first_epoch:
                         warnings.warn(f"train: its last example is left out: {NORMALISES_ONE}", stacklevel=4)
                     continue
@@ -622,9 +623,8 @@ class Trainer:
         """Build the model where needed, and bring it to the device."""
         model = self.model
         if model.vector is None:
-            integer = data.dtype.kind in "iub"
+            ids = mapped(lambda kind: "int64" if kind.kind in "iub" else None, data.dtype)
             dtype = "float64" if self.precision == "float64" else "float32"
-            ids = "int64" if integer else None
             with self.place():
                 model.build(data.shape, self.seed, dtype=dtype, device=self.device, input_dtype=ids)
         self._check_precision()
@@ -663,8 +663,8 @@ class Trainer:
     def _precision(self) -> str:
         return str(self.model.built().dtype).split(".")[-1]
 
-    def upload(self, host: np.ndarray) -> Any:
-        """One host array to the device, floats in the model's precision.
+    def upload(self, host: np.ndarray | tuple[Any, ...] | Mapping[str, Any]) -> Any:
+        """One host array to the device, floats in the model's precision; of several inputs each.
 
         The model must be built.
 
@@ -673,6 +673,8 @@ class Trainer:
         >>> trainer.upload(np.ones((1, 3), np.float64)).dtype
         dtype('float32')
         """
+        if not isinstance(host, np.ndarray):
+            return mapped(self.upload, host)
         if host.dtype.kind == "f":
             host = host.astype(self._precision(), copy=False)
         return transfer.to_device(host, self.device)

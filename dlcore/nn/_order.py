@@ -1,0 +1,80 @@
+"""Arguments in the order of another library, and images with their channels first: noticed where it is plain.
+
+PyTorch's layers begin with the size of their input, ``Conv2d(in, out, kernel)``, ``Linear(in, out)``, ``LSTM(in,
+hidden)``; here the size of the input is learnt from the data. Where such a call means something here too, the layer
+says so when it first sees data: as an error where it cannot work, as a UserWarning where it is only unlikely.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from dlcore.errors import ShapeError
+from dlcore.nn._build import in_progress
+
+if TYPE_CHECKING:
+    from dlcore.nn.layers import Conv2D
+    from dlcore.nn.recurrent import RNN
+
+__all__ = ["check_images", "check_recurrent"]
+
+_LARGE = 8
+"""Pixels: of a kernel that is rather a number of filters."""
+_MANY = 8
+"""Layers of a recurrent network that are rather a number of units."""
+_WIDE = 16
+"""Channels of an image that are rather its width."""
+
+
+def check_images(layer: Conv2D, x: Any) -> None:
+    """What a convolution says about its arguments and its first images.
+
+    Raises ShapeError where the kernel is larger than the images and the order explains it.
+    """
+    if x.ndim != 4:
+        return
+    _, h, w, c = x.shape
+    place = f"{layer.path}: " if layer.path else ""
+    (kh, kw), (top, bottom), (left, right) = layer.kernel_size, *layer.padding
+    too_large = kh > h + top + bottom or kw > w + left + right
+    build = in_progress()
+    if build is not None and build.is_input(x) and _channels_first(h, w, c):
+        said = (
+            f"Conv2D: the images have shape {(h, w, c)}, height, width and channels, but this looks like channels, "
+            "height and width; images come as (N, H, W, C): give x.transpose(0, 2, 3, 1)"
+        )
+        if too_large:
+            raise ShapeError(said)
+        warnings.warn(place + said, UserWarning, stacklevel=2)
+    elif kh == kw and layer.filters == c and (too_large or (kh >= _LARGE and kh % 2 == 0)) and kh > 1:
+        stride = layer.stride[0]
+        if layer.stride != (stride, stride) or not (too_large or stride > 1 or kh >= 2 * _LARGE):
+            return
+        if stride >= kh or layer.dilation != (1, 1):
+            return  # windows side by side, such as patches
+        said = (
+            f"Conv2D({c}, {kh}, {stride}) makes filters of {kh} x {kw}, {c} of them, with stride {stride} here; the "
+            f"channels of the input are learnt from the data: for {kh} filters of {stride} x {stride} write "
+            f"Conv2D({kh}, {stride})"
+        )
+        if too_large:
+            raise ShapeError(f"{said}; the kernel is larger than the images of {h} x {w}")
+        warnings.warn(place + said, UserWarning, stacklevel=2)
+
+
+def _channels_first(h: int, w: int, c: int) -> bool:
+    return h in (1, 3, 4) and w > 4 and c > 4 and (w == c or c >= _WIDE)
+
+
+def check_recurrent(layer: RNN, x: Any) -> None:
+    """A UserWarning where a recurrent layer seems to have been given the size of its input first."""
+    if layer.layers >= _MANY and layer.hidden == x.shape[-1]:
+        name = type(layer).__name__
+        place = f"{layer.path}: " if layer.path else ""
+        warnings.warn(
+            f"{place}{name}({layer.hidden}, {layer.layers}) makes {layer.layers} layers of {layer.hidden} units here; "
+            f"the size of the input is learnt from the data: for {layer.layers} units write {name}({layer.layers})",
+            UserWarning,
+            stacklevel=2,
+        )
