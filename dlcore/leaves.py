@@ -98,7 +98,8 @@ def like(x: Any, values: list[Any]) -> Any:
 
 def rows_of(x: Any) -> int:
     """How many examples a batch has."""
-    return len(leaves(x)[0]) if several(x) else len(x)
+    first = leaves(x)[0] if several(x) else x
+    return len(first) if hasattr(first, "__len__") else int(first.shape[0])  # the standard's arrays have no length
 
 
 def steps_of(x: Any) -> int:
