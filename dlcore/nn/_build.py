@@ -12,6 +12,7 @@ import numpy as np
 
 from dlcore.errors import ConfigError, DlcoreError
 from dlcore.functional.checks import NotIntegersError
+from dlcore.nn.mode import evaluation
 from dlcore.tensor import no_grad
 
 if TYPE_CHECKING:
@@ -72,12 +73,9 @@ def run_through(
     Raises ConfigError where ``forward`` leaves a layer out or calls one that is in no field. Whatever a layer raises
     comes with the shape of the inputs, and the layers can be built anew after it.
     """
-    modules = [module for _, module in model.named_modules()]
-    flags = [module.training for module in modules]
     progress = Build(seed)
     try:
-        model.eval()
-        with no_grad(), _set(progress):
+        with evaluation(), no_grad(), _set(progress):
             model(np.zeros((2, *with_size(2, input_shape)), dtype=input_dtype or "float32"))
             shapes = progress.shapes.copy()
             if None in input_shape:  # with another size: what changes with it is open in the outputs too
@@ -90,9 +88,6 @@ def run_through(
         if isinstance(error, DlcoreError):
             raise type(error)(f"build for inputs of shape {tuple(input_shape)}: {error}") from None
         raise
-    finally:
-        for module, flag in zip(modules, flags, strict=True):
-            module.training = flag
     return shapes
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError
+from dlcore.quiet import quiet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -204,8 +204,7 @@ def _style() -> Iterator[None]:
 
     from dlcore.report.curves import STYLE
 
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with quiet("Glyph .* missing from"), matplotlib.rc_context(STYLE):
         yield
 
 

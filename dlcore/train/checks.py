@@ -12,6 +12,7 @@ from dlcore.data import Source, Stream, Text
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import Lengths
 from dlcore.nn.layers import BatchNorm
+from dlcore.quiet import quiet
 from dlcore.tensor import no_grad
 from dlcore.train.objectives import Measured, each
 
@@ -70,8 +71,7 @@ def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
         trainer.objectives.loss(outputs, each(trainer.upload, y), lengths)
         measured = Measured(trainer.objectives)
         measured.add(outputs, y, lengths)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a figure of two examples may be undefined
+        with quiet():  # a figure of two examples may be undefined
             measured.metrics()
 
 
