@@ -53,7 +53,8 @@ class Prefetch:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._ring: _Ring | None = None
+        self._idle: list[_Ring] = []
+        """Those that no pass uses: passes in several threads have one each."""
 
     def batches(self, items: Iterable[tuple[Any, Arrays]]) -> Iterator[tuple[Any, list[Any]]]:
         """Each item with its arrays on the device.
@@ -67,9 +68,14 @@ class Prefetch:
             for kept, arrays in items:
                 yield kept, _one_by_one(arrays, self.device)
             return
-        if self._ring is None:
-            self._ring = _Ring(self.device)
-        yield from self._ring.batches(items)
+        try:
+            ring = self._idle.pop()
+        except IndexError:
+            ring = _Ring(self.device)
+        try:
+            yield from ring.batches(items)
+        finally:
+            self._idle.append(ring)
 
 
 def _one_by_one(arrays: Arrays, device: Device) -> list[Any]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError, DataError
+from dlcore.quiet import quiet
 from dlcore.report.curves import COLOURS, STYLE
 from dlcore.train.checkpoint import write_atomically
 
@@ -66,8 +66,7 @@ def draw(path: str, names: Sequence[str], sides: Sequence[Bars], about: Sequence
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer, kind = io.BytesIO(), Path(path).suffix.lower().removeprefix(".")
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with quiet("Glyph .* missing from"), matplotlib.rc_context(STYLE):
         drawn = figure(names, sides, about)
         (FigureCanvasSVG if kind == "svg" else FigureCanvasAgg)(drawn)
         drawn.savefig(buffer, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else {})

@@ -168,11 +168,12 @@ def _retrieve(server: str, target: Path, received: _Received) -> None:
     download = pooch.HTTPDownloader(progressbar=received, chunk_size=_CHUNK, timeout=_TIMEOUT, headers=headers)  # pyright: ignore[reportArgumentType]
 
     def checked(url: str, file: Any, manager: Any) -> None:
+        os.unlink(file)  # pooch makes it for the owner alone
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # less the umask
         download(url, file, manager)
         came = _sha256(Path(file))
         if came != sha256:
             raise _OtherContent(f"has the SHA-256 {came:.8}... but {sha256:.8}... is expected")
-        os.chmod(file, 0o666 & ~_umask())
 
     downloader: Any = checked  # pooch's types ask for a processor's arguments here
     with _quiet(pooch.get_logger()):
@@ -211,9 +212,3 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

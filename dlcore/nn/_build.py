@@ -13,6 +13,7 @@ from dlcore.errors import ConfigError, DlcoreError
 from dlcore.functional.checks import NotIntegersError
 from dlcore.leaves import leaf_names, leaves, like
 from dlcore.nn._inputs import several_shapes, zeros
+from dlcore.nn.mode import evaluation
 from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
 
@@ -96,12 +97,9 @@ def run_through(model: Module, seed: int, shapes: Any, dtypes: Any, dtype: str) 
     Raises ConfigError where ``forward`` leaves a layer out or calls one that is in no field. Whatever a layer raises
     comes with the shape of the inputs, and the layers can be built anew after it.
     """
-    modules = [module for _, module in model.named_modules()]
-    flags = [module.training for module in modules]
     progress = Build(seed, dtype)
     try:
-        model.eval()
-        with no_grad(), _set(progress):
+        with evaluation(), no_grad(), _set(progress):
             x = zeros(shapes, dtypes, 2, dtype)
             progress.inputs = leaves(x)
             model(x)
@@ -118,9 +116,6 @@ def run_through(model: Module, seed: int, shapes: Any, dtypes: Any, dtype: str) 
             taken = f", which an Embedding takes as {taken}" if taken else ""
             error.args = (f"build for inputs of shape {shapes}{taken}: {error}", *error.args[1:])
         raise
-    finally:
-        for module, flag in zip(modules, flags, strict=True):
-            module.training = flag
     return found
 
 

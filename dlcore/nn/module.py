@@ -20,6 +20,7 @@ from dlcore.nn import _tree
 from dlcore.nn import init as initializers
 from dlcore.nn._build import building, in_progress, run_as
 from dlcore.nn._inputs import ABSENT, arguments, as_dtypes, as_shapes, converted, inputs_of, keys_of, located
+from dlcore.nn.mode import evaluating
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 from dlcore.recorded import Recorded, did_you_mean
 from dlcore.tensor import Tensor
@@ -100,13 +101,22 @@ class Module(Recorded):
     (False, True, True)
     """
 
-    training: bool = True
     path: str = ""
     vector: ParameterVector | None = None  # of the outermost module, once it is built
     clock: Clock = Clock()
     input_shape: Any  # once it is built, and so is the dtype
     input_dtype: Any
     _ready: bool = False
+
+    @property
+    def training(self) -> bool:
+        """Whether the layer computes in training mode: what :meth:`train` and :meth:`eval` have set, True at first; but
+        False in a pass that evaluates, such as one of ``Trainer.predict``, in the thread that makes it."""
+        return self.__dict__.get("training", True) and not evaluating()
+
+    @training.setter
+    def training(self, training: bool) -> None:
+        self.__dict__["training"] = bool(training)
 
     # --- to be defined by subclasses
 

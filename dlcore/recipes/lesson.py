@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore.quiet import quiet
 from dlcore.validation import whole
 
 if TYPE_CHECKING:
@@ -194,9 +194,9 @@ class Recipe:
 
     def __call__(self, setup: Setup) -> Result:
         whole("recipe", "seed", setup.seed, 0)
-        from dlcore.train.lines import quiet
+        from dlcore.train.lines import silent
 
-        with quiet():
+        with silent():
             return self.experiment(setup)
 
 
@@ -206,8 +206,7 @@ def _style() -> Iterator[None]:
 
     from dlcore.report.curves import STYLE
 
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with quiet("Glyph .* missing from"), matplotlib.rc_context(STYLE):
         yield
 
 

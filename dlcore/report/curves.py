@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore.quiet import quiet
 from dlcore.report.svg import inline
 from dlcore.train.checkpoint import write_atomically
 
@@ -327,6 +327,5 @@ def style() -> Iterator[None]:
     """The figure's style, for this figure alone, and silence about a metric's letters that no font has."""
     import matplotlib
 
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with quiet("Glyph .* missing from"), matplotlib.rc_context(STYLE):
         yield

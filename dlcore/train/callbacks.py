@@ -58,6 +58,15 @@ class Callback(Recorded):
     saves_runs: bool = False
     """Whether a run with this callback can be resumed: a signal then ends it between two steps, and it is saved."""
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it has a ``state_dict`` of its own: then it serves one fit at a time.
+
+        >>> EarlyStopping().remembers, Callback().remembers
+        (True, False)
+        """
+        return type(self).state_dict is not Callback.state_dict
+
     def on_start(self, trainer: Trainer) -> None:
         """Before the first epoch; the model is built and on its device."""
 

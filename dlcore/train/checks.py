@@ -15,6 +15,7 @@ from dlcore.functional import Lengths
 from dlcore.functional.checks import channels_first
 from dlcore.leaves import several, steps_of
 from dlcore.nn.layers import BatchNorm
+from dlcore.quiet import quiet
 from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
 from dlcore.train.objectives import Measured, each
@@ -67,8 +68,7 @@ def check_set(trainer: Trainer, data: Source | Stream, name: str) -> None:
         trainer.objectives.loss(outputs, each(trainer.upload, y), lengths)
         measured = Measured(trainer.objectives)
         measured.add(outputs, y, lengths)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a figure of two examples may be undefined
+        with quiet():  # a figure of two examples may be undefined
             measured.metrics()
 
 

@@ -29,8 +29,9 @@ def measure(
 
     pause : a fit may end here
     """
-    measured = Measured(trainer.objectives)
-    means = {name: Mean() for name in trainer.objectives}
+    objectives = trainer.objectives.twin()
+    measured = Measured(objectives)
+    means = {name: Mean() for name in objectives}
     carried = Carried.over(data)
     with trainer.place():
         with trainer._fed(batches(data, batch_size, shuffle=False)) as fed:
@@ -38,15 +39,13 @@ def measure(
                 if pause:
                     trainer._pause()
                 outputs = trainer.forward(batch.inputs, batch.lengths, carried)
-                rows = trainer.objectives.rows(batch.y, outputs, batch.lengths)
-                for name, value in trainer.objectives.losses(outputs, batch.targets, batch.lengths).items():
-                    means[name].add(value, rows[name], trainer.objectives[name].call)
+                rows = objectives.rows(batch.y, outputs, batch.lengths)
+                for name, value in objectives.losses(outputs, batch.targets, batch.lengths).items():
+                    means[name].add(value, rows[name], objectives[name].call)
                 measured.add(outputs, batch.y, batch.lengths)
         measured.to_host()
         values = measured.metrics()
-    loss = sum(
-        trainer.objectives[name].weight * mean.total / (mean.count or 1) * mean.steps for name, mean in means.items()
-    )
+    loss = sum(objectives[name].weight * mean.total / (mean.count or 1) * mean.steps for name, mean in means.items())
     return {"loss": loss, **values}, measured
 
 

@@ -10,8 +10,10 @@ import numpy as np
 from backends import random, transfer
 from dlcore.data.text import Vocabulary
 from dlcore.errors import ConfigError, DataError
+from dlcore.nn.mode import evaluation
 from dlcore.nn.module import Module
 from dlcore.tensor import no_grad
+from dlcore.train.in_use import reading
 from dlcore.validation import is_number, is_whole
 
 __all__ = ["LONGEST", "LONGEST_PROMPT", "generate"]
@@ -54,18 +56,12 @@ def generate(
         raise ConfigError(f"prompt has {len(prompt):,} characters but at most {LONGEST_PROMPT:,} are read; shorten it")
     start = prompt or ("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[-1])
     ids, state, drawn = vocabulary.encode(start, "prompt"), None, []
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        with model.built().device.active(), no_grad():
-            for step in range(length):
-                outputs, state = model(transfer.to_device(ids[None], model.built().device), state=state)
-                logits = transfer.to_host(outputs.data)[0, -1].astype(np.float64)
-                ids = np.array([_draw(logits, vocabulary.unknown, temperature, seed, step)])
-                drawn.append(int(ids[0]))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with reading(model, "generate"), model.built().device.active(), evaluation(), no_grad():
+        for step in range(length):
+            outputs, state = model(transfer.to_device(ids[None], model.built().device), state=state)
+            logits = transfer.to_host(outputs.data)[0, -1].astype(np.float64)
+            ids = np.array([_draw(logits, vocabulary.unknown, temperature, seed, step)])
+            drawn.append(int(ids[0]))
     return vocabulary.decode(drawn)
 
 

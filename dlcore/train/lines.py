@@ -17,7 +17,7 @@ from dlcore.train.callbacks import Callback
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer
 
-__all__ = ["ProgressLines", "lines_of", "quiet"]
+__all__ = ["ProgressLines", "lines_of", "silent"]
 
 _NOT_MEASURED = ("epoch", "lr", "seconds", "examples_per_second")
 
@@ -70,10 +70,10 @@ class ProgressLines(Callback):
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Within, a fit prints nothing unless it is asked to by ``verbose=True``.
 
-    >>> with quiet():
+    >>> with silent():
     ...     _shown()
     False
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
@@ -208,6 +209,12 @@ class Objectives(dict[str, Objective]):
                 )
             own = None if class_weight is None else class_weight.get(name)
             self[name] = Objective(name, one, metrics.get(name, ()), weights.get(name, 1.0), own)
+
+    def twin(self) -> Objectives:
+        """The same with notes of their own on how their last losses came about, for a pass beside others."""
+        twin = copy.copy(self)
+        twin.update({name: copy.copy(objective) for name, objective in self.items()})
+        return twin
 
     def learn_from(self, y: Any) -> None:
         """Take note of the training set's labels, None where they are not known: class weights may follow from them."""

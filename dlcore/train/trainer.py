@@ -20,6 +20,7 @@ from dlcore.data.augment import Augmentation
 from dlcore.data.source import as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
 from dlcore.leaves import mapped
+from dlcore.nn.mode import evaluation
 from dlcore.nn.module import Module, default_seed
 from dlcore.optim import Adam, Constant, Optimizer, Schedule
 from dlcore.optim.clipping import Clip
@@ -41,6 +42,7 @@ from dlcore.train.checks import (
 from dlcore.train.evaluation import examples, measure, predictions
 from dlcore.train.feed import Feed
 from dlcore.train.history import History
+from dlcore.train.in_use import fitting, reading
 from dlcore.train.interrupt import Interrupted, deferred
 from dlcore.train.lines import ProgressLines, lines_of
 from dlcore.train.memory import Memory
@@ -224,57 +226,55 @@ class Trainer:
         signal ended a run that has a Checkpoint: the run is saved then.
         """
         whole("Trainer", "epochs", epochs, 0)
+        batch_size = whole("Trainer", "batch_size", batch_size, 1)
         lines = lines_of(self, verbose)
-        if self._fitting:
-            raise ConfigError(
-                "fit: it was called inside a fit of the same trainer; call trainer.stop() and fit again after"
-            )
-        self.batch_size = whole("Trainer", "batch_size", batch_size, 1)
         given = {"train": train, "dev": dev, "train_dev": train_dev}
         sets = {name: as_source(data, name) for name, data in given.items() if data is not None}
         if "train" not in sets:
             raise DataError("train: None came but a Dataset is expected; make one by dl.data.Dataset(x, y)")
-        found = None if resume is None else snapshot.find(resume, self.callbacks)
-        if found is not None and resume == "auto" and found.plain["fit"] <= self.fits:
-            found = None  # of a fit that this trainer has done already
-        self._prepare(sets["train"])
-        self.objectives.learn_from(getattr(sets["train"], "y", None))
-        for name, data in sets.items():
-            check_set(self, data, name)
-        self.drop_last = drop_last
-        self.fingerprints = {name: fingerprint(data) for name, data in sets.items()}
-        self.examples = examples_of(self, sets["train"])
-        self.least_rows = least_rows(self, sets["train"])
-        self.steps_per_epoch = steps_of_epoch(self, sets["train"])
-        self.records = self._recorded(sets)
-        self.own_code = own_code(self)
-        self.history.examples = {name: len(data) for name, data in sets.items() if isinstance(data, Source)}
-        self.progress = Progress(self.objectives)
-        self.stopping = self.abandoned = self.complete = self._diverged = False
-        self.interrupted = ""
-        with self.place(), self._once(), deferred(self):
-            self._attach()
-            self.memory.begin()
-            self.fits += 1
-            self.first_epoch, self.resumed = self.epoch, None
-            self.history.forget_after(self.epoch)
-            if found is not None and resume == "auto" and found.plain["fit"] > self.fits:
-                self._pass_over(found)
-                return self.history
-            if found is not None:
-                snapshot.check(self, found)
-                snapshot.put_back(self, found)
-            self.epochs = self.first_epoch + epochs
-            check_schedule(self)
-            if found is not None and self.stopping and self.epochs > found.plain["epochs"]:
-                warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
-            with notified(self):
-                if found is not None:  # again: what on_start has changed, the run has changed since
+        with fitting(self.model, *self._own()), self._once():
+            found = None if resume is None else snapshot.find(resume, self.callbacks)
+            if found is not None and resume == "auto" and found.plain["fit"] <= self.fits:
+                found = None  # of a fit that this trainer has done already
+            self.batch_size = batch_size
+            self._prepare(sets["train"])
+            self.objectives.learn_from(getattr(sets["train"], "y", None))
+            for name, data in sets.items():
+                check_set(self, data, name)
+            self.drop_last = drop_last
+            self.fingerprints = {name: fingerprint(data) for name, data in sets.items()}
+            self.examples = examples_of(self, sets["train"])
+            self.least_rows = least_rows(self, sets["train"])
+            self.steps_per_epoch = steps_of_epoch(self, sets["train"])
+            self.records = self._recorded(sets)
+            self.own_code = own_code(self)
+            self.history.examples = {name: len(data) for name, data in sets.items() if isinstance(data, Source)}
+            self.progress = Progress(self.objectives)
+            self.stopping = self.abandoned = self.complete = self._diverged = False
+            self.interrupted = ""
+            with self.place(), deferred(self):
+                self._attach()
+                self.memory.begin()
+                self.fits += 1
+                self.first_epoch, self.resumed = self.epoch, None
+                self.history.forget_after(self.epoch)
+                if found is not None and resume == "auto" and found.plain["fit"] > self.fits:
+                    self._pass_over(found)
+                    return self.history
+                if found is not None:
+                    snapshot.check(self, found)
                     snapshot.put_back(self, found)
-                    snapshot.put_back_callbacks(self, found)
-                if lines is not None:
-                    lines.on_start(self)
-                self._epochs(sets.pop("train"), sets, lines)
+                self.epochs = self.first_epoch + epochs
+                check_schedule(self)
+                if found is not None and self.stopping and self.epochs > found.plain["epochs"]:
+                    warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
+                with notified(self):
+                    if found is not None:  # again: what on_start has changed, the run has changed since
+                        snapshot.put_back(self, found)
+                        snapshot.put_back_callbacks(self, found)
+                    if lines is not None:
+                        lines.on_start(self)
+                    self._epochs(sets.pop("train"), sets, lines)
         return self.history
 
     def _pass_over(self, found: snapshot.Snapshot) -> None:
@@ -322,9 +322,9 @@ class Trainer:
         """
         whole("Trainer", "batch_size", batch_size, 1)
         source = as_source(data, "data")
-        self._prepare(source)
-        check_set(self, source, "data")
-        return measure(self, source, batch_size)
+        with self._reading("evaluate", source):
+            check_set(self, source, "data")
+            return measure(self, source, batch_size)
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The model's outputs in evaluation mode, (N, ...) on the host: logits for a classifier; where the loss is
@@ -344,8 +344,8 @@ class Trainer:
         """
         whole("Trainer", "batch_size", batch_size, 1)
         x = examples(x, self.model)
-        self._prepare(x)
-        return predictions(self, x, batch_size)
+        with self._reading("predict", x):
+            return predictions(self, x, batch_size)
 
     def set_lr(self, lr: float) -> None:
         """Change the base learning rate, on which the schedule works, from the next step on.
@@ -580,7 +580,7 @@ class Trainer:
         )
 
     def forward(self, x: Any, lengths: Any = None, carried: Carried | None = None) -> Any:
-        """Outputs in evaluation mode; the mode of each layer is put back.
+        """Outputs in evaluation mode; what ``model.train()`` and ``model.eval()`` have set stays as it is.
 
         x : (N, ...) Tensor or array on the model's device, which is built
         lengths : (N,) valid steps of sequences, None where all are valid
@@ -591,14 +591,8 @@ class Trainer:
         >>> trainer.forward(np.ones((1, 2), np.float32)).numpy()  # nothing is dropped
         array([[1., 1.]], dtype=float32)
         """
-        modes = [(module, module.training) for _, module in self.model.named_modules()]
-        self.model.eval()
-        try:
-            with no_grad():
-                return called(self.model, x, lengths, carried)
-        finally:
-            for module, training in modes:
-                module.training = training
+        with reading(self.model, "forward"), evaluation(), no_grad():
+            return called(self.model, x, lengths, carried)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -618,6 +612,22 @@ class Trainer:
             yield
 
     # --- data
+
+    @contextmanager
+    def _reading(self, verb: str, data: Source | Stream) -> Iterator[None]:
+        """Inside, the model is built and on the device, and no fit in another thread changes it."""
+
+        def is_ready() -> bool:
+            return self.model.vector is not None and self.model.device == self.device
+
+        with reading(self.model, verb, is_ready, lambda: self._prepare(data)):
+            self._check_precision()
+            yield
+
+    def _own(self) -> list[Any]:
+        """What a fit changes besides the model: the optimiser, the norm of a clip, and callbacks that remember."""
+        clip = [self.clip] if hasattr(self.clip, "norm") else []
+        return [self.optimizer, *clip, *(one for one in self.callbacks if one.remembers)]
 
     def _prepare(self, data: Source | Stream) -> None:
         """Build the model where needed, and bring it to the device."""
@@ -685,6 +695,10 @@ class Trainer:
 
     @contextmanager
     def _once(self) -> Iterator[None]:
+        if self._fitting:
+            raise ConfigError(
+                "fit: it was called inside a fit of the same trainer; call trainer.stop() and fit again after"
+            )
         self._fitting = True
         try:
             yield

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore.quiet import quiet
 from dlcore.report.curves import COLOURS, STYLE, heading
 from dlcore.train.checkpoint import write_atomically
 from dlcore.tune.space import Choice, Parameter, Range, label
@@ -214,8 +214,7 @@ def _write(path: str | Path, make: Any, study: Study) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")
+    with quiet("Glyph .* missing from"), matplotlib.rc_context(STYLE):
         drawn = make(study)
         FigureCanvasAgg(drawn)
         drawn.savefig(buffer, format="png", dpi=180)

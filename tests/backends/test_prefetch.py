@@ -69,8 +69,8 @@ def test_arrays_are_aligned_and_large_buffers_are_few(device: Device, monkeypatc
         standin.reset()
         for _, xs in feed.batches(items(10)):
             assert all(x._host.ctypes.data % 16 == 0 for x in xs)
-        assert feed._ring is not None
-        assert len(feed._ring.buffers) == prefetch._LEAST
+        assert feed._idle
+        assert len(feed._idle[0].buffers) == prefetch._LEAST
         assert standin.counts().sync == 10 - prefetch._LEAST  # a busy device: the host waits for the oldest copy
 
 

@@ -125,7 +125,7 @@ def test_estimators_and_recipes_are_silent(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_quiet_ends_where_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    with lines.quiet():
+    with lines.silent():
         pass
     assert len(printed(monkeypatch, Screen(), lambda: trainer().fit(DATA))) == 1
 
