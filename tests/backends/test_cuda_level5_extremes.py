@@ -15,11 +15,14 @@ from backends.kernel import Kernel, kernels
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 
-BY_CUBLAS = ("linear", "matmul")
+BY_CUBLAS = ("linear", "matmul")  # and others without a source of their own, which have no units
 FAMILIES = {
     name: kernel.__module__.rpartition(".")[2]
     for name, kernel in kernels().items()
-    if isinstance(kernel, Kernel) and kernel.alternatives.get("cupy") and name not in BY_CUBLAS
+    if isinstance(kernel, Kernel)
+    and kernel.alternatives.get("cupy")
+    and name not in BY_CUBLAS
+    and kernel.__module__.rpartition(".")[2] in compile.DTYPES
 }
 
 
