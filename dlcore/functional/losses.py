@@ -133,7 +133,7 @@ def cross_entropy(
     Source: notes, 1.3, for more than two classes; 5, for sequences.
     """
     logits = floats("cross_entropy", "logits", logits)
-    labels = tensor("cross_entropy", "labels", np.asarray(labels) if isinstance(labels, list | tuple) else labels)
+    labels = tensor("cross_entropy", "labels", _exact(labels))
     shape = logits.data.shape
     if len(labels.data.shape) == len(shape) and isdtype(namespace_of(labels.data), labels.data.dtype, "real floating"):
         return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)
