@@ -610,7 +610,7 @@ def as_tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+def concat(tensors: Iterable[Any], axis: int = 0) -> Tensor:
     """Tensors of equal shape but for ``axis``, joined along it.
 
     tensors : a list or another iterable of Tensors, arrays or lists, which have at least one axis

@@ -116,7 +116,7 @@ def channels_first(shape: Any, expected: Any) -> str:
     """What to do about images of ``shape`` (C, H, W) where (H, W, C) is expected; "" where they are no such images.
 
     >>> channels_first((3, 32, 32), (32, 32, 3))[:45]
-    'images come as (N, H, W, C) and these seem to '
+    'images come as (N, H, W, C) and these seem to'
     >>> channels_first((3, 32, 32), (None, None, 1)), channels_first((32,), (3,))
     ('', '')
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from backends.half import is_half
 from backends.namespace import isdtype, namespace_of
 from backends.random import Key
 from backends.reference import conv, norm, pool
@@ -270,8 +271,9 @@ def batch_norm(
                 f"x has {shape[-1]} channels",
                 "give one mean and one variance a channel",
             )
-        same_dtype("batch_norm", x, "the mean", mean)
-        same_dtype("batch_norm", x, "the variance", variance)
+        if not is_half(namespace_of(x.data), x.data):  # of mixed precision: the running statistics are float32
+            same_dtype("batch_norm", x, "the mean", mean)
+            same_dtype("batch_norm", x, "the variance", variance)
         return apply(norm.batch_norm_fixed, x, gamma, beta, mean, variance, eps=eps), mean.data, variance.data
     _check_positions("batch_norm", x)
     y, mean, variance = apply(norm.batch_norm, x, gamma, beta, eps=eps)

@@ -133,7 +133,7 @@ def cross_entropy(
     Source: notes, 1.3, for more than two classes; 5, for sequences.
     """
     logits = floats("cross_entropy", "logits", logits)
-    labels = tensor("cross_entropy", "labels", np.asarray(labels) if isinstance(labels, list | tuple) else labels)
+    labels = tensor("cross_entropy", "labels", _exact(labels))
     shape = logits.data.shape
     if len(labels.data.shape) == len(shape) and isdtype(namespace_of(labels.data), labels.data.dtype, "real floating"):
         return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)
@@ -328,7 +328,7 @@ def _class_weights(operation: str, weights: Any, classes: int) -> np.ndarray:
     if table.shape != (classes,) or not ((table >= 0) & np.isfinite(table)).all() or not table.any():
         refuse(
             operation, f"class_weight is {weights!r:.80}",
-            f"{classes} weights, finite, not negative nor all 0, are expected", "give one weight a class",
+            f"{classes} weights that are finite, not negative nor all 0 are expected", "give one weight a class",
         )  # fmt: skip
     return table
 
@@ -345,7 +345,7 @@ def _example_weights(operation: str, examples: Tensor, weights: Any, like: Tenso
         host = plain(operation, from_list(weights) if not hasattr(weights, "dtype") else weights).astype(np.float64)
         if not ((host >= 0) & np.isfinite(host)).all():
             refuse(
-                operation, "sample_weight has negative weights, NaN or infinity", "finite weights >= 0 are expected",
+                operation, "sample_weight has negative weights, NaN or infinities", "finite weights >= 0 are expected",
                 "mend them, or give 0 to the examples that shall not count",
             )  # fmt: skip
         weights = _beside(like, host)

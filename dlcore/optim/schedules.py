@@ -107,7 +107,12 @@ class InverseSqrt(Schedule):
         self.per = per
 
     def __call__(self, lr: float, epoch: int = 0, step: int = 1) -> float:
-        return self.k / math.sqrt(step if self.per == "step" else epoch + 1) * lr
+        t = step if self.per == "step" else epoch + 1
+        if t < 1:
+            raise ConfigError(
+                f"InverseSqrt: {self.per} is {t if self.per == 'step' else epoch} but steps count from 1, epochs from 0"
+            )
+        return self.k / math.sqrt(t) * lr
 
 
 class Staircase(Schedule):

@@ -104,3 +104,12 @@ def test_a_schedule_of_ones_own_needs_only_a_call():
     assert Warmup(2, then=Twice())(0.2, step=1) == 0.2
     with pytest.raises(NotImplementedError, match="Schedule defines no __call__"):
         Schedule()(0.1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "place"),
+    [(InverseSqrt(), {"step": 0}), (InverseSqrt(), {"step": -3}), (InverseSqrt(per="epoch"), {"epoch": -1})],
+)
+def test_an_inverse_root_of_no_step_is_refused(schedule, place):
+    with pytest.raises(ConfigError, match="count from 1"):
+        schedule(0.1, **place)
