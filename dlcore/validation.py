@@ -23,10 +23,13 @@ def plain(value: Any) -> Any:
     (3, {2: 0.5}, [True, 'same'])
     """
     kind = type(value)
-    if kind is tuple or kind is list:
-        return kind(map(plain, value))
-    if kind is dict:
-        return {plain(key): plain(item) for key, item in value.items()}
+    try:
+        if kind is tuple or kind is list:
+            return kind(map(plain, value))
+        if kind is dict:
+            return {plain(key): plain(item) for key, item in value.items()}
+    except RecursionError:  # a list that holds itself
+        return value
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, numpy.generic):
         return value
