@@ -16,6 +16,7 @@ from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import filter as _filter
 from backends.reference.filter import BORDERS
 from backends.standard import Padding, device_of, output_size
+from dlcore._place import on_its_device
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional.checks import on_host, padding_of, pair, refuse, same_dtype
 from dlcore.recorded import did_you_mean
@@ -109,6 +110,7 @@ def separate(kernel: Any) -> tuple[np.ndarray, np.ndarray]:
     return fixed.factors
 
 
+@on_its_device
 def correlate2d(
     x: Any,
     kernel: Any,
@@ -146,6 +148,7 @@ def correlate2d(
     return apply(_filter.correlate2d, x, kernel, **how)
 
 
+@on_its_device
 def correlate_separable(
     x: Any,
     column: Any,

@@ -169,6 +169,9 @@ class Module(Recorded):
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(x, Tensor):
             x = as_tensor(x)
+        if self.vector is not None and (place := self.vector.device.elsewhere()) is not None:
+            with place:  # once, for all that a model computes
+                return self(x, *args, **kwargs)
         if not self._ready:
             self._prepare(x)
         if self.vector is not None and self.input_dtype is None:  # the outermost module, which takes floats
