@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from backends import cupy_namespace
+from backends.current import current_device
 from backends.errors import DeviceError
 from backends.installation import install_line
 from backends.namespace import NUMPY, name_of, namespace_of
@@ -74,6 +76,17 @@ class Device:
     def active(self) -> AbstractContextManager[Any]:
         """A context in which this is the library's current device: CuPy launches kernels on the current one only."""
         return self.native if hasattr(self.native, "__enter__") else nullcontext()
+
+    def elsewhere(self) -> AbstractContextManager[Any] | None:
+        """What to enter so that this is the library's current device; None where it is, or there is no such thing.
+
+        >>> CPU.elsewhere() is None
+        True
+        """
+        if self.native is None or self.xp is NUMPY:
+            return None
+        ask = current_device(self.xp)
+        return None if ask is None or ask() == self.native.id else self.native
 
 
 CPU = Device("cpu", NUMPY, why="asked for")
@@ -171,7 +184,8 @@ def _auto() -> Device:
 
 
 def _cuda_device(cupy: Any, index: int, why: str) -> Device:
-    return Device(f"cuda:{index}", importlib.import_module("array_api_compat.cupy"), cupy.cuda.Device(index), why)
+    xp = cupy_namespace.of(importlib.import_module("array_api_compat.cupy"))
+    return Device(f"cuda:{index}", xp, cupy.cuda.Device(index), why)
 
 
 def _suggestion(name: Any) -> str:

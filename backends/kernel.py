@@ -35,7 +35,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from backends import half
-from backends.namespace import name_of, namespace
+from backends.current import elsewhere
+from backends.namespace import NUMPY, name_of, namespace
 
 __all__ = [
     "Alternative",
@@ -198,6 +199,9 @@ class Kernel(_Dispatch):
 
     def __call__(self, *arrays: Any, **params: Any) -> Any:
         xp = namespace(self.name, arrays)
+        if xp is not NUMPY and (place := elsewhere(self.name, xp, arrays)) is not None:
+            with place:
+                return self(*arrays, **params)
         pair = self.choose(xp, arrays, params)
         return pair.forward(xp, *arrays, needed=(False,) * len(arrays), **params)[0]
 
@@ -215,6 +219,10 @@ class UpdateKernel(_Dispatch):
 
     def __call__(self, *arrays: Any, **params: Any) -> None:
         xp = namespace(self.name, arrays)
+        if xp is not NUMPY and (place := elsewhere(self.name, xp, arrays)) is not None:
+            with place:
+                self(*arrays, **params)
+            return
         self.choose(xp, arrays, params).forward(xp, *arrays, **params)
 
 

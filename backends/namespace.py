@@ -1,7 +1,8 @@
 """Which Array API namespace an array belongs to, resolved once per array type.
 
 ``array_api_compat.array_namespace`` costs 1 to 3 microseconds a call, so its answer is kept in a table keyed by type.
-NumPy stands in the table as :mod:`backends.numpy_namespace`, which is NumPy with less overhead.
+NumPy stands in the table as :mod:`backends.numpy_namespace`, which is NumPy with less overhead, and CuPy as
+:mod:`backends.cupy_namespace`, which creates arrays where it is told to.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import array_api_compat
 import numpy as np
 
-from backends import numpy_namespace
+from backends import cupy_namespace, numpy_namespace
 from backends.errors import DeviceError
 
 __all__ = ["NUMPY", "Array", "isdtype", "name_of", "namespace", "namespace_of"]
@@ -74,6 +75,8 @@ def _learn(x: Any) -> Any:
         ) from None
     if array_api_compat.is_numpy_namespace(xp):
         xp = NUMPY
+    elif name_of(xp) == "cupy":
+        xp = cupy_namespace.of(xp)
     _TABLE[type(x)] = xp
     return xp
 

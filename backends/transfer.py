@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from backends.current import elsewhere_of
 from backends.device import Device
 from backends.errors import DeviceError, DlcoreError
 from backends.namespace import name_of, namespace_of
@@ -74,11 +75,20 @@ class Counts:
 
 _counts = Counts()
 _forbidden: ContextVar[bool] = ContextVar("forbidden", default=False)
-_downloads: dict[str, Callable[[Any], np.ndarray]] = {"cupy": lambda x: x.get()}
+_downloads: dict[str, Callable[[Any], np.ndarray]] = {"cupy": lambda x: _get(x)}
 _waits: dict[str, Callable[[], None]] = {
     "cupy": lambda: importlib.import_module("cupy").cuda.get_current_stream().synchronize()
 }
 _guards: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
+
+
+def _get(x: Any) -> np.ndarray:
+    """A CuPy array on the host; one that does not lie in one piece is first copied, on its device."""
+    place = elsewhere_of(x)
+    if place is None:
+        return x.get()
+    with place:
+        return x.get()
 
 
 def counts() -> Counts:

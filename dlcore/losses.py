@@ -15,6 +15,7 @@ import numpy as np
 
 from backends.namespace import isdtype, namespace_of
 from dlcore._arrays import from_list, plain
+from dlcore._place import on_its_device
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import binary_cross_entropy, cross_entropy, mse
 from dlcore.recorded import did_you_mean
@@ -81,6 +82,7 @@ class StandardizedMSE:
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused in one line
             return cls(float(values[0] if constant else values.mean()), 1.0 if constant else float(values.std()))
 
+    @on_its_device
     def __call__(self, prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any = None) -> Tensor:
         """Arguments and errors as of :func:`mse`; ``target`` in its own unit."""
         target = as_tensor(target)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends import transfer
+from backends.current import elsewhere, elsewhere_of
 from backends.device import Device, resolve
 from backends.kernel import Kernel
 from backends.namespace import NUMPY, isdtype, namespace, namespace_of
@@ -21,6 +22,7 @@ from backends.reference import elementwise, embedding
 from backends.standard import device_of
 from dlcore._arrays import PLAIN, axes_of, from_list, plain
 from dlcore._arrays import whole_numbers as _whole_numbers
+from dlcore._place import on_its_device
 from dlcore.apart import arguments_apart, together
 from dlcore.errors import DeviceError, DlcoreError, GraphError, ShapeError
 from dlcore.tape import Node, grad_enabled, no_grad, walk
@@ -51,14 +53,16 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
             guards.append((x.owner, x.owner.version))
     try:
         xp = namespace(kernel.name, arrays)
+        place = None if xp is NUMPY else elsewhere(kernel.name, xp, arrays)
     except DeviceError as error:
         raise arguments_apart(kernel, inputs) or error from None
+    if place is not None:  # arrays of a GPU that is not current
+        with place:
+            return apply(kernel, *inputs, **params)
     pair = kernel.choose(xp, arrays, params)
     try:
         output, saved = pair.forward(xp, *arrays, needed=needed, **params)
     except (ValueError, IndexError, TypeError) as error:
-        if isinstance(error, ValueError) and (moved := arguments_apart(kernel, inputs)):  # of two GPUs
-            raise moved from error
         if isinstance(error, DlcoreError) or kernel.__module__ != elementwise.__name__:
             raise
         raise _misfit(kernel, arrays, params, error) from error
@@ -304,6 +308,10 @@ class Tensor:
 
         Raises :class:`GraphError` where nothing was recorded, or a result would be wrong (see the module).
         """
+        if type(self.data) is not np.ndarray and (place := elsewhere_of(self.data)) is not None:
+            with place:  # of all the graph: it is on one device
+                self.backward(dy)
+            return
         if not self.requires_grad:
             raise GraphError(
                 "backward: nothing was recorded; a tensor with requires_grad=True or a model's parameter, not frozen, "
@@ -332,7 +340,7 @@ class Tensor:
         if isinstance(dy, list | tuple | bool | int | float):
             dy = xp.asarray(from_list(dy), dtype=self.dtype, device=device_of(self.data))
         dy = as_tensor(dy).data
-        if namespace_of(dy) is not xp:
+        if type(self.data) is not np.ndarray or namespace_of(dy) is not NUMPY:
             together("backward", {"dy": dy, "the tensor": self.data})
         if dy.shape != self.shape:
             raise ShapeError(f"backward: dy has shape {tuple(dy.shape)} but the tensor {tuple(self.shape)}")
@@ -444,23 +452,29 @@ class Tensor:
 
     # --- comparison: bool tensors, which have no gradient
 
+    @on_its_device
     def __lt__(self, other: Any) -> Tensor:
         return _plainly("<", operator.lt, self, other)
 
+    @on_its_device
     def __le__(self, other: Any) -> Tensor:
         return _plainly("<=", operator.le, self, other)
 
+    @on_its_device
     def __gt__(self, other: Any) -> Tensor:
         return _plainly(">", operator.gt, self, other)
 
+    @on_its_device
     def __ge__(self, other: Any) -> Tensor:
         return _plainly(">=", operator.ge, self, other)
 
+    @on_its_device
     def __eq__(self, other: object) -> Any:
         if other is None:
             return NotImplemented
         return _plainly("==", operator.eq, self, other)
 
+    @on_its_device
     def __ne__(self, other: object) -> Any:
         if other is None:
             return NotImplemented
@@ -715,6 +729,7 @@ def _operand(self: Tensor, other: Any) -> Any:
     return Tensor(other)
 
 
+@on_its_device
 def _places(self: Tensor, key: Any) -> Tensor:
     """Integers that pick along the first axis, negative ones from its end; checked where they are on the host."""
     ids = key.data if isinstance(key, Tensor) else key
@@ -742,7 +757,7 @@ def _array(self: Tensor, other: Any) -> Any:
     operand = _operand(self, other)
     if not isinstance(operand, Tensor):
         return operand
-    if namespace_of(operand.data) is not namespace_of(self.data):
+    if type(self.data) is not np.ndarray or namespace_of(operand.data) is not NUMPY:
         together("comparison", {"the left side": self, "the right side": operand})
     return operand.data
 

@@ -364,4 +364,5 @@ def _placed(data: Any, device: Device) -> Any:
     if isinstance(data, np.ndarray | np.generic):
         return transfer.to_device(_as_float64(np.asarray(data)), device)
     xp = namespace_of(data)
-    return xp.astype(data, xp.float64) if xp.isdtype(data.dtype, "real floating") else data
+    with device.active():
+        return xp.astype(data, xp.float64) if xp.isdtype(data.dtype, "real floating") else data

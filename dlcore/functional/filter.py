@@ -17,6 +17,7 @@ from backends.reference import filter as _filter
 from backends.reference.filter import BORDERS
 from backends.standard import Padding, device_of, output_size
 from dlcore._arrays import from_list, plain
+from dlcore._place import on_its_device
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional.checks import constant, floats, none_empty, on_host, padding_of, pair, refuse, same_dtype, tensor
 from dlcore.recorded import did_you_mean
@@ -110,6 +111,7 @@ def separate(kernel: Any) -> tuple[np.ndarray, np.ndarray]:
     return fixed.factors
 
 
+@on_its_device
 def correlate2d(
     x: Any,
     kernel: Any,
@@ -147,6 +149,7 @@ def correlate2d(
     return apply(_filter.correlate2d, x, kernel, **how)
 
 
+@on_its_device
 def correlate_separable(
     x: Any,
     column: Any,

@@ -14,6 +14,7 @@ import numpy as np
 from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import loss as _loss
 from dlcore._arrays import from_list, plain
+from dlcore._place import on_its_device
 from dlcore.errors import DataError, ShapeError
 from dlcore.functional._calls import noted
 from dlcore.functional.checks import (
@@ -33,6 +34,7 @@ from dlcore.tensor import Tensor, apply, as_tensor
 __all__ = ["binary_cross_entropy", "cross_entropy", "mse"]
 
 
+@on_its_device
 def mse(prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any = None) -> Tensor:
     """The mean squared error, the mean over all elements of (a - y)².
 
@@ -56,6 +58,7 @@ def mse(prediction: Any, target: Any, *, sample_weight: Any = None, lengths: Any
     return noted("mse", prediction.shape, apply(_loss.mse, prediction, target, weight), weight)
 
 
+@on_its_device
 def binary_cross_entropy(
     logits: Any, target: Any, *, class_weight: Any = None, sample_weight: Any = None, label_smoothing: float = 0.0
 ) -> Tensor:
@@ -92,6 +95,7 @@ def binary_cross_entropy(
     return noted("binary_cross_entropy", logits.shape, loss, weight)
 
 
+@on_its_device
 def cross_entropy(
     logits: Any,
     labels: Any,

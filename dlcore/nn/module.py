@@ -191,6 +191,9 @@ class Module(Recorded):
             if not self._ready:
                 self._prepare((x, *args), kwargs)
             if self.vector is not None:  # the outermost module
+                if (place := self.vector.device.elsewhere()) is not None:
+                    with place:  # once, for all that a model computes
+                        return self(x, *args, **kwargs)
                 if self.input_dtype is None:  # which takes floats
                     x = self._as_floats(x)
                 elif type(self.input_dtype) is not str:
@@ -209,6 +212,9 @@ class Module(Recorded):
         if not self._ready:
             self._prepare((), kwargs)
         if self.vector is not None:
+            if (place := self.vector.device.elsewhere()) is not None:
+                with place:
+                    return self._by_keyword(kwargs)
             kwargs = converted(self, (), kwargs)[1]
         y = self.forward(**kwargs)
         build = in_progress()

@@ -19,6 +19,7 @@ from backends import transfer
 from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, namespace_of
 from backends.reference.embedding import add_rows_
+from dlcore._place import on_its_device
 from dlcore.errors import ConfigError, DeviceError, ShapeError
 from dlcore.recorded import did_you_mean
 from dlcore.tensor import Tensor
@@ -65,6 +66,7 @@ class Parameter(Tensor):
         self.decay: bool = decay
         self.path: str = ""
 
+    @on_its_device
     def _set_data(self, value: Any) -> None:
         current = getattr(self, "_data", None)
         if current is None:
@@ -77,6 +79,7 @@ class Parameter(Tensor):
     if not TYPE_CHECKING:  # a plain attribute to type checkers, as Tensor has it
         data = property(attrgetter("_data"), _set_data)  # attrgetter: read in C, for it is read in every call
 
+    @on_its_device
     def _set_grad(self, value: Any) -> None:
         if isinstance(self.owner, ParameterVector):
             if value is None:
@@ -302,7 +305,8 @@ class ParameterVector:
         twin.segments = copy.deepcopy(self.segments, memo)
         twin.version, twin._runs = self.version, None
         twin._lay_out(self.xp.asarray(self.theta, copy=True), self.device)
-        twin.grad[...] = self.grad
+        with self.device.active():
+            twin.grad[...] = self.grad
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
@@ -316,7 +320,8 @@ class ParameterVector:
         self.version, self._runs = state["version"], None
         device = resolve(state["device"])
         self._lay_out(transfer.to_device(state["theta"], device), device)
-        self.grad[...] = transfer.to_device(state["grad"], device)
+        with device.active():
+            self.grad[...] = transfer.to_device(state["grad"], device)
 
     def to(self, device: Device) -> None:
         """Move every parameter to ``device``; gradients start at zero there.
@@ -339,6 +344,10 @@ class ParameterVector:
         >>> p.grad
         array([0.], dtype=float32)
         """
+        if (place := self.device.elsewhere()) is not None:
+            with place:
+                self.zero_grad()
+            return
         self.grad[...] = 0.0
 
     def set_active(self, path: str, active: bool) -> None:
@@ -419,9 +428,9 @@ def _fitting(p: Parameter, value: Any) -> Any:
     xp = namespace_of(p.data)
     if isinstance(value, Tensor):
         value = value.data
-    if xp is NUMPY and hasattr(value, "shape") and namespace_of(value) is not NUMPY:
+    if hasattr(value, "shape") and namespace_of(value) is not NUMPY and Device.of(value) != Device.of(p.data):
         raise DeviceError(
-            f"parameter {p.path}: an array on {Device.of(value)} came but the parameter is on cpu",
+            f"parameter {p.path}: an array on {Device.of(value)} came but the parameter is on {Device.of(p.data)}",
             fix="copy it by dl.Tensor(array).numpy(), or bring the model to it by .to(device)",
         )
     if xp is NUMPY or isinstance(value, np.ndarray | list | tuple | int | float):

@@ -74,6 +74,10 @@ class Optimizer(Recorded):
     def step(self) -> None:
         """Update every active parameter from its gradient, in place; where ``counts`` say so, leave all as it is."""
         vector = self._attached()
+        if (place := vector.device.elsewhere()) is not None:
+            with place:
+                self.step()
+            return
         self._check_place(vector)
         self.steps += 1
         for run in self.runs(vector):
