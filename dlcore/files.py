@@ -40,11 +40,7 @@ def write_atomically(path: Path, content: Callable[[], bytes | str]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            descriptor = os.open(temporary, os.O_WRONLY | _BINARY)
-            try:
-                _write(descriptor, data)
-            finally:
-                os.close(descriptor)
+            _fill(temporary, data)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); nothing there was changed") from None
     return path
@@ -118,9 +114,10 @@ def copied(source: Path, target: Path, link: bool = False) -> None:
     has such; it must then be replaced, never be written into. Raises OSError."""
     if link:
         with suppress(OSError, NotImplementedError):
-            return os.link(source, target)
+            os.link(source, target)
+            return
     with replacing(target) as temporary:
-        Path(temporary).write_bytes(source.read_bytes())
+        _fill(temporary, source.read_bytes())
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
@@ -153,6 +150,14 @@ def _new_file(target: Path) -> str:
         with suppress(FileExistsError):
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666))  # less the umask
             return name
+
+
+def _fill(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | _BINARY)
+    try:
+        _write(descriptor, data)
+    finally:
+        os.close(descriptor)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -19,13 +19,14 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import job
 
 import backends.cpu  # noqa: F401  once, before the first fork: each process is then killed while it trains
 
-STAGES = ("write", "fsync", "chmod", "replace", "unlink")
-"""The calls of ``os`` and of files in which a save can be cut."""
+STAGES = ("open", "write", "fsync", "replace", "unlink")
+"""The calls of ``os`` in which a save can be cut."""
 
 
 def start(work: Callable[[], object]) -> int:
@@ -63,43 +64,19 @@ def by_steps(folder: Path, saved: bool) -> dict[str, int]:
 
 def dying_in(stage: str, folder: Path, nth: int) -> None:
     """Train, and die in the nth call of ``stage``; half of the bytes are written where that is a write."""
-    real, calls = getattr(os, stage, None), 0
+    real, calls = getattr(os, stage), 0
 
-    def die(*args: object, **kwargs: object) -> object:
+    def die(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == nth:
+            if stage == "write":
+                real(args[0], args[1][: len(args[1]) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **kwargs)  # type: ignore[misc]
+        return real(*args, **kwargs)
 
-    if stage == "write":
-        opened = os.fdopen
-
-        def fdopen(*args: object, **kwargs: object) -> object:
-            nonlocal calls
-            file = opened(*args, **kwargs)  # type: ignore[call-overload]
-            calls += 1
-            if calls == nth:
-                write = file.write
-                file_write = lambda data: (write(data[: len(data) // 2]), file.flush(), os.kill(os.getpid(), 9))  # noqa: E731
-                return _Writes(file, file_write)
-            return file
-
-        os.fdopen = fdopen  # type: ignore[assignment]
-    else:
-        setattr(os, stage, die)
+    setattr(os, stage, die)
     job.fit(job.trainer(folder))
-
-
-class _Writes:
-    def __init__(self, file: object, write: Callable[[bytes], object]) -> None:
-        self.file, self.write = file, write
-
-    def __enter__(self) -> _Writes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()  # type: ignore[attr-defined]
 
 
 def by_stages(folder: Path) -> dict[str, int]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
-from dlcore.cli.runs import folder_of_runs, print_table
+from dlcore.cli.runs import folder_of_runs, print_table, say_unreadable
 from dlcore.cli.summary import model_name
-from dlcore.errors import ConfigError
+from dlcore.errors import ConfigError, DlcoreError
 from dlcore.figures import figure
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def compare(
     twice = next((name for i, (name, _) in enumerate(conditions) if name in dict(conditions[:i])), None)
     if twice:
         raise ConfigError(f"--satisfice names {twice} twice, but one limit a figure is expected")
-    found = [Run.find(name, runs) for name in names] if names else Run.all(folder_of_runs(runs))
+    unreadable: list[str] = []
+    found = [Run.find(name, runs) for name in names] if names else _sound(folder_of_runs(runs), unreadable)
     if not found:
         print("[]" if json_ else f"no runs in {runs}; dlcore train makes one")
         return 0
@@ -82,7 +83,35 @@ def compare(
         draw_comparison(picture, {label: run.records() for label, run in named.items()}, policy.optimize)
         if not json_:
             print(f"picture: {picture}")
+    say_unreadable(unreadable)
     return 0 if chosen is not None else 1
+
+
+def _sound(runs: str, unreadable: list[str]) -> list[Run]:
+    """The runs in a folder that can be compared; the others are passed over, with the reasons."""
+    from dlcore.train.run import Run
+
+    found = []
+    for run in Run.all(runs, unreadable):
+        try:
+            _data_of(run, str(run.folder))
+            _model(run)
+        except (DlcoreError, OSError) as error:
+            unreadable.append(f"{run.folder} ({error})")
+        else:
+            found.append(run)
+    return found
+
+
+def _data_of(run: Run, label: str) -> str:
+    """The fingerprint of its development set."""
+    from dlcore.train import rebuild
+
+    held = rebuild.load_about(run.folder)[0].get("fingerprints")
+    held = held.get("dev") if isinstance(held, dict) else None
+    if not isinstance(held, str):
+        raise ConfigError(f"runs compare: {label} does not say which data it is of; leave it out")
+    return held
 
 
 def _named(found: Sequence[Run]) -> dict[str, Run]:
@@ -99,14 +128,7 @@ def _named(found: Sequence[Run]) -> dict[str, Run]:
 
 def _check_data(named: dict[str, Run]) -> None:
     """Refuse runs whose figures are of different examples."""
-    from dlcore.train import rebuild
-
-    prints: dict[str, str] = {}
-    for label, run in named.items():
-        held = (rebuild.load_about(run.folder)[0].get("fingerprints") or {}).get("dev")
-        if not isinstance(held, str):
-            raise ConfigError(f"runs compare: {label} does not say which data it is of; leave it out")
-        prints[label] = held
+    prints = {label: _data_of(run, label) for label, run in named.items()}
     first, known = next(iter(prints.items()))
     other = next((label for label, held in prints.items() if held != known), None)
     if other:

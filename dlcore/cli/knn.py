@@ -162,7 +162,6 @@ class Knn:
 
     def train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         """Measure both and write what came out into the folder of ``run``; if it does not come to that, nothing."""
-        done = False
         try:
             folders.write_settings(run.folder, self.settings)
             write_rows(run.folder, self.data.digests)
@@ -171,16 +170,13 @@ class Knn:
                 "knn has no layers; evaluate and predict memorise its training set again",
             )  # fmt: skip
             self._train(run, lock)
-            done = True
         except KeyboardInterrupt as error:
             cause = error.cause if isinstance(error, Interrupted) else "SIGINT"
             raise Interrupted(cause, f"by {cause}; knn keeps nothing halfway, start it again") from None
         finally:
-            if done:
-                folders.forget(run.folder)
-            else:
+            if not (run.folder / "result.json").exists():
                 folders.empty(run.folder)
-                folders.bring_back(run.folder)
+            folders.settle(run.folder)
 
     def _train(self, run: Run, lock: Lock) -> None:
         data, log, memory = self.data, self.log, self.memory

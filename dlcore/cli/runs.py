@@ -20,7 +20,11 @@ from dlcore.figures import figure
 if TYPE_CHECKING:
     from dlcore.train.run import Run
 
-__all__ = ["folder_of_runs", "print_table", "show"]
+__all__ = ["folder_of_runs", "print_table", "say_unreadable", "show"]
+
+
+FEW = 5
+"""Folders that are passed over by name."""
 
 
 def show(
@@ -37,7 +41,13 @@ def show(
     from dlcore.train.run import Run
 
     runs = folder_of_runs(runs if folder is None else folder)
-    found = [_about(run) for run in Run.all(runs)]
+    unreadable: list[str] = []
+    found = []
+    for run in Run.all(runs, unreadable):
+        try:
+            found.append(_about(run))
+        except OSError as error:
+            unreadable.append(f"{run.folder} ({error.strerror})")
     if json_:
         print(json.dumps(found, indent=2))
     elif not found:
@@ -46,7 +56,15 @@ def show(
         columns = ("run", "status", "data", "model", "epochs", "development", "test", "began")
         rows = [[_cell(entry[column]) for column in columns] for entry in found]
         print_table(columns, rows, left=range(len(columns)))
+    say_unreadable(unreadable)
     return 0
+
+
+def say_unreadable(folders: Sequence[str]) -> None:
+    """One line on stderr for what was passed over."""
+    if folders:
+        more = f" and {len(folders) - FEW:,} more" if len(folders) > FEW else ""
+        print(f"dlcore: note: passed over: {', '.join(folders[:FEW])}{more}", file=sys.stderr)
 
 
 def folder_of_runs(runs: str) -> str:
@@ -83,20 +101,23 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collec
 
 
 def _about(run: Run) -> dict[str, Any]:
-    result, records = run.result or {}, run.records()
+    from dlcore.train.lock import holder
+
+    held = run.result
+    result = held or {}
+    count, kept = run.outline(result.get("best_epoch"))
+    status = "running" if holder(run.folder) else "interrupted" if held is None else "finished"
     began = datetime.fromtimestamp((run.folder / "config.toml").stat().st_mtime).isoformat(" ", "minutes")
-    about: dict[str, Any] = {"run": run.name, "status": run.status, "began": began, "folder": str(run.folder)}
+    about: dict[str, Any] = {"run": run.name, "status": status, "began": began, "folder": str(run.folder)}
     try:
         settings = run.settings
         wanted = settings.measured() if settings.data.heads else settings.measured()[:1]
         about |= {"data": settings.data.data, "model": model_name(settings)}
-        epochs: Any = None if settings.model.model == "knn" else f"{len(records)} of {settings.train.epochs}"
+        epochs: Any = None if settings.model.model == "knn" else f"{count} of {settings.train.epochs}"
     except ConfigError as error:
         warnings.warn(str(error), stacklevel=2)
-        wanted, epochs = ["loss"], len(records)
+        wanted, epochs = ["loss"], count
         about |= {"data": None, "model": None}
-    best = result.get("best_epoch")
-    kept = records[best if isinstance(best, int) and best < len(records) else -1] if records else {}
     test = next(iter(result.get("test", {}).values()), {})
     return about | {
         "epochs": epochs,

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from cyclopts import Parameter
 
 from dlcore.cli import summary
 from dlcore.cli.flags import COMMAND, DEBUG, settings_as_flags
-from dlcore.errors import ConfigError
+from dlcore.errors import CheckpointError, ConfigError
 from dlcore.train.config import Config, load
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def train(
     if run is not None and (why := _finished(run, settings)):
         log(f"{run.folder} is finished: {why}")
         return 0
+    if run is not None and _begins(run, settings):
+        log(f"resume: {run.folder} was ended before its first checkpoint, it begins anew")
     log(summary.about_data(data))
     kind = _Job if settings.model.model != "knn" else importlib.import_module("dlcore.cli.knn").Knn
     job = kind(settings, data, device, log, None if run is None else run.folder)
@@ -127,6 +130,8 @@ def train(
     else:
         lock = folders.Lock(run.folder).acquire()
     try:
+        if run is not None:
+            folders.settle(lock.folder)
         job.train(folders.Run(lock.folder), lock, checkpoint)
     finally:
         lock.release()
@@ -135,9 +140,12 @@ def train(
 
 def _named(resume: str, settings: Config) -> tuple[Run, Path | None]:
     """The run to go on with, and the checkpoint where one was named."""
-    from dlcore.train.run import Run
+    from dlcore.train.run import Run, recover
 
     path = Path(resume).expanduser()
+    for folder in (path, Path(settings.run.runs).expanduser() / resume, path.parent.parent):
+        if folder.is_dir():
+            recover(folder)
     if not path.is_file():
         return Run.find(resume, settings.run.runs), None
     if path.suffix != ".safetensors":
@@ -174,16 +182,34 @@ def _finished(run: Run, settings: Config) -> str:
     return f"{result['epochs']} epochs; more --epochs would go on" if result["epochs"] >= epochs else ""
 
 
+def _begins(run: Run, settings: Config) -> bool:
+    """Whether a run that is to go on has nothing to go on from: it was ended before its first checkpoint.
+
+    Raises CheckpointError where it had checkpoints: what it has learned is not trained over without being asked.
+    """
+    from dlcore.train import snapshot
+
+    if settings.model.model == "knn" or snapshot.paths(run.folder):
+        return False
+    if run.result is None and not (run.folder / "model.safetensors").exists() and len(run.records()) < 2:
+        return True
+    raise CheckpointError(
+        f"{run.folder}: its checkpoints are gone, there is nothing to go on from; begin another run with its weights "
+        f"by --from {run.folder}, or train this one again by --config {run.folder / 'config.toml'}"
+    )
+
+
 def _same_path(before: Any, now: Any) -> bool:
     return isinstance(now, str) and isinstance(before, str) and str(Path(now).expanduser().absolute()) == before
 
 
 def _same(settings: Config) -> Run | None:
     """The run of the name that is asked for; without one, the newest of the same settings, an unfinished one first."""
-    from dlcore.train.run import Run
+    from dlcore.train.run import Run, recover
 
     if settings.run.name is not None:
         run = Run(Path(settings.run.runs).expanduser() / settings.run.name)
+        recover(run.folder)
         return run if (run.folder / "config.toml").exists() else None
     asked = {name: value for name, value in settings.flat().items() if name not in HOW_IT_RUNS}
     found = []
@@ -206,7 +232,7 @@ class _Job:
     def __init__(self, settings: Config, data: Splits, device: Device, log: Log, folder: Path | None) -> None:
         from dlcore.train import rebuild, snapshot
 
-        self.settings, self.data, self.log = settings, data, log
+        self.settings, self.data, self.log, self.is_new = settings, data, log, folder is None
         known = folder is not None and bool(snapshot.paths(folder))
         model = rebuild.load_model(folder, device=device)[0] if folder is not None and known else None
         self.trainer = settings.trainer(data, device, model=model)
@@ -222,16 +248,15 @@ class _Job:
         from dlcore.train import snapshot
 
         try:
+            if not self.is_new and (run.folder / "result.json").exists():
+                _keep(run.folder)
             self._train(run, lock, checkpoint)
         except KeyboardInterrupt as error:
             raise self._told(error, run) from None
         finally:
-            if snapshot.paths(run.folder):
-                folders.forget(run.folder)
-            else:  # nothing was trained: what was there before is there again, or nothing
-                if not self.trainer.step:
-                    folders.empty(run.folder)
-                folders.bring_back(run.folder)
+            if self.is_new and not snapshot.paths(run.folder) and not self.trainer.step:
+                folders.empty(run.folder)  # nothing was trained
+            _settle(run.folder)
 
     def _train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         from dlcore.train import Checkpoint, GradientHealth
@@ -332,6 +357,30 @@ class _Job:
             return Interrupted(error.cause, f"by {error.cause} {where}; {saved}")
         kept = f"{trainer.saved} is kept, {go_on}" if trainer.saved else "nothing was saved yet"
         return KeyboardInterrupt(f"{'at once ' * trainer.abandoned}{where}; {kept}")
+
+
+def _keep(folder: Path) -> None:
+    from dlcore.train import run as folders
+
+    try:
+        folders.keep(folder)
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename or folder}: cannot be written ({error.strerror}); the finished run is left as it is"
+        ) from None
+
+
+def _settle(folder: Path) -> None:
+    """The end of a command: what another run had left there comes back or goes, or it is said where it is."""
+    from dlcore.train import run as folders
+
+    before = folder / folders.BEFORE
+    try:
+        folders.settle(folder)
+    except OSError as error:
+        warnings.warn(f"{folder}: cannot be written ({error.strerror}); the next command goes on here", stacklevel=2)
+    if (before / "result.json").exists():
+        warnings.warn(f"the finished run that was in {folder} is in {before} until this one is finished", stacklevel=2)
 
 
 class Log:

@@ -81,7 +81,7 @@ class EpochLog:
         return labels
 
     def _label(self, place: int, values: Growing) -> str:
-        """The label of the lines that a list goes on from; one of its own where none of the file's are its beginning."""
+        """The label of the lines that a list goes on from; a new one where none of the file's are its beginning."""
         known = self._labels.get(place)
         if known is not None and len(values) >= self.counts[known]:
             return known

@@ -175,6 +175,7 @@ def _float(number: int) -> float:
         return math.inf
 
 
+@functools.cache
 def _bounds(within: str) -> tuple[float, float]:
     low, high = within[1:-1].split(",") if within else ("-inf", "inf")
     return float(low), float(high)

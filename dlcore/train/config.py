@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -463,6 +464,10 @@ def load(path: str | os.PathLike[str], rules: int = RULES) -> Config:
     Traceback (most recent call last):
     dlcore.errors.ConfigError: ...run.toml: [train] epoch is not a known key (did you mean epochs?); known here are ...
     """
+    quickly = _toml.quickly(path, rules)
+    if quickly is not None and "data" in quickly:
+        with suppress(ConfigError):  # which is said below, with the file
+            return Config(**quickly)
     sections = _toml.read(path)
     sections["data"] = {"rules": rules, **sections.get("data", {})}
     try:

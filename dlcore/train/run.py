@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,19 @@ from dlcore.errors import CheckpointError, ConfigError
 from dlcore.losses import StandardizedMSE, named
 from dlcore.recorded import did_you_mean
 from dlcore.train import config, snapshot
+from dlcore.train._before import (
+    BEFORE,
+    FILES,
+    bring_back,
+    check_run,
+    empty,
+    forget,
+    is_free,
+    keep,
+    put_aside,
+    recover,
+    settle,
+)
 from dlcore.train._class_weight import weighted
 from dlcore.train._classes import class_weights, classes_of, positives
 from dlcore.train._lines import LinesFile
@@ -30,7 +42,10 @@ if TYPE_CHECKING:
     from dlcore.nn import Module
     from dlcore.train.trainer import Trainer
 
-__all__ = ["Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget", "plain", "write_settings"]
+__all__ = [
+    "BEFORE", "Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget", "keep", "plain",
+    "recover", "settle", "write_settings",
+]  # fmt: skip
 
 TIMING = ("seconds", "examples_per_second")
 """Figures that differ each time; they stand in a file of their own."""
@@ -69,10 +84,7 @@ class Run:
     ['digits-mlp-001']
     """
 
-    FILES = (
-        "config.toml", "model.json", "model.py", "metrics.jsonl", "timing.jsonl", "health.jsonl", "rows.safetensors",
-        "model.safetensors", "curves.png", "report.html", "result.json",
-    )  # fmt: skip
+    FILES = FILES
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -88,18 +100,30 @@ class Run:
         raise CheckpointError(f"{name}: no run is there, nor in {runs}{hint}; dlcore runs list shows which there are")
 
     @classmethod
-    def all(cls, runs: str | Path = "runs") -> list[Run]:
-        """The runs in a folder, the oldest first."""
+    def all(cls, runs: str | Path = "runs", unreadable: list[str] | None = None) -> list[Run]:
+        """The runs in a folder, the oldest first.
+
+        unreadable : takes the names of folders that cannot be looked into, with the reasons; they are passed over
+        """
         folder = Path(runs).expanduser()
         if not folder.is_dir():
             return []
-        found = [cls(entry) for entry in folder.iterdir() if (entry / "config.toml").is_file()]
-        return sorted(found, key=lambda run: ((run.folder / "config.toml").stat().st_mtime, run.name))
+        found = []
+        for entry in folder.iterdir():
+            try:
+                found.append(((entry / "config.toml").stat().st_mtime, entry.name, cls(entry)))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if unreadable is not None:
+                    unreadable.append(f"{entry} ({error.strerror})")
+        return [run for *_, run in sorted(found, key=lambda one: one[:2])]
 
     @property
     def name(self) -> str:
         """That of its folder."""
-        return self.folder.resolve().name
+        plain = self.folder.name not in ("", "..") and not self.folder.is_symlink()
+        return self.folder.name if plain else self.folder.resolve().name
 
     @functools.cached_property
     def settings(self) -> config.Config:
@@ -110,13 +134,10 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """The figures of a finished run; None where there are none, or none that can be read."""
         try:
-            found = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+            found = plain(json.loads((self.folder / "result.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError):
             return None
-        match found:
-            case {"test": dict(test), "epochs": int(_)} if all(map(_is_record, test.values())):
-                return found
-        return None
+        return found if _is_result(found) else None
 
     @property
     def status(self) -> str:
@@ -124,6 +145,26 @@ class Run:
         if holder(self.folder):
             return "running"
         return "finished" if self.result is not None else "interrupted"
+
+    def outline(self, best_epoch: Any = None) -> tuple[int, dict[str, Any]]:
+        """How many epochs are recorded, and the record of ``best_epoch``, else of the last; no other is looked at."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_bytes().split(b"\n")
+        except OSError:
+            return 0, {}
+        if lines and not lines[-1].endswith(b"}"):  # torn, or behind the last end of a line
+            lines.pop()
+        if not lines:
+            return 0, {}
+        place = best_epoch if isinstance(best_epoch, int) and 0 <= best_epoch < len(lines) else -1
+        try:
+            record = plain(json.loads(lines[place]))
+        except (ValueError, RecursionError):
+            record = None
+        if _is_record(record):
+            return len(lines), record
+        records = self.records()
+        return len(records), records[-1] if records else {}
 
     def records(self) -> list[dict[str, Any]]:
         """The records of the epochs so far; a line that cannot be read is left out."""
@@ -141,19 +182,20 @@ class Run:
         ``train_...``, ``ms_per_image``, ``parameters``, ``epochs`` and ``seconds``. Those of the test set are not
         among them: by it nothing is chosen (notes 2.1). Of a run that is not finished, those of its last epoch.
         """
-        result, records = self.result or {}, self.records()
+        result = self.result or {}
+        epochs, kept = self.outline(result.get("best_epoch"))
         parts = result.get("parts", {})
         no_figures = ("examples", "labels", "standard_errors", "never_predicted", "not_a_number")
-        found = {name: v for name, v in parts.get("dev", {}).items() if name not in no_figures}
+        found = {name: v for name, v in parts.get("dev", {}).items() if name not in no_figures and _is_number(v)}
         no_figures = (*no_figures, "ms_per_image")
-        found |= {f"train_{name}": v for name, v in parts.get("train", {}).items() if name not in no_figures}
-        if not parts and records:
-            best = result.get("best_epoch")
-            kept = records[best if isinstance(best, int) and best < len(records) else -1]
+        found |= {
+            f"train_{name}": v for name, v in parts.get("train", {}).items() if name not in no_figures and _is_number(v)
+        }
+        if not parts:
             found = {n.removeprefix("dev_"): v for n, v in kept.items() if n.startswith("dev_")}
         found |= {"parameters": result["parameters"]} if "parameters" in result else {}
         found |= {"seconds": result["timing"]["training"]} if "training" in result.get("timing", {}) else {}
-        return {**{name: value for name, value in found.items() if value is not None}, "epochs": len(records)}
+        return {**{name: value for name, value in found.items() if value is not None}, "epochs": epochs}
 
     def weights(self) -> tuple[dict[str, Any], str]:
         """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint."""
@@ -259,8 +301,8 @@ def _listed(classes: Any) -> Any:
 def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool = False) -> Lock:
     """Make a folder that no other run has: ``runs/name``, or without a name ``runs/stem-001``, counting up.
 
-    overwrite : take the place of an earlier run of that name: its files are put into the folder ``.before``, until
-        :func:`forget` removes them or :func:`bring_back` undoes it; other files stay
+    overwrite : take the place of an earlier run of that name: its files are put into the folder ``.before`` until the
+        new run is finished (:func:`settle`); other files stay
 
     Returns the folder's lock, held. Raises ConfigError where a folder of that name is in use or is no run,
     CheckpointError where none can be made.
@@ -275,15 +317,11 @@ def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool
         runs.mkdir(parents=True, exist_ok=True)
         folder = _numbered(runs, re.sub(r"[^\w.+=-]", "_", stem)) if name is None else runs / name
         folder.mkdir(exist_ok=True)
+        known = (folder / ".lock").is_file()
         lock = Lock(folder).acquire()
         try:
-            if name is not None and {entry.name for entry in folder.iterdir()} - {".lock"}:
-                if not overwrite:
-                    raise ConfigError(
-                        f"name is {name!r}, but {folder} is there already; choose another, go on with it by --resume, "
-                        "or --overwrite it"
-                    )
-                _put_aside(folder)
+            if name is not None:
+                _make_room(folder, overwrite, known)
         except BaseException:
             lock.release()
             raise
@@ -295,77 +333,21 @@ def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool
     return lock
 
 
-_BEFORE = ".before"
-
-
-def _put_aside(folder: Path) -> None:
-    """Move a run's files into ``.before``. Raises ConfigError where the folder holds something else than a run."""
+def _make_room(folder: Path, overwrite: bool, known: bool) -> None:
+    settle(folder)
+    if is_free(folder):
+        return
+    if not overwrite:
+        raise ConfigError(
+            f"name is {folder.name!r}, but {folder} is there already; choose another, go on with it by --resume, or "
+            "--overwrite it"
+        )
+    check_run(folder, known)
     try:
-        json.loads((folder / "model.json").read_text(encoding="utf-8"))["dlcore"]
-        config.load(folder / "config.toml")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise ConfigError(f"{folder} is not overwritten: it holds no run; choose another name, or empty it") from None
-    aside = folder / _BEFORE
-    forget(folder)
-    (aside / snapshot.FOLDER).mkdir(parents=True)
-    for file in Run.FILES:
-        if (folder / file).exists():
-            (folder / file).rename(aside / file)
-    for path in snapshot.paths(folder).values():
-        path.rename(aside / snapshot.FOLDER / path.name)
-
-
-def bring_back(folder: Path) -> None:
-    """Undo an overwriting that came to nothing.
-
-    folder : of the run, as :func:`create` made it with ``overwrite``
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> (folder / ".before" / "checkpoints").mkdir(parents=True)
-    >>> _ = (folder / ".before" / "result.json").write_text("{}")
-    >>> bring_back(folder)
-    >>> [path.name for path in folder.iterdir()]
-    ['result.json']
-    """
-    aside = folder / _BEFORE
-    if aside.is_dir():
-        for path in [*aside.iterdir(), *(aside / snapshot.FOLDER).iterdir()]:
-            if path.is_file():
-                path.replace(folder / path.relative_to(aside))
-        forget(folder)
-
-
-def empty(folder: Path) -> None:
-    """Remove the files of a run in which nothing was trained, and its folder where it holds nothing else.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp()) / "run"
-    >>> folder.mkdir()
-    >>> write_settings(folder, config.Config())
-    >>> empty(folder)
-    >>> folder.exists()
-    False
-    """
-    for file in Run.FILES:
-        (folder / file).unlink(missing_ok=True)
-    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {""}
-    if there <= {".lock", snapshot.FOLDER} and not snapshot.paths(folder):
-        shutil.rmtree(folder)
-
-
-def forget(folder: Path) -> None:
-    """Remove what an overwriting put aside.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> (folder / ".before").mkdir()
-    >>> forget(folder)
-    >>> list(folder.iterdir())
-    []
-    """
-    if (folder / _BEFORE).is_dir():
-        shutil.rmtree(folder / _BEFORE)
+        put_aside(folder)
+    except BaseException:
+        settle(folder)
+        raise
 
 
 def _numbered(runs: Path, stem: str) -> Path:
@@ -499,7 +481,7 @@ def _lines(path: Path) -> Iterator[Any]:
         return
     for line in text.splitlines():
         try:
-            value = json.loads(line)
+            value = plain(json.loads(line))
         except (ValueError, RecursionError):
             continue
         yield value
@@ -507,4 +489,26 @@ def _lines(path: Path) -> Iterator[Any]:
 
 def _is_record(value: Any) -> bool:
     """Figures by name."""
-    return isinstance(value, dict) and all(v is None or isinstance(v, int | float) for v in value.values())
+    return isinstance(value, dict) and all(v is None or _is_number(v) for v in value.values())
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number, and not one beyond all floats."""
+    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 1024)
+
+
+def _is_result(value: Any) -> bool:
+    """Whether a value has the layout of result.json, with what it may lack."""
+    match value:
+        case {"test": dict(test), "epochs": int(_)} if all(map(_is_record, test.values())):
+            pass
+        case _:
+            return False
+    parts = value.get("parts", {})
+    return (
+        isinstance(parts, dict)
+        and all(isinstance(part, dict) for part in parts.values())
+        and all(_is_record(value.get(name, {})) for name in ("timing", "memory", "ms_per_query"))
+        and all(_is_number(value.get(name, 0)) for name in ("parameters", "epochs"))
+        and all(value.get(name) is None or _is_number(value[name]) for name in ("best_epoch", "stopped_epoch"))
+    )

@@ -27,7 +27,8 @@ from backends import transfer
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
-from dlcore.train._lines import FILE, EpochLog, Growing, read_lines
+from dlcore.train._lines import FILE as LINES
+from dlcore.train._lines import EpochLog, Growing, read_lines
 from dlcore.train._own_code import changed
 from dlcore.train.checkpoint import (
     MODEL,
@@ -46,9 +47,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER",
+    "LINES",
     "Snapshot",
     "after_epoch",
     "check",
+    "files",
     "find",
     "go_back",
     "log_of",
@@ -302,7 +305,7 @@ def read(path: Path) -> Snapshot:
 
     try:
         if "lines" in metadata:
-            lines = read_lines(path.with_name(FILE), metadata["lines"])
+            lines = read_lines(path.with_name(LINES), metadata["lines"])
         state = with_arrays(json.loads(metadata["state"]))
         for name, kind in _LAYOUT.items():
             if not isinstance(state[name], kind):
@@ -323,10 +326,16 @@ def paths(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def files(folder: Path) -> list[Path]:
+    """All that a run's folder has of its checkpoints: those that are there, the newest last, and their lines."""
+    lines = folder / FOLDER / LINES
+    return [*paths(folder).values(), *([lines] if lines.is_file() else [])]
+
+
 def log_of(folder: Path, upto: int) -> EpochLog:
     """What the checkpoints of a run's folder, up to a step, append their growing lists to."""
     kept = [metadata_of(path).get("lines", "0") for step, path in paths(folder).items() if step <= upto]
-    return EpochLog(folder / FOLDER / FILE, max((int(mark.split(" ")[0]) for mark in kept), default=0))
+    return EpochLog(folder / FOLDER / LINES, max((int(mark.split(" ")[0]) for mark in kept), default=0))
 
 
 def newest(folder: Path) -> Snapshot | None:
