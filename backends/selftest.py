@@ -69,6 +69,7 @@ _FIXED = {
     "mse": (2,),
     "binary_cross_entropy": (1, 2),
     "cross_entropy": (1, 2),
+    "soft_cross_entropy": (2,),
     "where": (0,),
 }
 """Positions of arrays of floats that have no gradient."""
@@ -401,6 +402,9 @@ def _losses() -> Iterator[Call]:
     yield _call("binary_cross_entropy", _normal(60, 3), _shares(60, 3), _positive(60, 3), label_smoothing=0.1)
     for weight in (None, _positive(2000)):
         yield _call("cross_entropy", _normal(2000, 17), _integers(17, 2000), weight, label_smoothing=0.1)
+        shares = _positive(2000, 17)
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        yield _call("soft_cross_entropy", _normal(2000, 17), shares, weight, label_smoothing=0.1)
 
 
 def _updates() -> Iterator[Call]:

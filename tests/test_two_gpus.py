@@ -59,7 +59,7 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "relu": (F.relu, (numbers(3, 4),)),
     "add": (operator.add, (numbers(3, 4), numbers(4))),
     "a number": (lambda x: 2.0 - x * 3 + x**2, (numbers(3),)),
-    "a list": (lambda x: [*x, 1.0, 2.0, 3.0], (numbers(3),)),
+    "a list": (lambda x: operator.add(x, [1.0, 2.0, 3.0]), (numbers(3),)),
     "sum": (lambda x: x.sum(axis=0), (numbers(3, 4),)),
     "max": (lambda x: x.max(axis=1), (numbers(3, 4),)),
     "product": (operator.matmul, (numbers(2, 3, 4), numbers(4, 5))),
@@ -77,8 +77,9 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
         lambda x, y: F.cross_entropy(x, y, class_weight=[1.0, 2.0, 3.0], sample_weight=[1, 2, 1, 1, 0, 1.0]),
         (numbers(6, 3), np.arange(6) % 3),
     ),
-    "mse of float64": (F.mse, (numbers(6, 3), np.ones((6, 3)))),
-    "binary cross entropy": (F.binary_cross_entropy, (numbers(6, 1), np.ones((6, 1), np.float32))),
+    "mse of float64": (lambda x, y: F.mse(x, y.detach()), (numbers(6, 3), np.ones((6, 3)))),
+    "binary cross entropy": (
+        lambda x, y: F.binary_cross_entropy(x, y.detach()), (numbers(6, 1), np.ones((6, 1), np.float32))),
     "embedding": (F.embedding, (numbers(5, 3), np.array([[0, 4], [4, 2]]))),
     "dropout": (lambda x: F.dropout(x, 0.4, key=(3, 7)), (numbers(6, 3),)),
 }  # fmt: skip

@@ -209,8 +209,8 @@ class ClipByNormOnHost:
     def forward(xp, x, norm, *, limit):
         long = accept.not_flat(x=x) is None and accept.too_few(x, _LEAST) is None
         pieces = -(-x.size // _PIECE)
+        found = np.empty(pieces, np.float32)
         if long:
-            found = np.empty(pieces, np.float32)
             launch(_sizes, pieces, (x, found))
             most = found.max()
         else:

@@ -290,7 +290,7 @@ def _checked_target(operation: str, prediction: Any, target: Any) -> tuple[Tenso
     if target.data.dtype != prediction.data.dtype:
         xp = namespace_of(target.data)
         if target.requires_grad:
-            constant(operation, f"target, which is {target.dtype} and not {prediction.dtype},", target, f"the {name}")
+            constant(operation, "target", target, f"the {name}, which is {prediction.dtype} and not {target.dtype},")
         target = Tensor(xp.astype(target.data, prediction.data.dtype))
     if prediction.data.shape not in (target.data.shape, (*target.data.shape, 1)):
         refuse(
