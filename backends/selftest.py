@@ -247,6 +247,10 @@ def _shares(*shape: int) -> Recipe:
     return lambda rng: rng.random(shape)
 
 
+def _distributions(n: int, k: int) -> Recipe:
+    return lambda rng: rng.dirichlet(np.ones(k), n)
+
+
 def _integers(high: int, *shape: int) -> Recipe:
     return lambda rng: rng.integers(0, high, shape)
 
@@ -402,9 +406,7 @@ def _losses() -> Iterator[Call]:
     yield _call("binary_cross_entropy", _normal(60, 3), _shares(60, 3), _positive(60, 3), label_smoothing=0.1)
     for weight in (None, _positive(2000)):
         yield _call("cross_entropy", _normal(2000, 17), _integers(17, 2000), weight, label_smoothing=0.1)
-        shares = _positive(2000, 17)
-        shares = shares / shares.sum(axis=1, keepdims=True)
-        yield _call("soft_cross_entropy", _normal(2000, 17), shares, weight, label_smoothing=0.1)
+        yield _call("soft_cross_entropy", _normal(2000, 17), _distributions(2000, 17), weight, label_smoothing=0.1)
 
 
 def _updates() -> Iterator[Call]:

@@ -467,7 +467,8 @@ def load(path: str | os.PathLike[str], rules: int = RULES) -> Config:
     quickly = _toml.quickly(path, rules)
     if quickly is not None and "data" in quickly:
         with suppress(ConfigError):  # which is said below, with the file
-            return Config(**quickly)
+            given: dict[str, Any] = dict(quickly)
+            return Config(**given)
     sections = _toml.read(path)
     sections["data"] = {"rules": rules, **sections.get("data", {})}
     try:

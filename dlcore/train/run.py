@@ -157,10 +157,9 @@ class Run:
         if not lines:
             return 0, {}
         place = best_epoch if isinstance(best_epoch, int) and 0 <= best_epoch < len(lines) else -1
-        try:
+        record: Any = None
+        with suppress(ValueError, RecursionError):
             record = plain(json.loads(lines[place]))
-        except (ValueError, RecursionError):
-            record = None
         if _is_record(record):
             return len(lines), record
         records = self.records()
