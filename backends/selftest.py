@@ -69,6 +69,7 @@ _FIXED = {
     "mse": (2,),
     "binary_cross_entropy": (1, 2),
     "cross_entropy": (1, 2),
+    "soft_cross_entropy": (2,),
     "where": (0,),
 }
 """Positions of arrays of floats that have no gradient."""
@@ -401,6 +402,8 @@ def _losses() -> Iterator[Call]:
     yield _call("binary_cross_entropy", _normal(60, 3), _shares(60, 3), _positive(60, 3), label_smoothing=0.1)
     for weight in (None, _positive(2000)):
         yield _call("cross_entropy", _normal(2000, 17), _integers(17, 2000), weight, label_smoothing=0.1)
+        rows = lambda rng: rng.dirichlet(np.ones(17), 2000)  # noqa: E731
+        yield _call("soft_cross_entropy", _normal(2000, 17), rows, weight, label_smoothing=0.1)
 
 
 def _updates() -> Iterator[Call]:

@@ -450,7 +450,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "unknown border": (lambda: filters.sobel(IMAGE, border="nearst"), ConfigError, ["sobel", "did you mean nearest?"]),
     "unknown kind": (lambda: filters.edges(IMAGE, "sobl"), ConfigError, ["edges", "did you mean sobel?"]),
     "unknown axis": (lambda: filters.scharr(IMAGE, "z"), ConfigError, ["scharr", "'z'", "x, y, both"]),
-    "stride 0": (lambda: filters.correlate2d(IMAGE, [[1]], stride=0), ShapeError, ["correlate2d: stride is (0, 0)"]),
+    "stride 0": (lambda: filters.correlate2d(IMAGE, [[1]], stride=0), ShapeError, ["correlate2d: stride is 0"]),
     "stride of the layer": (lambda: dl.nn.Filter2D([[1]], stride=(1, -1)), ConfigError, ["Filter2D", "(1, -1)"]),
     "sigma 0": (lambda: filters.gaussian(IMAGE, 0.0), ConfigError, ["gaussian", "sigma is 0.0", "above 0"]),
     "sigma below 0": (lambda: filters.gaussian_kernel((1.0, -1.0)), ConfigError, ["gaussian_kernel", "sigma is -1.0"]),
@@ -460,7 +460,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "truncate 0": (lambda: filters.gaussian(IMAGE, 1, truncate=0), ConfigError, ["truncate is 0"]),
     "third order": (lambda: filters.gaussian(IMAGE, 1, 3), ConfigError, ["order is 3", "0, 1 or 2"]),
     "k below 0": (lambda: filters.moving_average(IMAGE, -1), ConfigError, ["moving_average", "k is -1"]),
-    "size 0": (lambda: filters.box(IMAGE, 0), ConfigError, ["box: size is (0, 0)"]),
+    "size 0": (lambda: filters.box(IMAGE, 0), ConfigError, ["box: size is 0"]),
     "larger than the image": (
         lambda: filters.correlate2d(IMAGE, np.ones((5, 5)), "valid"), ShapeError, ["5 × 5", "4 × 5", "mode='same'"],
     ),

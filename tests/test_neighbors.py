@@ -252,7 +252,7 @@ X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 2, 0, 1, 2])
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: KNNClassifier(0), dl.ConfigError, "k is 0 .* at least 1"),
+        (lambda: KNNClassifier(0), dl.ConfigError, "k is 0 .* >= 1"),
         (lambda: KNNClassifier(2.0), dl.ConfigError, "k is 2.0"),  # type: ignore[arg-type]
         (lambda: KNNClassifier(True), dl.ConfigError, "k is True"),
         (lambda: KNNClassifier(metric="l3"), dl.ConfigError, "metric is 'l3' but 'l1' or 'l2'"),
