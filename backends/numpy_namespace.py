@@ -50,14 +50,18 @@ def matmul(x1: Any, x2: Any, /) -> Any:
 
 
 _BITS: Any = {numpy.dtype(numpy.float32): numpy.int32, numpy.dtype(numpy.float64): numpy.int64}
+_ZERO: Any = {dtype: numpy.zeros((), dtype) for dtype in _BITS}
 _FEW = 1024  # elements, of which where() is as fast
 
 
 def keep(condition: Any, x: Any, /) -> Any:
     """``x`` where the condition holds, else 0: a bitwise and, as ``numpy.where`` takes a branch for each element."""
-    bits = _BITS.get(x.dtype)
-    if bits is None or x.size < _FEW:
-        return numpy.where(condition, x, numpy.zeros((), x.dtype))
+    dtype = x.dtype
+    if dtype not in _BITS:
+        return numpy.where(condition, x, numpy.zeros((), dtype))
+    if x.size < _FEW:
+        return numpy.where(condition, x, _ZERO[dtype])
+    bits = _BITS[dtype]
     mask = condition.astype(bits)
     numpy.negative(mask, out=mask)
     if mask.shape != x.shape:

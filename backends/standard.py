@@ -163,6 +163,8 @@ def mean_axes(xp: Any, x: Any, axis: int | tuple[int, ...] | None, keepdims: boo
 
 def _long(x: Any, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """The axes in ascending order where one of them is to be folded; none of them otherwise."""
+    if type(axis) is int and x.shape[axis] <= _PLAIN:
+        return ()
     axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if all(x.shape[a] <= _PLAIN for a in axes):
         return ()
