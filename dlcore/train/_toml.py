@@ -45,11 +45,11 @@ def read(path: str | os.PathLike[str], follow: bool = True) -> dict[str, dict[st
     return sections
 
 
-def quickly(path: str | os.PathLike[str], rules: int, follow: bool = True) -> dict[str, Section] | None:
+def quickly(path: str | os.PathLike[str], rules: int) -> dict[str, Section] | None:
     """The sections in a file as :func:`read` and their own checks give them, from what other files had of them before:
     the runs in a folder are alike. None where there is anything to say about the file, which :func:`read` says."""
     try:
-        blocks = re.split(r"\n(?=\[)", _content(path, follow))
+        blocks = re.split(r"\n(?=\[)", _content(path, follow=False))
         found = [_block(block, rules) for block in blocks]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -465,7 +465,7 @@ def load(path: str | os.PathLike[str], rules: int = RULES, *, follow: bool = Tru
     Traceback (most recent call last):
     dlcore.errors.ConfigError: ...run.toml: [train] epoch is not a known key (did you mean epochs?); known here are ...
     """
-    quickly = _toml.quickly(path, rules, follow)
+    quickly = None if follow else _toml.quickly(path, rules)  # a pipe that the user names is read once
     if quickly is not None and "data" in quickly:
         with suppress(ConfigError):  # which is said below, with the file
             return Config(**quickly)

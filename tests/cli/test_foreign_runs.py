@@ -64,8 +64,12 @@ def test_settings_of_a_run_that_name_a_file_run_it_only_where_it_is_known(
     Path("runs/a/evil.py").write_text(f"import pathlib; pathlib.Path('ran').touch()\n{OWN}")
     settings = Path("runs/a/config.toml")
     settings.write_text(settings.read_text().replace('model = "logistic"', 'model = "runs/a/evil.py:build"'))
-    for file in ("result.json", *Path("runs/a").glob("checkpoints/*")):
-        (Path("runs/a") / file if file == "result.json" else Path(file)).unlink()
+    for file in (
+        "result.json",
+        "model.safetensors",
+        *(path.relative_to("runs/a") for path in Path("runs/a").glob("*/*")),
+    ):
+        Path("runs/a", file).unlink()
     for words in (
         ("train", "--resume", "a"), ("train", "--config", str(settings), "--name", "b"),
         ("tune", "--config", str(settings), "--search", "lr=0.1,0.2", "--name", "c"),
