@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
+from dlcore.escapes import escape
 from dlcore.figures import figure
 
 __all__ = ["curves", "figures", "table", "title", "together"]
@@ -68,8 +68,7 @@ def together(*parts: str) -> str:
 
 
 def _shown(text: Any) -> str:
-    """``text`` escaped, without control characters."""
-    return escape("".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in str(text)))
+    return escape(str(text))
 
 
 def curves(name: str, lines: Mapping[str, Sequence[float | None]], mark: int | None = None) -> str:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dlcore.errors import CheckpointError
+from dlcore.regular import open_regular
 
 __all__ = ["append", "copied", "remove_leftovers", "replacing", "sync_folder", "write_atomically"]
 
@@ -91,7 +92,7 @@ def append(path: Path, text: str, durable: bool = False) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+        descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             try:

@@ -95,5 +95,13 @@ def _compiled() -> None:
 @pytest.fixture(autouse=True)
 def _no_device_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test decides itself which device it asks for and where data are looked for."""
-    for name in ("DLCORE_DEVICE", "DLCORE_DATA"):
+    for name in ("DLCORE_DEVICE", "DLCORE_DATA", "DLCORE_TRUST"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests train and trust is not the user's: processes that they start inherit the folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLCORE_STATE", str(tmp_path_factory.mktemp("state")))
+        yield

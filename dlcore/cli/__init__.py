@@ -14,12 +14,14 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from dlcore.cli.help import tell_all
 from dlcore.errors import ConfigError, DlcoreError
+from dlcore.escapes import Escaping, escaped
 from dlcore.version import __version__
 
 __all__ = ["app", "main"]
@@ -112,13 +114,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "×" is no reason to stop
+    with _escaping():
+        return _run(words)
+
+
+@contextmanager
+def _escaping() -> Iterator[None]:
+    """What a file has as a name is not obeyed by the terminal, whoever prints it."""
+    before = sys.stdout, sys.stderr
+    ours: list[Any] = [stream and Escaping(stream) for stream in before]
+    sys.stdout, sys.stderr = ours
+    try:
+        yield
+    finally:
+        if sys.stdout is ours[0]:  # nobody has stopped listening meanwhile
+            sys.stdout = before[0]
+        sys.stderr = before[1]
+
+
+def _run(words: list[str]) -> int:
     try:
         from dlcore.train.interrupt import raised
 
         if {"--help", "-h"} & set(words):
             tell_all(app, words)
         with _one_line_warnings(), raised():
-            code = app(words)
+            code = copy_context().run(app, words)  # --trust is of this command alone
             sys.stdout.flush()  # a closed pipe shows here, not when Python exits
             return int(code or 0)
     except BrokenPipeError:  # the reader, such as head, has seen enough
@@ -163,7 +184,7 @@ def _message(error: Exception) -> str:
 
 
 def _say(text: str, code: int) -> int:
-    print(f"dlcore: {text}", file=sys.stderr)
+    print(f"dlcore: {escaped(text)}", file=sys.stderr)  # a bar hands on what is printed beside it as it is
     return code
 
 

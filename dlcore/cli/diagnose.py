@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, TRUST
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def diagnose_run(
     json_: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON, with every digit")
     ] = False,
+    trust: TRUST = False,
     debug: DEBUG = False,
 ) -> int:
     """Say whether a run's model underfits or overfits, with intervals, and what to do next.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from dlcore.cli.examined import Examined, of_file, of_run
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, TRUST
 from dlcore.cli.summary import about_positive, model_name, table_of, unit
 from dlcore.errors import ConfigError
 
@@ -39,14 +39,15 @@ def evaluate(
     json_: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON, with every digit")
     ] = False,
+    trust: TRUST = False,
     debug: DEBUG = False,
 ) -> int:
     """Measure the model of a run: its loss and its metrics on the test set, as at the end of its training.
 
     Where the run's own file has changed since, the examples that it has learned from are left out of the test set.
     A run that is not finished is measured with the weights of its newest checkpoint; one of knn memorises its training
-    set again. A run of your own model runs the copy of your file that it holds: evaluate only runs whose code you would
-    run.
+    set again. A run of your own model runs the copy of your file that it holds; one whose code was not trained here by
+    you is refused until --trust.
     """
     from backends.device import describe, resolve
     from dlcore.diagnosis import faults_of

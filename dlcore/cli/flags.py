@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from dlcore.train import config
+from dlcore.train.trust import allow
 
-__all__ = ["COMMAND", "DEBUG", "DEVICE", "settings_as_flags"]
+__all__ = ["COMMAND", "DEBUG", "DEVICE", "TRUST", "settings_as_flags"]
 
 COMMAND = Group("Command", sort_key=9)
 """Where a command's own flags are listed, below the settings."""
@@ -18,6 +19,19 @@ COMMAND = Group("Command", sort_key=9)
 DEBUG = Annotated[
     bool, Parameter(negative=(), group=COMMAND, show_default=False, help="show the traceback of an error")
 ]
+
+TRUST = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        group=COMMAND,
+        show_default=False,
+        validator=lambda _, given: allow(given),
+        help="run the code of a run from somebody else, which is asked once: its model.py, and modules that its "
+        "model.json names beside dlcore's own",
+    ),
+]
+"""Heeded where it is read, so that no command has to."""
 
 DEVICE = Annotated[str | None, Parameter(help="cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")]
 

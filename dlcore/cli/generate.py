@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG, DEVICE
+from dlcore.cli.flags import DEBUG, DEVICE, TRUST
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,12 +25,14 @@ def generate(
     seed: Annotated[int, Parameter(help="seed of the draws")] = 0,
     device: DEVICE = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    trust: TRUST = False,
     debug: DEBUG = False,
 ) -> int:
     """Write text with the model of a run of dlcore train --data hamlet, or of a text of your own.
 
     A character that was not in the training text is an error, or stands for <unk> where the run was trained with
-    --unknown replace, which is the default. The same seed gives the same text.
+    --unknown replace, which is the default. The same seed gives the same text. A run from somebody else may bring code
+    along, its model.py or modules that its model.json names: it is refused until you have read it and give --trust.
     """
     from backends.device import resolve
     from dlcore.train import generation

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, TRUST
 from dlcore.cli.opened import first_batch, open_model
 from dlcore.cli.summary import about_loss, table, unit
 from dlcore.errors import ConfigError
@@ -27,6 +27,7 @@ def gradcheck(
     tolerance: Annotated[float, Parameter(help="largest relative error that passes, of every parameter")] = 1e-6,
     seed: Annotated[int, Parameter(help="seed of the weights, where no run gives them, and of the directions")] = 0,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    trust: TRUST = False,
     debug: DEBUG = False,
 ) -> int:
     """Compare a model's gradient with two-sided differences of its loss, in float64, parameter by parameter.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG
+from dlcore.cli.flags import DEBUG, TRUST
 from dlcore.cli.opened import first_batch, open_model
 from dlcore.cli.summary import about_loss, unit
 from dlcore.errors import ConfigError
@@ -50,6 +50,7 @@ def parity(
     ] = None,
     seed: Annotated[int, Parameter(help="seed of the weights, where no run gives them")] = 0,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
+    trust: TRUST = False,
     debug: DEBUG = False,
 ) -> int:
     """Take one training step from equal weights on each device, and compare every layer, forward and backward.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dlcore.cli.flags import DEBUG, DEVICE
+from dlcore.cli.flags import DEBUG, DEVICE, TRUST
 from dlcore.cli.forecast import columns_of_arrays, forecasts, is_series, lines
 from dlcore.errors import ConfigError, DataError, ShapeError
 
@@ -50,6 +50,7 @@ def predict(
             help="print one JSON object a line, with the model's outputs",
         ),
     ] = False,
+    trust: TRUST = False,
     debug: DEBUG = False,
 ) -> int:
     """Say what the model of a run makes of images, of the rows of CSV tables, or of arrays in an NPZ file.
@@ -60,7 +61,7 @@ def predict(
     memorises its training set again, a probability is the share of the votes. Each row gives one line, in the order of
     the rows: what cannot be predicted, such as a row with a missing cell or a file that cannot be read, gives a line
     with the error, the others are predicted, and the exit code is 1. A run of your own model runs the copy of your file
-    that it holds: use only runs whose code you would run.
+    that it holds; one whose code was not trained here by you is refused until --trust.
     """
     if bool(files) == (npz is not None):
         raise ConfigError("predict: give files, or --npz FILE, one of the two")

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from dlcore.cli.flags import DEBUG
 from dlcore.cli.summary import model_name, table
 from dlcore.errors import ConfigError
+from dlcore.escapes import escaped
 from dlcore.figures import figure
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def folder_of_runs(runs: str) -> str:
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int]) -> None:
     """Rows below their headings: ruled and in the terminal's width where there is one, else plain aligned lines."""
+    head, rows = [*map(escaped, head)], [[*map(escaped, row)] for row in rows]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from dlcore.cli import summary
-from dlcore.cli.flags import COMMAND, DEBUG, settings_as_flags
+from dlcore.cli.flags import COMMAND, DEBUG, TRUST, settings_as_flags
 from dlcore.errors import CheckpointError, ConfigError
+from dlcore.escapes import escaped
 from dlcore.train.config import Config, load
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def train(
         bool,
         Parameter(group=COMMAND, negative=(), show_default=False, help="take the place of an earlier run of this name"),
     ] = False,
+    trust: TRUST = False,
     debug: DEBUG = False,
     **given: Any,
 ) -> int:
@@ -88,13 +90,18 @@ def train(
     Prints the device, the data, the model, one line per epoch, and the test results beside those of a simpler model;
     for knn, its accuracy and its time per query beside a network's. The run's folder, runs/NAME, holds config.toml,
     metrics.jsonl, model.json, model.safetensors, checkpoints, curves.png and report.html. Ctrl-C and SIGTERM save the
-    run; --resume goes on with it, to the same end.
+    run; --resume goes on with it, to the same end. A run from somebody else may bring code along, its model.py or
+    modules that its model.json names: --resume refuses it until you have read it and give --trust.
     """
     if resume is not None and overwrite:
         raise ConfigError("--resume and --overwrite came together; a run either goes on, or is replaced")
     if resume not in (None, "auto") and config is not None:
         raise ConfigError("--resume and --config came together; a run goes on with its own settings")
     settings = (Config() if config is None else load(config)).override(given)
+    if config is not None and "model" not in given and (config.parent / "model.json").exists():
+        from dlcore.train.models import check_known
+
+        check_known(settings.model.model)
     if overwrite and settings.run.name is None:
         raise ConfigError("--overwrite needs the --name of the run whose place is taken")
 
@@ -231,10 +238,13 @@ class _Job:
 
     def __init__(self, settings: Config, data: Splits, device: Device, log: Log, folder: Path | None) -> None:
         from dlcore.train import rebuild, snapshot
+        from dlcore.train.models import check_known
 
         self.settings, self.data, self.log, self.is_new = settings, data, log, folder is None
         known = folder is not None and bool(snapshot.paths(folder))
         model = rebuild.load_model(folder, device=device)[0] if folder is not None and known else None
+        if folder is not None and model is None:
+            check_known(settings.model.model)
         self.trainer = settings.trainer(data, device, model=model)
         self.rival = None if settings.run.baseline == "none" else settings.beside().trainer(data, device)
         log(summary.about_model(settings, self.trainer))
@@ -396,7 +406,7 @@ class Log:
             if self.console is None:
                 print(text, flush=True)
             else:
-                self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                self.console.print(escaped(text), markup=False, highlight=False, soft_wrap=True)
         except OSError:  # nobody listens any more, a closed pipe or terminal: that is no reason to stop training
             self.console = None
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  until the process ends

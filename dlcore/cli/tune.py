@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from dlcore.cli import summary
-from dlcore.cli.flags import COMMAND, DEBUG, settings_as_flags
+from dlcore.cli.flags import COMMAND, DEBUG, TRUST, settings_as_flags
 from dlcore.errors import ConfigError
 from dlcore.figures import figure
 from dlcore.train.config import Config, dump, load, settings
@@ -69,6 +69,7 @@ def tune(
             group=COMMAND, help="TOML file of settings, such as a run's config.toml; flags take precedence over it"
         ),
     ] = None,
+    trust: TRUST = False,
     debug: DEBUG = False,
     **given: Any,
 ) -> int:
@@ -88,10 +89,13 @@ def tune(
             raise ConfigError(f"--search: {name} came as {settings()[name].flag} too; leave one of them out")
 
     from dlcore.train.checkpoint import write_atomically
+    from dlcore.train.models import check_known
     from dlcore.tune import search as find
     from dlcore.tune.training import Training
 
     base = Config() if config is None else load(config)
+    if config is not None and "model" not in given and (config.parent / "model.json").exists():
+        check_known(base.model.model)
     objective = Training(base, given, metric)
     shared = base.override(given)
     print(summary.about_data(objective.data), flush=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
+from dlcore.escapes import escape
 from dlcore.report.curves import COLOURS, style
 from dlcore.report.parts import section, share, table
 from dlcore.report.svg import inline

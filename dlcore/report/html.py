@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from dlcore.diagnosis import WORDS, Diagnosis
+from dlcore.escapes import escape
 from dlcore.figures import figure
 from dlcore.report.curves import best_of, curves_svg, draw_curves, heading
 from dlcore.report.examine import Examination

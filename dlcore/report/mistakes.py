@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
+from dlcore.escapes import escape
 from dlcore.report.examine import Examination, Mistake
 from dlcore.report.parts import section, share, table
 

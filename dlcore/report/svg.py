@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from html import escape
+
+from dlcore.escapes import escape
 
 __all__ = ["inline"]
 

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from dlcore.errors import ConfigError
 from dlcore.files import copied, remove_leftovers, sync_folder
+from dlcore.regular import read_regular, refuse_link
 from dlcore.train import config, snapshot
 from dlcore.train.lock import Lock
 
@@ -101,8 +102,8 @@ def check_run(folder: Path, known: bool) -> None:
     """
     try:
         if not known or (folder / "model.json").exists():
-            json.loads((folder / "model.json").read_text(encoding="utf-8"))["dlcore"]
-        config.load(folder / "config.toml")
+            json.loads(read_regular(folder / "model.json", 2**24))["dlcore"]
+        config.load(folder / "config.toml", follow=False)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ConfigError(f"{folder} is not overwritten: it holds no run; choose another name, or empty it") from None
 
@@ -158,7 +159,7 @@ def bring_back(folder: Path) -> None:
     >>> sorted(path.name for path in folder.iterdir())
     ['checkpoints', 'result.json']
     """
-    if (folder / BEFORE).is_dir():
+    if refuse_link(folder / BEFORE).is_dir():
         for path in (*(folder / name for name in reversed(FILES)), *snapshot.files(folder)):
             path.unlink(missing_ok=True)
         os.rename(folder / BEFORE, folder / _MOVING)
@@ -204,6 +205,6 @@ def forget(folder: Path) -> None:
     >>> list(folder.iterdir())
     []
     """
-    if (folder / BEFORE).is_dir():
+    if refuse_link(folder / BEFORE).is_dir():
         os.rename(folder / BEFORE, folder / _GONE)
         shutil.rmtree(folder / _GONE)

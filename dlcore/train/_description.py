@@ -19,6 +19,7 @@ import functools
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.nn import init as initializers
 from dlcore.nn.init import Initializer
 from dlcore.recorded import did_you_mean
+from dlcore.train import trust
+from dlcore.train._imports import imported, sources_of
 
 __all__ = ["FORMAT", "describe", "rebuild", "written"]
 
@@ -37,6 +40,12 @@ FORMAT = 1
 
 _DEPTH = 100
 """Levels of nesting; a list that holds itself has no end."""
+
+_LAYERS = 20_000
+"""In one model; a layer that is used in several places counts in each."""
+
+_LONGEST_NAME = 500
+"""Characters of the name of a layer, an argument or an initialiser."""
 
 _FILE = "build it in a file and train with --model file.py:build"
 
@@ -56,8 +65,9 @@ def describe(model: nn.Module) -> dict[str, Any]:
 def rebuild(description: Any) -> nn.Module:
     """The model, not yet built, that :func:`describe` wrote down.
 
-    Imports the modules of one's own classes, so rebuild only what you trust. Raises CheckpointError, in one line, where
-    a layer is not known, its arguments do not fit, or the tree is not one of :func:`describe`.
+    Imports the modules of one's own classes, which :mod:`dlcore.train.trust` must know. Raises CheckpointError, in one
+    line, where it does not, where a layer is not known, its arguments do not fit, or the tree is not one of
+    :func:`describe`.
 
     >>> rebuild(describe(nn.Dense(3, bias=False)))
     Dense(units=3, bias=False)
@@ -222,24 +232,37 @@ class _Rebuilding:
 
     def __init__(self) -> None:
         self.known: dict[int, nn.Module] = {}
+        self.kinds: dict[str, type[nn.Module]] = {}
+        self.sizes: dict[int, int] = {}  # layers in a known one, itself among them
+        self.layers = 0
 
     def layer(self, node: Any, trail: str, depth: int) -> nn.Module:
         name, arguments = node.get("layer"), node.get("arguments")
-        place = _Place(trail, str(name)[:60])
+        place, before = _Place(trail, str(name)[:60]), self.layers
         if not isinstance(name, str) or not isinstance(arguments, dict) or node.keys() - {"layer", "arguments", "id"}:
             raise CheckpointError(f"the description of {place} is damaged: a layer and its arguments are expected")
-        kind = _class(name, place)
+        if any(len(text) > _LONGEST_NAME for text in (name, *arguments)):
+            raise CheckpointError(f"the description of {place} is damaged: a name has over {_LONGEST_NAME} characters")
+        kind = self.kinds[name] if name in self.kinds else self.kinds.setdefault(name, _class(name, place))
         parameters = _parameters(kind)
         values = {
             key: self.value(value, place, depth + 1, place.below(key, parameters)) for key, value in arguments.items()
         }
         module = _construct(kind, values, parameters, place)
+        self._count(1, place)
         if "id" in node:
             number = node["id"]
             if type(number) is not int or number in self.known:
                 raise CheckpointError(f"the description of {place} is damaged: its id {number!r:.20} is not its own")
             self.known[number] = module
+            self.sizes[number] = self.layers - before
         return module
+
+    def _count(self, layers: int, place: _Place) -> None:
+        """Layers that share others can stand for any number of them in a few lines."""
+        self.layers += layers
+        if self.layers > _LAYERS:
+            raise CheckpointError(f"the description of {place} is damaged: it has more than {_LAYERS:,} layers in all")
 
     def value(self, node: Any, place: _Place, depth: int, trail: str) -> Any:
         if depth > _DEPTH:
@@ -252,6 +275,7 @@ class _Rebuilding:
             return self.layer(node, trail, depth)
         match node:
             case {"same": int(number), **rest} if not rest and number in self.known:
+                self._count(self.sizes[number], place)
                 return self.known[number]
             case {"float": "inf" | "-inf" | "nan" as number, **rest} if not rest:
                 return float(number)
@@ -276,6 +300,7 @@ def _dict(keys: list[Any], values: list[Any], place: _Place) -> dict[Any, Any]:
 
 
 def _rebuilt_initializer(name: str, arguments: dict[str, Any], place: _Place) -> Initializer:
+    name = name[:_LONGEST_NAME]
     if not all(type(value) in (int, float) for value in arguments.values()):
         raise CheckpointError(f"{place}: the arguments of the initialiser {name!r:.60} are not all numbers")
     try:
@@ -296,7 +321,9 @@ def _class(name: str, place: _Place) -> type[nn.Module]:
             raise CheckpointError(f"{place}: dl.nn has no such layer{did_you_mean(name, layers)}")
         return kind
     try:
-        kind = _imported(name)
+        kind = _own_class(name)
+    except trust.UnknownCodeError:
+        raise
     except Exception as error:
         raise CheckpointError(
             f"{place}: {name!r:.80} cannot be imported ({in_one_line(error)}); put its folder on PYTHONPATH"
@@ -304,6 +331,19 @@ def _class(name: str, place: _Place) -> type[nn.Module]:
     if not (inspect.isclass(kind) and issubclass(kind, nn.Module)):
         raise CheckpointError(f"{place}: {name!r:.80} is no subclass of dl.nn.Module")
     return kind
+
+
+def _own_class(name: str) -> Any:
+    """The class, from a module that is known or trusted, or that the program itself has imported."""
+    module, _, qualname = name.partition(":")
+    sources = sources_of(module)
+    code = trust.of_modules(module, sources)
+    if module not in sys.modules or trust.is_trusting():
+        trust.require(code)
+    found: Any = imported(module, sources)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def _imported(name: str) -> Any:

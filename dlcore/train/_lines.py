@@ -18,6 +18,7 @@ from typing import Any
 
 from dlcore.errors import CheckpointError
 from dlcore.files import append, write_atomically
+from dlcore.regular import open_regular
 
 __all__ = ["FILE", "EpochLog", "Growing", "LinesFile", "read_lines"]
 
@@ -96,8 +97,12 @@ class EpochLog:
     def _cut(self) -> None:
         """Take off what stands behind the lines that count."""
         try:
-            if self.path.stat().st_size > self.size:
-                os.truncate(self.path, self.size)
+            descriptor = open_regular(self.path, os.O_RDWR)
+            try:
+                if os.fstat(descriptor).st_size > self.size:
+                    os.ftruncate(descriptor, self.size)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -119,7 +124,7 @@ def read_lines(path: Path, mark: str) -> dict[str, list[Any]]:
 
 def _start_of(path: Path, size: int) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             return file.read(size)
     except OSError:
         return b""

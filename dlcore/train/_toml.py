@@ -12,16 +12,23 @@ from typing import Any
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
+from dlcore.regular import read_regular
 from dlcore.train._sections import SECTIONS, settings
 from dlcore.train._setting import Section
 
 __all__ = ["read", "text"]
 
+_LARGEST = 2**20
+"""Bytes of a configuration; a real one has a thousand."""
 
-def read(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """The settings in a file by section and name; raises ConfigError as :func:`dlcore.train.config.load` does."""
+
+def read(path: str | os.PathLike[str], follow: bool = True) -> dict[str, dict[str, Any]]:
+    """The settings in a file by section and name, through a link if ``follow``.
+
+    Raises ConfigError as :func:`dlcore.train.config.load` does.
+    """
     sections: dict[str, dict[str, Any]] = {}
-    for name, content in _read(path).items():
+    for name, content in _read(path, follow).items():
         if name not in SECTIONS:
             raise ConfigError(f"{path}: {_unknown_section(name, content)}")
         if not isinstance(content, dict):
@@ -42,8 +49,7 @@ def quickly(path: str | os.PathLike[str], rules: int) -> dict[str, Section] | No
     """The sections in a file as :func:`read` and their own checks give them, from what other files had of them before:
     the runs in a folder are alike. None where there is anything to say about the file, which :func:`read` says."""
     try:
-        with open(path, encoding="utf-8") as file:
-            blocks = re.split(r"\n(?=\[)", file.read())
+        blocks = re.split(r"\n(?=\[)", _content(path, follow=False))
         found = [_block(block, rules) for block in blocks]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -73,10 +79,22 @@ def _names(section: str) -> list[str]:
     return [name for name, entry in settings().items() if entry.section == section]
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
+def _content(path: str | os.PathLike[str], follow: bool) -> str:
+    if follow:
         with open(path, "rb") as file:
-            return tomllib.load(file)
+            content = file.read(_LARGEST + 1)
+    else:
+        content = read_regular(path, _LARGEST)
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path}: no configuration: it has more than {_LARGEST:,} bytes")
+    return content.decode()
+
+
+def _read(path: str | os.PathLike[str], follow: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_content(path, follow))
+    except ConfigError:
+        raise
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; check the path of the configuration") from None
     except OSError as error:

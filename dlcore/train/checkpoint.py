@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 from dlcore.errors import CheckpointError, in_one_line
 from dlcore.files import remove_leftovers, write_atomically
 from dlcore.nn.module import Module
+from dlcore.regular import open_regular, read_regular
 
 __all__ = [
     "DamagedError",
@@ -23,6 +26,7 @@ __all__ = [
     "remove_leftovers",
     "save_weights",
     "set_weights",
+    "shapes_of",
     "write_arrays",
     "write_atomically",
 ]
@@ -113,8 +117,39 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
     return write_atomically(path, lambda: save(ordered, packed))
 
 
-def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's arrays by name, from the header of a file of weights or a checkpoint in a run's folder.
+
+    Raises DamagedError where it is damaged, or announces more than the file holds.
+    """
+    try:
+        with open(open_regular(path), "rb") as file:
+            size, held = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+            if size > min(held, _LARGEST_HEADER):
+                raise ValueError(f"a header of {size:,} bytes")
+            header = json.loads(file.read(size))
+        format_ = json.loads((header.pop("__metadata__", None) or {}).get(METADATA, "{}")).get("format")
+        shapes = {}
+        for name, entry in header.items():
+            shape, (first, last) = tuple(entry["shape"]), entry["data_offsets"]
+            if not 0 <= first <= last <= held - size - 8 or math.prod(shape) > 8 * (last - first):
+                raise ValueError(f"{name:.80} of shape {shape!r:.80} is not in the file")
+            shapes[name] = shape
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedError(
+            f"{path}: not a readable safetensors file ({in_one_line(error)}); use another copy"
+        ) from None
+    if format_ != SNAPSHOT:
+        return shapes
+    return {name.removeprefix(MODEL): shape for name, shape in shapes.items() if name.startswith(MODEL)}
+
+
+def read_arrays(path: str | Path, *, follow: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of a safetensors file by name, and its metadata if we wrote it; a checksum that is there is compared.
+
+    follow : go through a link; not for a file that a run's folder holds
 
     Raises DamagedError where the file is damaged, another CheckpointError where it is missing or cannot be read.
     """
@@ -123,7 +158,7 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = read_regular(path, follow=follow)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; check the path, or train and save first") from None
     except OSError as error:
@@ -152,7 +187,7 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
 def metadata_of(path: Path) -> dict[str, str]:
     """The metadata alone, of the file's first bytes, which nothing vouches for; empty where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(size, _LARGEST_HEADER)))
         return {key: value for key, value in json.loads(header["__metadata__"][METADATA]).items() if type(value) is str}

@@ -445,11 +445,12 @@ def _words(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def load(path: str | os.PathLike[str], rules: int = RULES) -> Config:
+def load(path: str | os.PathLike[str], rules: int = RULES, *, follow: bool = True) -> Config:
     """The configuration in a TOML file: sections such as ``[train]``, keys as in :class:`Config`; what is left out has
     its default.
 
     rules : those of the data where the file records none: 1 for the config.toml of a run of version 0.1
+    follow : go through a link; not for a file that a run's folder holds
 
     Raises ConfigError, naming the file, where it is missing or no TOML, and for an unknown or misplaced key, a value of
     the wrong type and one out of range, each with its section.
@@ -464,12 +465,11 @@ def load(path: str | os.PathLike[str], rules: int = RULES) -> Config:
     Traceback (most recent call last):
     dlcore.errors.ConfigError: ...run.toml: [train] epoch is not a known key (did you mean epochs?); known here are ...
     """
-    quickly = _toml.quickly(path, rules)
+    quickly = None if follow else _toml.quickly(path, rules)  # a pipe that the user names is read once
     if quickly is not None and "data" in quickly:
         with suppress(ConfigError):  # which is said below, with the file
             given: dict[str, Any] = dict(quickly)
             return Config(**given)
-    sections = _toml.read(path)
     sections["data"] = {"rules": rules, **sections.get("data", {})}
     try:
         return Config(**{name: SECTIONS[name](**content) for name, content in sections.items()})

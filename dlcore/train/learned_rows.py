@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,9 +40,9 @@ def read_rows(folder: Path) -> dict[str, np.ndarray] | None:
     Raises CheckpointError where the file is damaged.
     """
     file = folder / FILE
-    if not file.exists():
+    if not os.path.lexists(file):
         return None
-    arrays = read_arrays(file)[0]
+    arrays = read_arrays(file, follow=False)[0]
     if any(arrays.get(part) is None or arrays[part].dtype != np.uint64 for part in ("train", "dev")):
         raise CheckpointError(f"{file}: it does not hold the rows of a run; take it out to evaluate without them")
     return {part: arrays[part] for part in ("train", "dev")}

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError
+from dlcore.escapes import escaped
 from dlcore.figures import figure
 from dlcore.optim import Constant
 from dlcore.train.callbacks import Callback
@@ -110,4 +111,4 @@ def _shown() -> bool:
 
 def _print(text: str) -> None:
     with suppress(OSError, ValueError):  # nobody listens any more: that is no reason to stop training
-        print(text, flush=True)
+        print(escaped(text), flush=True)

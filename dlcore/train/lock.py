@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlcore.errors import CheckpointError, ConfigError
+from dlcore.regular import open_regular, read_regular
 
 if sys.platform == "win32":
     import msvcrt
@@ -26,6 +27,9 @@ NAME = ".lock"
 
 PATIENCE = 1.0
 """Seconds for which a lock is asked for again: somebody may just be looking whether it is held."""
+
+_LONGEST = 4096
+"""Bytes of the text."""
 
 _BEYOND = 1 << 20
 """The byte that is locked where bytes are: beyond the text, so that others can read that."""
@@ -57,11 +61,13 @@ class Lock:
         """Raises ConfigError where somebody else holds it, CheckpointError where the folder cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_regular(self.path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise self._unwritable(error) from None
         try:
             self._take(descriptor)
+            if not _is_ours(os.read(descriptor, _LONGEST)):
+                raise ConfigError(f"{self.path}: it is no lock of dlcore, and not written into; choose another folder")
             _say_who(descriptor)
         except OSError as error:
             os.close(descriptor)
@@ -117,7 +123,7 @@ def holder(folder: str | Path) -> str | None:
     """Who holds a folder's lock, in words; None where nobody does."""
     path = Path(folder) / NAME
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = open_regular(path)
     except OSError:  # no lock was ever taken, or it is not for us to see
         return None
     try:
@@ -128,15 +134,22 @@ def holder(folder: str | Path) -> str | None:
     finally:
         os.close(descriptor)
     try:
-        who = json.loads(path.read_text(encoding="utf-8"))
+        who = json.loads(read_regular(path, _LONGEST))
         return f"process {who['process']} on {who['host']}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 
 
+def _is_ours(text: bytes) -> bool:
+    """Whether a lock has said this, or a part of it; zeros may stand in its place after a power failure."""
+    start = b'{"process": '
+    return text.startswith(start) or start.startswith(text) or not text.strip(b"\0")
+
+
 def _say_who(descriptor: int) -> None:
     who = {"process": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
     os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, json.dumps(who).encode())
 
 

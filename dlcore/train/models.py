@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import nn
 from dlcore.errors import ConfigError
+from dlcore.regular import read_regular
+from dlcore.train import trust
+from dlcore.train._imports import CheckedSource
 
 if TYPE_CHECKING:
     from dlcore.data._change import Change
@@ -174,16 +177,19 @@ def _dropout(config: ModelConfig) -> list[nn.Module]:
 # One's own -----------------------------------------------------------------------------------------------------------
 
 
-def from_file(reference: str, outputs: Outputs, folder: Path | None = None) -> nn.Module:
+def from_file(reference: str, outputs: Outputs, folder: Path | None = None, *, of_run: bool = False) -> nn.Module:
     """The model that a function in a Python file makes.
 
     reference : "file.py:build", the file's path and the function's name
     outputs : as in :func:`build`, passed to the function where it takes an argument:
         ``def build(outputs)``, or just ``def build()``
     folder : where the file's own imports are found; the file's folder by default
+    of_run : a run brought the file along, so that :mod:`dlcore.train.trust` must know it; else it is the user's own,
+        and becomes known
 
     That folder is on the path meanwhile, as it is for a script. Raises ConfigError where the file or the function
-    is missing, where it raises, naming file and line, and where it returns something else than a Module.
+    is missing, where it raises, naming file and line, and where it returns something else than a Module;
+    UnknownCodeError for code of a run that nobody trusts.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "own.py"
@@ -192,9 +198,12 @@ def from_file(reference: str, outputs: Outputs, folder: Path | None = None) -> n
     Dense(units=3)
     """
     path, name = _split(reference)
+    source, code = _read(path, name, folder, of_run)
+    with trust.trusting(not of_run):
+        trust.require(code)
     with _importing(folder or path.parent):
         with _naming_the_line(path, f"{path} cannot be imported"):
-            module = _load(path)
+            module = _load(path, source)
         function = getattr(module, name, None)
         if not callable(function):
             there = [key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_"]
@@ -207,6 +216,21 @@ def from_file(reference: str, outputs: Outputs, folder: Path | None = None) -> n
     return model
 
 
+def check_known(reference: str | None) -> None:
+    """Raise UnknownCodeError where the settings of a run name a file of one's own that is neither known nor trusted."""
+    if reference is not None and ".py" in reference:
+        trust.require(_read(*_split(reference), None, False)[1])
+
+
+def _read(path: Path, function: str, folder: Path | None, of_run: bool) -> tuple[bytes, trust.Code]:
+    try:
+        source = read_regular(path, follow=not of_run)
+    except OSError as error:
+        raise ConfigError(f"model: {path} cannot be read ({error.strerror})") from None
+    place = str(path.resolve().parent if folder is None else folder)
+    return source, trust.of_file(path.name if of_run else str(path), source, function, place)
+
+
 def _split(reference: str) -> tuple[Path, str]:
     file, colon, name = reference.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
@@ -217,10 +241,11 @@ def _split(reference: str) -> tuple[Path, str]:
     return path, name
 
 
-def _load(path: Path) -> ModuleType:
+def _load(path: Path, source: bytes) -> ModuleType:
     """The module in a file, under a name that no import takes."""
     name = f"_dlcore_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    loader = CheckedSource(name, str(path.resolve()), source)
+    spec = importlib.util.spec_from_file_location(name, path.resolve(), loader=loader)
     if spec is None or spec.loader is None:
         raise ConfigError(f"model: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)

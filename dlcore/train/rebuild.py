@@ -4,7 +4,11 @@ The model is written down as the arguments of its layers (:mod:`dlcore.train._de
 user's own file built it, as a copy of that file, ``model.py``, with the function's name. What is written is checked
 first: a model that would come out otherwise is not written down, and the file says why.
 
-Building a model again runs code: the copied file, and the modules of one's own layers. Load only runs that you trust.
+Building a model again runs code: the copied file, and the modules of one's own layers. What was not saved here by the
+same user is refused until the user trusts it (:mod:`dlcore.train.trust`).
+
+A file from somebody else costs no more memory and time than the weights beside it account for: what it announces is
+compared with them before a layer is made.
 """
 
 from __future__ import annotations
@@ -26,9 +30,12 @@ from dlcore.leaves import leaves, mapped, several
 from dlcore.nn._inputs import as_shapes, several_shapes
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
+from dlcore.regular import read_regular
 from dlcore.train import models
+from dlcore.train._bounds import brief, check_pictures, check_sizes, check_texts, check_weights
 from dlcore.train._description import FORMAT, describe, rebuild, written
 from dlcore.train.checkpoint import write_atomically
+from dlcore.train.trust import trusting
 from dlcore.version import __version__
 
 __all__ = ["describe", "load_about", "load_model", "rebuild", "save_about", "save_model"]
@@ -37,8 +44,8 @@ _MODEL, _SOURCE = "model.json", "model.py"
 _LARGEST = 16 * 2**20
 """Bytes of a model.json; a real one has a few thousand."""
 
-_LARGEST_SHAPE = 2**36
-"""Numbers in one example or parameter."""
+_LARGEST_SHAPE, _LARGEST_EXAMPLE, _MOST_AXES = 2**36, 2**25, 32
+"""Numbers in one parameter, and in one example; axes of either."""
 
 
 def save_model(
@@ -96,13 +103,18 @@ def save_model(
     return write_atomically(path, lambda: text)
 
 
-def load_model(folder: str | Path, *, device: Device | str = "cpu") -> tuple[Module, dict[str, Any]]:
+def load_model(
+    folder: str | Path, *, device: Device | str = "cpu", trust: bool = False
+) -> tuple[Module, dict[str, Any]]:
     """The model of a run's folder, built on ``device``, and the ``about`` that it was saved with.
+
+    trust : run the code of a run from somebody else, and remember it: its ``model.py``, and modules that its
+        ``model.json`` names beside dlcore's own. What was trained here by the same user needs none
 
     Its weights are new ones: load the run's by ``load_weights`` or ``load_state_dict``. Raises CheckpointError, in one
     line that names the file, where ``model.json`` is missing, damaged, of another program or of a later format, where
-    it says that the model cannot be rebuilt, and where the model that comes out has other parameters than it had;
-    DeviceError where the device cannot be used.
+    it says that the model cannot be rebuilt, where it needs code that is not trusted, and where the model that comes
+    out, or the weights in the folder, have other parameters than it had; DeviceError where the device cannot be used.
 
     >>> import tempfile
     >>> from dlcore import nn
@@ -118,8 +130,11 @@ def load_model(folder: str | Path, *, device: Device | str = "cpu") -> tuple[Mod
     device = resolve(device)
     path = Path(folder) / _MODEL
     content = _read(path)
+    check_weights(path, content["parameters"])
+    check_sizes(path, content)
     try:
-        model = _rebuilt(content["model"], path.parent)
+        with trusting(trust):
+            model = _rebuilt(content["model"], path.parent)
         _build(model, content, device)
     except DeviceError:
         raise
@@ -200,8 +215,8 @@ def _checked(
     file, name = models._split(reference)
     copy = path.parent / _SOURCE
     try:
-        source = file.read_bytes()
-        there = copy.read_bytes() if copy.exists() else None
+        source = read_regular(file, follow=True)
+        there = read_regular(copy) if copy.exists() or copy.is_symlink() else None
     except OSError as error:
         raise CheckpointError(f"{error.filename} cannot be read ({error.strerror})") from None
     node = {"file": _SOURCE, "function": name, "outputs": outputs, "folder": str(file.resolve().parent)}
@@ -233,7 +248,8 @@ def _module_kept(name: str) -> Iterator[None]:
 def _check_again(model: Module, node: dict[str, Any], folder: Path, content: dict[str, Any]) -> None:
     """Raise a CheckpointError where ``node`` gives another model than ``model``."""
     try:
-        again = _rebuilt(node, folder)
+        with trusting(True):  # this process runs that code already
+            again = _rebuilt(node, folder)
         ours = {id(module) for _, module in model.named_modules()}
         if any(id(module) in ours for _, module in again.named_modules()):
             raise CheckpointError("it gives the same layers each time that it is called; make new ones in the function")
@@ -322,9 +338,7 @@ _EXPECTED: dict[str, tuple[type, ...]] = {
 def _read(path: Path, rebuildable: bool = True) -> dict[str, Any]:
     """The content of a model.json, of which the outer layout is right; one without a model is refused if asked."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise CheckpointError(f"{path}: {path.stat().st_size:,} bytes are no model.json; use another copy")
-        content = json.loads(path.read_bytes(), parse_constant=_no_number)
+        content = json.loads(read_regular(path, _LARGEST), parse_constant=_no_number)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; give the folder of a run, such as runs/NAME") from None
     except OSError as error:
@@ -340,12 +354,14 @@ def _read(path: Path, rebuildable: bool = True) -> dict[str, Any]:
         )
     for key, types in _EXPECTED.items():
         if key not in content or type(content[key]) not in types:
-            came = f"{key} is {content[key]!r:.60}" if key in content else f"{key} is missing"
+            came = f"{key} is {brief(content[key])}" if key in content else f"{key} is missing"
             raise CheckpointError(f"{path}: damaged: {came}; use another copy")
+    check_texts(path, content)
     _check_shapes(path, content)
+    check_pictures(path, content)
     if content["model"] is None and rebuildable:
         why = content.get("why") or "it holds no model"
-        raise CheckpointError(f"{path}: the model cannot be rebuilt: {' '.join(str(why).split())}")
+        raise CheckpointError(f"{path}: the model cannot be rebuilt: {' '.join(f'{why!s:.400}'.split())}")
     return content
 
 
@@ -356,14 +372,14 @@ def _no_number(name: str) -> NoReturn:
 def _check_shapes(path: Path, content: dict[str, Any]) -> None:
     shapes = content["input_shape"]
     of_each = leaves(tuple(shapes) if isinstance(shapes, list) else shapes) if several_shapes(shapes) else [shapes]
-    inputs = [["input_shape", _closed(shape)] for shape in of_each]
-    for entry in [*inputs, *content["parameters"]]:
+    of_inputs = [(["input_shape", _closed(shape)], _LARGEST_EXAMPLE) for shape in of_each]
+    for entry, most in [*of_inputs, *((parameter, _LARGEST_SHAPE) for parameter in content["parameters"])]:
         match entry:
-            case [str(_), list(shape)] if (
-                all(type(n) is int and n >= 0 for n in shape) and prod(shape) <= _LARGEST_SHAPE
+            case [str(_), list(shape)] if len(shape) <= _MOST_AXES and (
+                all(type(n) is int and 0 <= n <= most for n in shape) and prod(shape) <= most
             ):
                 continue
-        raise CheckpointError(f"{path}: damaged: {entry!r:.60} is no name and shape; use another copy")
+        raise CheckpointError(f"{path}: damaged: {brief(entry)} is no name and shape; use another copy")
 
 
 def _closed(shape: Any) -> Any:
@@ -377,7 +393,7 @@ def _rebuilt(node: dict[str, Any], folder: Path) -> Module:
         return rebuild(node)
     match node:
         case {"file": "model.py", "function": str(name), "outputs": int() | dict() as outputs, "folder": str(origin)}:
-            return models.from_file(f"{folder / _SOURCE}:{name}", outputs, Path(origin))
+            return models.from_file(f"{folder / _SOURCE}:{name}", outputs, Path(origin), of_run=True)
     raise CheckpointError("damaged: model does not name a function and the file of it; use another copy")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.losses import StandardizedMSE, named
 from dlcore.recorded import did_you_mean
+from dlcore.regular import read_regular
 from dlcore.train import config, snapshot
 from dlcore.train._before import (
     BEFORE,
@@ -50,6 +53,9 @@ __all__ = [
 
 TIMING = ("seconds", "examples_per_second")
 """Figures that differ each time; they stand in a file of their own."""
+
+_LARGEST_RESULT, _LARGEST_LINES = 2**24, 2**28
+"""Bytes of result.json, and of a file with a line an epoch; ten thousand epochs have a few million."""
 
 
 class Run:
@@ -112,7 +118,9 @@ class Run:
         found = []
         for entry in folder.iterdir():
             try:
-                found.append(((entry / "config.toml").stat().st_mtime, entry.name, cls(entry)))
+                there = (entry / "config.toml").lstat()
+                if stat.S_ISREG(there.st_mode):
+                    found.append((there.st_mtime, entry.name, cls(entry)))
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
@@ -129,13 +137,13 @@ class Run:
     @functools.cached_property
     def settings(self) -> config.Config:
         """Raises ConfigError where config.toml is missing or faulty."""
-        return config.load(self.folder / "config.toml", rules=1)
+        return config.load(self.folder / "config.toml", rules=1, follow=False)
 
     @property
     def result(self) -> dict[str, Any] | None:
         """The figures of a finished run; None where there are none, or none that can be read."""
         try:
-            found = plain(json.loads((self.folder / "result.json").read_text(encoding="utf-8")))
+            found = plain(json.loads(read_regular(self.folder / "result.json", _LARGEST_RESULT)))
         except (OSError, ValueError, RecursionError):
             return None
         return found if _is_result(found) else None
@@ -201,8 +209,8 @@ class Run:
         """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint."""
         final = self.folder / "model.safetensors"
         latest = max(snapshot.paths(self.folder), default=-1)
-        if final.exists():
-            arrays, metadata = read_arrays(final)
+        if os.path.lexists(final):
+            arrays, metadata = read_arrays(final, follow=False)
             if metadata.get("complete") == "yes" and int(metadata.get("step", -1)) >= latest:
                 return arrays, "the weights at the end"
         found = snapshot.newest(self.folder)
@@ -212,12 +220,13 @@ class Run:
             raise CheckpointError(f"{self.folder}: the run is finished and has no weights; take one of another model")
         raise CheckpointError(f"{self.folder}: there are no weights yet; train first, or resume the run")
 
-    def model(self, device: Any) -> tuple[Module, dict[str, Any], str]:
+    def model(self, device: Any, trust: bool = False) -> tuple[Module, dict[str, Any], str]:
         """The model with its weights, what model.json says about it, and which weights they are.
 
         device : as for :class:`dlcore.Trainer`
+        trust : run the code of a run from somebody else, as for :func:`dlcore.train.load_model`
 
-        Raises CheckpointError where there are no weights yet, or the model cannot be rebuilt.
+        Raises CheckpointError where there are no weights yet, the model cannot be rebuilt, or its code is not trusted.
 
         >>> from dlcore import nn
         >>> from dlcore.train import rebuild, save_weights
@@ -233,7 +242,7 @@ class Run:
         """
         from dlcore.train import rebuild
 
-        model, known = rebuild.load_model(self.folder, device=device)
+        model, known = rebuild.load_model(self.folder, device=device, trust=trust)
         arrays, words = self.weights()
         set_weights(model, arrays, self.folder)
         return model, known, words
@@ -375,7 +384,7 @@ def write_settings(folder: Path, settings: config.Config) -> None:
     file = folder / "config.toml"
     nameless = config.Config.of(**{**settings.flat(), "name": None})  # so that --config repeats it elsewhere
     (folder / "result.json").unlink(missing_ok=True)
-    if not file.exists() or config.load(file, rules=1) != nameless:
+    if not file.exists() or config.load(file, rules=1, follow=False) != nameless:
         write_atomically(file, lambda: config.dump(nameless))
 
 
@@ -476,7 +485,7 @@ def plain(value: Any) -> Any:
 def _lines(path: Path) -> Iterator[Any]:
     """The values of a file of JSON lines; what cannot be read is left out."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _LARGEST_LINES).decode()
     except (OSError, UnicodeDecodeError):
         return
     for line in text.splitlines():

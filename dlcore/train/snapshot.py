@@ -27,6 +27,7 @@ from backends import transfer
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
+from dlcore.regular import refuse_link
 from dlcore.train._lines import FILE as LINES
 from dlcore.train._lines import EpochLog, Growing, read_lines
 from dlcore.train._own_code import changed
@@ -67,8 +68,8 @@ __all__ = [
 FORMAT = 2
 """Counts up when a reader of before could not read what is written: 2 has lists in ``history.jsonl``."""
 
-FOLDER = "checkpoints"
-"""In a run's folder."""
+FOLDER, WEIGHTS = "checkpoints", "model.safetensors"
+"""In a run's folder: the checkpoints, and the weights at the end."""
 
 _ARRAY, _LINES = "\0array", "\0lines"
 
@@ -279,9 +280,12 @@ def _kind(item: Any) -> str:
     return f" ({item['type']})" if isinstance(item, dict) and "type" in item else ""
 
 
-def read(path: Path) -> Snapshot:
-    """The snapshot in a file. Raises CheckpointError where it is damaged, foreign, or of a later format."""
-    arrays, metadata = read_arrays(path)
+def read(path: Path, *, follow: bool = False) -> Snapshot:
+    """The snapshot in a file; ``follow`` goes through a link that the user has named.
+
+    Raises CheckpointError where it is damaged, foreign, or of a later format.
+    """
+    arrays, metadata = read_arrays(path, follow=follow)
     if metadata.get("format") != SNAPSHOT:
         raise CheckpointError(
             f"{path}: a safetensors file, but no checkpoint of a run; give one from the {FOLDER} of a run's folder"
@@ -319,10 +323,10 @@ def paths(folder: Path) -> dict[int, Path]:
     """The checkpoints in a run's folder by step, the newest last."""
     found = {}
     with_step = re.compile(r"step-([0-9]{8,})\.safetensors")
-    if (folder / FOLDER).is_dir():
+    if refuse_link(folder / FOLDER).is_dir():
         for path in (folder / FOLDER).iterdir():
-            if (match := with_step.fullmatch(path.name)) and path.is_file():
-                found[int(match[1])] = path
+            if (match := with_step.fullmatch(path.name)) and not path.is_dir():
+                found[int(match[1])] = path  # a link or a pipe is refused by whoever reads it
     return dict(sorted(found.items()))
 
 
@@ -369,7 +373,7 @@ def find(resume: str | Path, callbacks: Iterable[Callback] = ()) -> Snapshot | N
         return newest(folders[0])
     path = Path(resume).expanduser()
     if path.is_file():
-        return read(path)
+        return read(path, follow=True)
     if not path.is_dir():
         raise CheckpointError(f"resume: there is no file or folder {path}; give a checkpoint or a run's folder")
     found = newest(path)

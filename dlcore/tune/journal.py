@@ -16,6 +16,7 @@ from typing import Any
 
 from backends.installation import install_line
 from dlcore.errors import CheckpointError, ConfigError
+from dlcore.regular import open_regular, read_regular
 from dlcore.train.lock import lock_file
 
 try:
@@ -29,6 +30,9 @@ __all__ = ["NAME", "JournalError", "opened"]
 
 NAME = "tune.log"
 """The journal in the search's folder."""
+
+_START = b'{"op_code":'
+"""Of each of its lines, as Optuna writes them."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # what there is to say is said by whoever searches
 
@@ -47,9 +51,10 @@ def opened(folder: Path | None) -> BaseStorage:
     path = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        os.close(open_regular(path, os.O_RDWR | os.O_CREAT))
+        _check(path)
         lock: Any = _Lock(path)  # Optuna's base class of locks is not public
         backend = _Journal(str(path), lock)
-        _check(path)
         storage: Any = JournalStorage(backend)
         storage.get_all_studies()
     except OSError as error:
@@ -60,14 +65,24 @@ def opened(folder: Path | None) -> BaseStorage:
 
 
 def _check(path: Path) -> None:
-    """CheckpointError where a whole line cannot be read; Optuna passes over the last one until something is added."""
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    """CheckpointError where a whole line cannot be read, or the last one, which may lack its end, is no journal's;
+    Optuna passes over the last one until something is added."""
+    *lines, last = read_regular(path).split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
-            json.loads(line)
-        except ValueError:
+            if not isinstance(json.loads(line), dict) or not line.startswith(_START):
+                raise ValueError
+        except (ValueError, RecursionError):
             raise CheckpointError(
                 f"{path}: line {number} is damaged or no journal's; cut the file off before it, or take another folder"
             ) from None
+    if not _is_ours(last):
+        raise CheckpointError(f"{path}: it ends in something that is no journal's; choose another folder")
+
+
+def _is_ours(line: bytes) -> bool:
+    """Whether a line is one of the journal, or the beginning of one; zeros may stand there after a power failure."""
+    return line.startswith(_START) or _START.startswith(line) or not line.strip(b"\0")
 
 
 class _Journal(JournalFileBackend):
@@ -92,7 +107,7 @@ class _Lock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_regular(self.path, os.O_RDWR | os.O_CREAT)
         try:
             while True:
                 try:
@@ -114,8 +129,8 @@ class _Lock:
 
 
 def _mend(path: Path) -> None:
-    """Cut off a last line without an end; the lock is held."""
-    with open(path, "rb+") as file:
+    """Cut off a last line without an end, where it is a journal's; the lock is held."""
+    with open(open_regular(path, os.O_RDWR), "rb+") as file:
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             return
@@ -123,4 +138,7 @@ def _mend(path: Path) -> None:
         if file.read(1) == b"\n":
             return
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+        content = file.read()
+        end = content.rfind(b"\n") + 1
+        if _is_ours(content[end:]):
+            file.truncate(end)

@@ -9,7 +9,7 @@ import job
 import pytest
 
 import dlcore as dl
-from dlcore.train import snapshot
+from dlcore.train import checkpoint, snapshot
 
 
 def test_another_run_does_not_begin_where_checkpoints_are(cut: Path) -> None:
@@ -109,14 +109,14 @@ def test_a_state_that_makes_no_sense_is_one_line_with_the_file(name: str, value:
 
 
 def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_damaged(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    newest, read = _file(cut), Path.read_bytes
+    newest, read = _file(cut), checkpoint.read_regular
 
-    def fail(self: Path) -> bytes:
-        if self == newest:
+    def fail(path: Path, **options: bool) -> bytes:
+        if path == newest:
             raise OSError(24, "Too many open files")
-        return read(self)
+        return read(path, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(checkpoint, "read_regular", fail)
     with pytest.raises(dl.CheckpointError, match=r"cannot be read \(Too many open files"):
         job.fit(job.trainer(cut))
     assert newest.exists()
