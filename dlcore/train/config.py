@@ -470,6 +470,7 @@ def load(path: str | os.PathLike[str], rules: int = RULES, *, follow: bool = Tru
         with suppress(ConfigError):  # which is said below, with the file
             given: dict[str, Any] = dict(quickly)
             return Config(**given)
+    sections = _toml.read(path, follow)
     sections["data"] = {"rules": rules, **sections.get("data", {})}
     try:
         return Config(**{name: SECTIONS[name](**content) for name, content in sections.items()})
