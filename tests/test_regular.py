@@ -125,6 +125,7 @@ def test_a_run_with_something_else_in_place_of_a_file_neither_hangs_nor_is_read(
     assert [one.name for one in found] == ([] if name == "config.toml" else ["a"])
     for one in found:
         assert (one.records(), one.health(), one.result, one.status) == ([], [], None, "interrupted")
+        assert one.outline() == (0, {})
     if name == "config.toml":
         with pytest.raises(ConfigError, match="not a regular file"):
             Run(run).settings  # noqa: B018

@@ -158,7 +158,7 @@ class Run:
     def outline(self, best_epoch: Any = None) -> tuple[int, dict[str, Any]]:
         """How many epochs are recorded, and the record of ``best_epoch``, else of the last; no other is looked at."""
         try:
-            lines = (self.folder / "metrics.jsonl").read_bytes().split(b"\n")
+            lines = read_regular(self.folder / "metrics.jsonl", _LARGEST_LINES).split(b"\n")
         except OSError:
             return 0, {}
         if lines and not lines[-1].endswith(b"}"):  # torn, or behind the last end of a line
