@@ -351,7 +351,8 @@ def _of_head(about: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _class(classes: Any, number: int) -> str:
-    return classes[number] if classes else str(number)
+    """The name of an output, or its number where it has none, as in a model of one's own with more of them."""
+    return classes[number] if classes and number < len(classes) else str(number)
 
 
 def _far(said: dict[str, Any]) -> str:

@@ -292,3 +292,16 @@ def test_features_without_names_are_called_by_their_place(tmp_path: Path, predic
     first, second = predict(tmp_path / "t", "--npz", str(tmp_path / "new.npz"), code=0)
     assert "bounded" not in first
     assert second["bounded"] == {"feature 1": 40.0}
+
+
+def test_an_output_beyond_the_classes_is_named_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own.py").write_text(
+        "from dlcore import nn\ndef build(outputs):\n    return nn.Sequential(nn.Flatten(), nn.Dense(outputs + 2))\n"
+    )
+    said(capsys, "train", "--data", "penguins", "--target", "species", "--model", "own.py:build", "--epochs", "1",
+         "--baseline", "none", "--device", "cpu", "--name", "a")  # fmt: skip
+    np.savez("x.npz", x=dl.data.load("penguins", target="species").test.x[:2])
+    for line in said(capsys, "predict", "a", "--npz", "x.npz", "--json", "--top", "5"):
+        names = {one["class"] for one in json.loads(line)["top"]}
+        assert {"3", "4"} < names
+        assert len(names) == 5
