@@ -52,7 +52,7 @@ def plain(operation: str, data: Any) -> np.ndarray:
         raise ShapeError(
             f"{operation}: an array of {array.dtype} came but real numbers are expected; {_REMEDIES[array.dtype.kind]}"
         )
-    return np.require(array, native, "A")
+    return array if array.flags.aligned and array.dtype.isnative else np.require(array, native, "A")
 
 
 def from_list(values: Any) -> np.ndarray:

@@ -164,7 +164,7 @@ def test_counts_that_are_not_known_are_asked_for() -> None:
         ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"examples": {"train-dev": 9}}, dl.ConfigError, "train_dev or dev"),
         ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"examples": {"dev": 0.5}}, dl.ConfigError, "whole number"),
         ({"loss": 1.0, "dev_loss": 2.0}, {"standard_errors": {"dev": -1.0}}, dl.ConfigError, "finite number"),
-        ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"confidence": 95}, dl.ConfigError, "between 0 and 1"),
+        ({"accuracy": 0.9, "dev_accuracy": 0.8}, {"confidence": 95}, dl.ConfigError, r"in \(0, 1\)"),
     ],
 )
 def test_bad_input_is_named(record: object, how: dict[str, object], error: type[Exception], words: str) -> None:

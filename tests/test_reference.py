@@ -111,6 +111,7 @@ def _members(cls: type) -> dict[str, Any]:
 _MEMBERS = (FunctionType, classmethod, staticmethod, property, functools.cached_property)
 
 _BETWEEN_OURSELVES = {
+    "backends.cupy_namespace.of",  # needs CuPy
     "dlcore.nn.Parameter.leave",  # a vector calls it
     "dlcore.nn.Parameter.place",
     "dlcore.train.Callback.on_interrupt",  # needs a signal

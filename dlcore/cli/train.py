@@ -198,7 +198,8 @@ def _begins(run: Run, settings: Config) -> bool:
 
     if settings.model.model == "knn" or snapshot.paths(run.folder):
         return False
-    if run.result is None and not (run.folder / "model.safetensors").exists() and len(run.records()) < 2:
+    epochs = len(run.records())
+    if run.result is None and epochs < 2 and not (epochs and (run.folder / "model.safetensors").exists()):
         return True
     raise CheckpointError(
         f"{run.folder}: its checkpoints are gone, there is nothing to go on from; begin another run with its weights "

@@ -47,7 +47,14 @@ _MOVING, _COPY, _GONE = ".before.moving", ".before.copy", ".before.gone"
 
 
 def recover(folder: Path) -> None:
-    """:func:`settle` a folder, whose lock is free, where a command that was killed has left something to do."""
+    """:func:`settle` a folder, whose lock is free, where a command that was killed has left something to do.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> recover(folder)  # nothing is left to do
+    >>> list(folder.iterdir())
+    []
+    """
     if any(os.path.lexists(folder / name) for name in (BEFORE, _MOVING, _COPY, _GONE)):
         with Lock(folder):
             settle(folder)
@@ -57,6 +64,12 @@ def settle(folder: Path) -> None:
     """Bring a run's folder into one of the states that a command may leave; its lock is held.
 
     Raises ConfigError where one of the names is a link, OSError.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> settle(folder)
+    >>> list(folder.iterdir())
+    []
     """
     before, moving, copy, gone = (folder / name for name in (BEFORE, _MOVING, _COPY, _GONE))
     for path in (before, moving, copy, gone):
@@ -136,7 +149,15 @@ def put_aside(folder: Path) -> None:
 
 
 def keep(folder: Path) -> None:
-    """Give the files of a finished run, which is to go on, second names in ``.before``. Raises OSError."""
+    """Give the files of a finished run, which is to go on, second names in ``.before``. Raises OSError.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "result.json").write_text("{}")
+    >>> keep(folder)
+    >>> (folder / ".before" / "result.json").read_text()
+    '{}'
+    """
     copy = folder / _COPY
     (copy / snapshot.FOLDER).mkdir(parents=True)
     for path in (*snapshot.files(folder), *(folder / name for name in FILES)):
@@ -157,7 +178,7 @@ def bring_back(folder: Path) -> None:
     >>> _ = (folder / ".before" / "result.json").write_text("{}")
     >>> bring_back(folder)
     >>> sorted(path.name for path in folder.iterdir())
-    ['checkpoints', 'result.json']
+    ['result.json']
     """
     if refuse_link(folder / BEFORE).is_dir():
         for path in (*(folder / name for name in reversed(FILES)), *snapshot.files(folder)):
@@ -168,11 +189,11 @@ def bring_back(folder: Path) -> None:
 
 def _move_back(folder: Path) -> None:
     moving = folder / _MOVING
-    (folder / snapshot.FOLDER).mkdir(exist_ok=True)
     for name in (*FILES, BEFORE):
         if (moving / name).exists():
             os.rename(moving / name, folder / name)
     for path in snapshot.files(moving):
+        (folder / snapshot.FOLDER).mkdir(exist_ok=True)
         os.rename(path, folder / snapshot.FOLDER / path.name)
     shutil.rmtree(moving)
     sync_folder(folder)

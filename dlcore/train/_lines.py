@@ -38,9 +38,11 @@ class EpochLog:
 
     >>> import tempfile
     >>> log, values = EpochLog(Path(tempfile.mkdtemp()) / FILE), Growing([1])
-    >>> log.add([values]); first = log.mark
-    >>> values.append(2); log.add([values])
-    (['0'], ['0'])
+    >>> log.add([values])
+    ['0']
+    >>> values.append(2)
+    >>> log.add([values])  # one line more
+    ['0']
     """
 
     def __init__(self, path: Path, kept: int = 0) -> None:

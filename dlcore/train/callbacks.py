@@ -41,6 +41,7 @@ class Callback(Recorded):
     ...     def load_state_dict(self, state):
     ...         self.last = state["last"]
     >>> trainer = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Slowing()])
+    >>> import numpy as np
     >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
     >>> len(trainer.fit(data, epochs=3)["loss"])
     3
@@ -186,6 +187,7 @@ class Checkpoint(Callback):
     >>> folder = tempfile.mkdtemp()
     >>> def trainer():
     ...     return dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Checkpoint(folder, every_minutes=10)])
+    >>> import numpy as np
     >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
     >>> _ = trainer().fit(data, epochs=2)
     >>> again = trainer()  # in another process, say, after a kill
@@ -324,6 +326,7 @@ class Checkpoint(Callback):
         ...     def on_step(self, trainer):
         ...         if trainer.step == 1:
         ...             print(checkpoint.save(trainer).name)
+        >>> import numpy as np
         >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
         >>> _ = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Wary(), checkpoint]).fit(data, batch_size=1)
         step-00000001.safetensors

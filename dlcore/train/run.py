@@ -156,7 +156,14 @@ class Run:
         return "finished" if self.result is not None else "interrupted"
 
     def outline(self, best_epoch: Any = None) -> tuple[int, dict[str, Any]]:
-        """How many epochs are recorded, and the record of ``best_epoch``, else of the last; no other is looked at."""
+        """How many epochs are recorded, and the record of ``best_epoch``, else of the last; no other is looked at.
+
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "metrics.jsonl").write_text('{"epoch": 0, "loss": 2.0}\\n{"epoch": 1, "loss": 1.5}\\n')
+        >>> Run(folder).outline()
+        (2, {'epoch': 1, 'loss': 1.5})
+        """
         try:
             lines = read_regular(self.folder / "metrics.jsonl", _LARGEST_LINES).split(b"\n")
         except OSError:

@@ -182,6 +182,18 @@ def test_products_that_do_not_fit_are_refused(one, other):
         NUMPY.matmul(np.ones(one), np.ones(other))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (40, 60), (1, 60)])
+def test_keep_is_where_with_zeros(dtype: Any, shape: tuple[int, ...]):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((shape[-1] if shape[0] == 1 else shape[0], shape[-1])).astype(dtype)
+    x.flat[::3], x.flat[1::5] = np.inf, np.nan
+    condition = rng.random(x.shape) > 0.5
+    found = numpy_namespace.keep(condition, x)
+    assert found.dtype == dtype
+    assert found.tobytes() == np.where(condition, x, np.zeros((), dtype)).tobytes()
+
+
 def test_everything_else_is_numpy_itself():
     for name in ("exp", "concat", "permute_dims", "float32", "linalg", "pi"):
         assert getattr(NUMPY, name) is getattr(np, name)
@@ -192,7 +204,7 @@ def test_everything_else_is_numpy_itself():
 def test_every_function_of_its_own_is_compared_here():
     functions = [value for value in vars(numpy_namespace).values() if isinstance(value, types.FunctionType)]
     own = {f.__name__ for f in functions if f.__code__.co_filename == numpy_namespace.__file__} - {"__getattr__"}
-    assert own == {"sum", "max", "matrix_transpose", "astype", "matmul"}
+    assert own == {"sum", "max", "matrix_transpose", "astype", "matmul", "keep"}
 
 
 def test_the_table_learns_a_type_once(arrays: Backend):

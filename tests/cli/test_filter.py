@@ -202,7 +202,7 @@ USAGE: dict[str, tuple[list[str], list[str]]] = {
     ),
     "sigma 0": (["grey.png", "x.png", "--kernel", "gaussian", "--sigma", "0"], ["gaussian: sigma is 0"]),
     "a part of a pixel": (["grey.png", "x.png", "--kernel", "box", "--size", "2.5"], ["--size is '2.5'", "whole"]),
-    "size 0": (["grey.png", "x.png", "--kernel", "box", "--size", "0"], ["box: size is (0, 0)"]),
+    "size 0": (["grey.png", "x.png", "--kernel", "box", "--size", "0"], ["box: size is 0"]),
     "unknown axis": (["grey.png", "x.png", "--kernel", "sobel", "--axis", "z"], ["'z'", "x, y, both"]),
     "unknown border": (["grey.png", "x.png", "--kernel", "box", "--border", "symetric"], ["did you mean symmetric?"]),
     "order 3": (["grey.png", "x.png", "--kernel", "gaussian", "--order", "3"], ["order is 3"]),
