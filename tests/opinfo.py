@@ -289,6 +289,8 @@ def _softmax(function: Callable[[Any], Any]) -> Callable[..., Any]:
         if not x.ndim:
             raise NotExpressibleError("an axis of a scalar")
         dim %= x.ndim
+        if x.shape[dim] == 0:
+            raise NotExpressibleError("a softmax of nothing, which is refused")
         order = [*(i for i in range(x.ndim) if i != dim), dim]
         back = [order.index(i) for i in range(x.ndim)]
         return function(x.transpose(*order)).transpose(*back)
@@ -401,6 +403,8 @@ def _binary(x, target, *, weight=None, reduction="mean", pos_weight=None, **sett
     only(settings)
     if reduction != "mean" or pos_weight is not None or weight is not None:
         raise NotExpressibleError("a weighted sum in place of the mean")
+    if target.requires_grad:
+        raise NotExpressibleError("the gradient of a target, which is refused")
     return F.binary_cross_entropy(x, target)
 
 
