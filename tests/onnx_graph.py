@@ -428,7 +428,7 @@ def _dropout(call: _Call) -> Value:
     rate = 0.5 if call.opset < 12 or call[1] is None else float(_host(call[1]))
     if training and rate:
         raise NotExpressibleError("Dropout with its own random numbers")
-    y = F.dropout(_tensor(call[0], "Dropout"), rate=rate, key=None, training=False)  # draws nothing
+    y = F.dropout(_tensor(call[0], "Dropout"), rate=rate, key=(0, 0), training=False)  # draws nothing
     return (y, np.ones(y.shape, bool)) if len(call.outputs) > 1 else y
 
 
