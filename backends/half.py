@@ -41,7 +41,8 @@ def all_half(xp: Any, arrays: Sequence[Any]) -> bool:
         kinds = _KINDS[xp] = {None: _OTHER}
     found = False
     for x in arrays:
-        kind = _kind(kinds, x)
+        dtype = getattr(x, "dtype", None)
+        kind = kinds[dtype] if dtype in kinds else _kind(kinds, x)
         if kind is _WIDER:
             return False
         found = found or kind is _HALF

@@ -72,6 +72,7 @@ class Alternative:
     name : of the class
     library : "numpy" or "cupy"
     pair : with ``forward`` and ``backward``
+    broken : why the pair cannot run on this machine at all, asked where ``unless`` accepts; None where it can
 
     >>> from backends.reference.linear import linear
     >>> all(isinstance(one, Alternative) for one in linear.alternatives.get("numpy", []))
@@ -82,6 +83,11 @@ class Alternative:
     library: str
     pair: Any
     unless: Callable[..., str | None]
+    broken: Callable[[Any], str | None] = lambda pair: None
+
+    def declines(self, *arrays: Any, **params: Any) -> str | None:
+        """Why the pair does not run this call; None where it does."""
+        return self.unless(*arrays, **params) or self.broken(self.pair)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class _Dispatch:
         entries = self.alternatives.get(_library(xp))
         if entries is not None and not _reference_only.get():
             for entry in entries:
-                if entry.unless(*arrays, **params) is None:
+                if entry.unless(*arrays, **params) is None and entry.broken(entry.pair) is None:
                     return entry.pair
         if self.in_float32 is not None and half.all_half(xp, arrays):
             return self.in_float32
@@ -159,7 +165,7 @@ class _Dispatch:
         entries = self.alternatives.get(library, [])
         declined: list[tuple[str, str]] = []
         for entry in entries:
-            reason = "reference_only() is on" if _reference_only.get() else entry.unless(*arrays, **params)
+            reason = "reference_only() is on" if _reference_only.get() else entry.declines(*arrays, **params)
             if reason is None:
                 return Choice(self.name, library, entry.name, tuple(declined))
             declined.append((entry.name, reason))

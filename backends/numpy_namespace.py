@@ -16,6 +16,7 @@ __name__ = "numpy"
 
 _add_reduce: Any = numpy.add.reduce
 _maximum_reduce: Any = numpy.maximum.reduce
+_where: Any = numpy.where
 
 
 def __getattr__(name: str) -> Any:
@@ -49,19 +50,20 @@ def matmul(x1: Any, x2: Any, /) -> Any:
     return x1.dot(x2) if x1.ndim == x2.ndim == 2 else numpy.matmul(x1, x2)
 
 
-_BITS: Any = {numpy.dtype(numpy.float32): numpy.int32, numpy.dtype(numpy.float64): numpy.int64}
-_ZERO: Any = {dtype: numpy.zeros((), dtype) for dtype in _BITS}
-_FEW = 1024  # elements, of which where() is as fast
+_BITS: Any = {numpy.dtype(numpy.float32): numpy.dtype("int32"), numpy.dtype(numpy.float64): numpy.dtype("int64")}
+_FLOAT32: Any = numpy.dtype(numpy.float32)
+_ZERO: Any = numpy.zeros((), _FLOAT32)
+_FEW = 2048  # elements, of which where() is as fast
 
 
 def keep(condition: Any, x: Any, /) -> Any:
     """``x`` where the condition holds, else 0: a bitwise and, as ``numpy.where`` takes a branch for each element."""
     dtype = x.dtype
-    if dtype not in _BITS:
-        return numpy.where(condition, x, numpy.zeros((), dtype))
     if x.size < _FEW:
-        return numpy.where(condition, x, _ZERO[dtype])
-    bits = _BITS[dtype]
+        return _where(condition, x, _ZERO if dtype is _FLOAT32 else numpy.zeros((), dtype))
+    bits = _BITS.get(dtype)
+    if bits is None:
+        return _where(condition, x, numpy.zeros((), dtype))
     mask = condition.astype(bits)
     numpy.negative(mask, out=mask)
     if mask.shape != x.shape:

@@ -130,7 +130,7 @@ def _measure(call: Call, device: Device, found: dict[str, Measured]) -> None:
     kernel.choose(device.xp, placed, call.params)  # the first call on a library imports its alternatives
     pairs: list[tuple[str, Any, str | None]] = [("reference", kernel, None)]
     entries = kernel.alternatives.get(name_of(device.xp), ())
-    pairs += [(entry.name, entry.pair, entry.unless(*placed, **call.params)) for entry in entries]
+    pairs += [(entry.name, entry.pair, entry.declines(*placed, **call.params)) for entry in entries]
     for name, pair, reason in pairs:
         measured = found.setdefault(name, Measured(call.kernel, name))
         if reason is not None:

@@ -76,9 +76,9 @@ def select(xp: Any, condition: Any, x: Any) -> Any:
     array([1., 0.])
     """
     own = getattr(xp, "keep", None)  # of :mod:`backends.numpy_namespace`
-    return (
-        xp.where(condition, x, xp.zeros((), dtype=x.dtype, device=device_of(x))) if own is None else own(condition, x)
-    )
+    if own is not None:
+        return own(condition, x)
+    return xp.where(condition, x, xp.zeros((), dtype=x.dtype, device=device_of(x)))
 
 
 def clip(xp: Any, x: Any, low: Any, high: Any) -> Any:
@@ -139,6 +139,8 @@ def sum_axes(xp: Any, x: Any, axis: int | tuple[int, ...] | None, keepdims: bool
     >>> bool(abs(sum_axes(np, x, 0)[0] / 1e6 - x[0, 0]) < 1e-7)
     True
     """
+    if type(axis) is int and x.shape[axis] <= _PLAIN:
+        return xp.sum(x, axis=axis, keepdims=keepdims)
     axes = _long(x, axis)
     if not axes:
         return xp.sum(x, axis=axis, keepdims=keepdims)
@@ -163,8 +165,6 @@ def mean_axes(xp: Any, x: Any, axis: int | tuple[int, ...] | None, keepdims: boo
 
 def _long(x: Any, axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """The axes in ascending order where one of them is to be folded; none of them otherwise."""
-    if type(axis) is int and x.shape[axis] <= _PLAIN:
-        return ()
     axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if all(x.shape[a] <= _PLAIN for a in axes):
         return ()

@@ -23,7 +23,7 @@ from typing import Any
 from backends.namespace import namespace_of
 from dlcore.errors import GraphError
 
-__all__ = ["Node", "grad_enabled", "no_grad", "walk"]
+__all__ = ["Node", "grad_enabled", "no_grad", "recording", "walk"]
 
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 _clock = count()
@@ -56,6 +56,10 @@ def grad_enabled() -> bool:
     False
     """
     return _grad_enabled.get()
+
+
+recording = _grad_enabled.get
+"""The same, as a name for the variable's own method: every kernel call asks."""
 
 
 class Node:

@@ -25,9 +25,11 @@ from dlcore._arrays import whole_numbers as _whole_numbers
 from dlcore._place import on_its_device
 from dlcore.apart import arguments_apart, together
 from dlcore.errors import DeviceError, DlcoreError, GraphError, ShapeError
-from dlcore.tape import Node, grad_enabled, no_grad, walk
+from dlcore.tape import Node, grad_enabled, no_grad, recording, walk
 
 __all__ = ["Node", "Tensor", "apply", "as_tensor", "concat", "grad_enabled", "no_grad", "where"]
+
+_FLOAT32 = np.dtype(np.float32)
 
 
 def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
@@ -36,7 +38,7 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
     Gives a Tensor, or a tuple of Tensors where the kernel gives a tuple.
     """
     arrays, needed, parents, guards = [], [], [], []
-    recording = grad_enabled()
+    taped = recording()
     for x in inputs:
         if not isinstance(x, Tensor):
             arrays.append(x)
@@ -44,7 +46,7 @@ def apply(kernel: Kernel, /, *inputs: Any, **params: Any) -> Any:
             parents.append(None)
             continue
         arrays.append(x.data)
-        wanted = recording and x.requires_grad
+        wanted = taped and x.requires_grad
         needed.append(wanted)
         # Where the gradient goes: to a leaf itself, else to an output of a node. A graph that kept its tensors would
         # keep every intermediate array, whether a kernel saved it or not.
@@ -150,7 +152,7 @@ class Tensor:
     owner: Any = None  # of a parameter: the object whose ``version`` counts its updates
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        plain = type(data) is np.ndarray and data.dtype in PLAIN and data.flags.aligned
+        plain = type(data) is np.ndarray and (data.dtype is _FLOAT32 or data.dtype in PLAIN) and data.flags.aligned
         self.data = data if plain else _as_array(data)
         if requires_grad:
             _check_differentiable(self.data)

@@ -30,11 +30,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from backends.kernel import Alternative, kernels
+from backends.kernel import kernels
 
 __all__ = ["WHY_NOT", "not_compiled"]
 
@@ -62,7 +61,7 @@ def _register() -> str:
         return f"numba {numba.__version__} does not take the kernels: {_words(error)}"
     for kernel in kernels().values():
         entries = kernel.alternatives.get("numpy", [])
-        entries[:] = [_where_it_compiles(entry) for entry in entries]
+        entries[:] = [replace(entry, broken=_why_not_compiled) for entry in entries]
     return ""
 
 
@@ -81,16 +80,6 @@ def _why_not_compiled(pair: Any) -> str | None:
     except Exception as error:
         return f"it does not compile here: {_words(error)}"
     return None
-
-
-def _where_it_compiles(entry: Alternative) -> Alternative:
-    """The alternative, compiled before it first takes a call; it declines where that is not possible."""
-
-    def unless(*arrays: Any, **params: Any) -> str | None:
-        return entry.unless(*arrays, **params) or _why_not_compiled(entry.pair)
-
-    checked: Callable[..., str | None] = unless
-    return replace(entry, unless=checked)
 
 
 def not_compiled() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,20 @@ def not_flat(**arrays: Any) -> str | None:
 
 def too_few(x: Any, least: int) -> str | None:
     """Why an array is left to the reference, whose few calls cost less than a launch: found by measuring."""
-    return f"{x.size} elements are fewer than {least}" if x.size < least else None
+    return _fewer(x.size, "elements are fewer", least) if x.size < least else None
 
 
 def too_little(work: int, least: int) -> str | None:
     """As :func:`too_few`, by the multiplications that a call takes."""
-    return f"{work} multiplications are fewer than {least}" if work < least else None
+    return _fewer(work, "multiplications are fewer", least) if work < least else None
 
 
 def too_narrow(side: int, least: int) -> str | None:
     """As :func:`too_few`, by the shortest side of a product, which tiles fill up with zeros."""
     return f"a side of {side} is shorter than {least}" if side < least else None
+
+
+@functools.lru_cache(maxsize=256)
+def _fewer(n: int, what: str, least: int) -> str:
+    """The reason, remembered: a small model's every step asks for the same ones."""
+    return f"{n} {what} than {least}"

@@ -21,7 +21,6 @@ from backends.cpu.simd import (
 from backends.reference import pool
 from backends.standard import output_size
 
-_LOWEST = np.float32(-np.inf)
 _ZERO = np.float32(0.0)
 
 
@@ -29,22 +28,22 @@ _ZERO = np.float32(0.0)
 def _largest(line, arguments):
     """One row of the output: of each window the largest pixel, and which one it is; the first of equals."""
     x, y, winner, _, h, w, c, oh, ow = integers(arguments, 0, 9)
-    kh, kw, down, right, top, left = integers(arguments, 9, 6)
-    image, row = line // oh, line % oh * down - top
-    lowest = spread(_LOWEST)
+    kh, kw, down, right, above, left = integers(arguments, 9, 6)
+    image, row = line // oh, line % oh * down - above
+    top, bottom = max(0, row), min(h, row + kh)  # of the window, without what is padding
     for column in range(ow):
         place = (line * ow + column) * c
         beside = column * right - left
-        inside = max(0, -row) * kw + max(0, -beside)  # the first pixel of the window that is in the image
+        first, last = max(0, beside), min(w, beside + kw)
         for k in range(0, c, LANES):
-            best, number = lowest, spread(np.float32(inside))
-            for t in range(inside, kh * kw):
-                i, j = row + t // kw, beside + t % kw
-                if 0 <= i < h and 0 <= j < w:  # padding is not looked at
+            best = load(x, ((image * h + top) * w + first) * c + k, c - k)
+            number = spread(np.float32((top - row) * kw + first - beside))
+            for i in range(top, bottom):
+                for j in range(first + 1 if i == top else first, last):
                     pixel = load(x, ((image * h + i) * w + j) * c + k, c - k)
                     better = greater_or_nan(pixel, best)
                     best = where(better, pixel, best)
-                    number = where(better, spread(np.float32(t)), number)
+                    number = where(better, spread(np.float32((i - row) * kw + j - beside)), number)
             store(y, place + k, best, c - k)
             store_bytes(winner, place + k, number, c - k)
 
@@ -75,6 +74,8 @@ def _unsuited(x, *, kernel, stride, padding) -> str | None:
     pixels = kernel[0] * kernel[1]
     if pixels > 256:
         return f"a window of {pixels} pixels, whose numbers do not fit into a byte"
+    if any(side >= size for sides, size in zip(padding, kernel, strict=True) for side in sides):
+        return f"padding {padding} that fills windows of {kernel}"
     return accept.not_float32(x=x)
 
 

@@ -398,7 +398,9 @@ def _is_word(word: Any) -> bool:
 
 
 def _integers(operation: str, name: str, values: Any) -> Tensor:
-    integers = tensor(operation, name, from_list(values) if isinstance(values, list | tuple) else values)
+    integers = values
+    if not isinstance(values, Tensor):
+        integers = tensor(operation, name, from_list(values) if isinstance(values, list | tuple) else values)
     if not isdtype(namespace_of(integers.data), integers.data.dtype, "integral"):
         raise NotIntegersError(
             f"{operation}: {name} are {integers.data.dtype} but integers are expected; convert them to int64"

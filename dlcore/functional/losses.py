@@ -137,7 +137,8 @@ def cross_entropy(
     Source: notes, 1.3, for more than two classes; 5, for sequences.
     """
     logits = floats("cross_entropy", "logits", logits)
-    labels = tensor("cross_entropy", "labels", _exact(labels))
+    if not isinstance(labels, Tensor):
+        labels = tensor("cross_entropy", "labels", _exact(labels))
     shape = logits.data.shape
     if len(labels.data.shape) == len(shape) and isdtype(namespace_of(labels.data), labels.data.dtype, "real floating"):
         return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)

@@ -41,9 +41,8 @@ class Build:
 _building: ContextVar[Build | None] = ContextVar("building", default=None)
 
 
-def in_progress() -> Build | None:
-    """The build in progress; None where there is none."""
-    return _building.get()
+in_progress = _building.get
+"""The build in progress; None where there is none. A name for the variable's own method: layers ask it in each step."""
 
 
 def building() -> bool:

@@ -26,6 +26,8 @@ ABSENT: Any = object()
 def arguments(module: Module, x: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The arguments of ``forward``, where the first that came is no Tensor: a tuple or a dict of inputs is taken apart
     where ``forward`` takes them so, and what is an array or a list becomes a Tensor."""
+    if type(x) is np.ndarray:  # in most calls
+        return (Tensor(x), *args), kwargs
     if x is ABSENT:
         first = signature_of(type(module).forward).positional[:1]
         if first and first[0] in kwargs:  # so that it is first here too
