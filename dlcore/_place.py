@@ -29,12 +29,10 @@ def on_its_device(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if args and type(getattr(args[0], "data", None)) is np.ndarray:  # a tensor on the host, in most calls
-            return function(*args, **kwargs)
         for x in args[:2]:
             data = x.data if hasattr(x, "requires_grad") else x
             if type(data) is np.ndarray:
-                break
+                return function(*args, **kwargs)
             if hasattr(data, "device") and hasattr(data, "dtype"):
                 if (place := elsewhere_of(data)) is None:
                     break
