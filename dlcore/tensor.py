@@ -320,13 +320,13 @@ class Tensor:
                 "must take part, outside no_grad()"
             )
         if dy is None:
-            if self.shape != ():
+            if self.data.shape != ():
                 raise ShapeError(
                     f"backward: the tensor has shape {tuple(self.shape)} but only a scalar has a gradient of its own; "
                     "reduce it with .sum() or .mean(), or pass dy"
                 )
             xp = namespace_of(self.data)
-            dy = _one(self.dtype) if xp is NUMPY else xp.ones((), dtype=self.dtype, device=device_of(self.data))
+            dy = _one(self.data.dtype) if xp is NUMPY else xp.ones((), dtype=self.dtype, device=device_of(self.data))
         else:
             dy = self._given(dy)
         if self.node is None:

@@ -77,7 +77,9 @@ def linear_relu(x: Any, w: Any, b: Any = None) -> Tensor:
 
 def _affine(operation: str, x: Any, w: Any, b: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     """The checked arrays of an affine map."""
-    x, w = _floats_or_parameters(operation, x, w)
+    usual = isinstance(x, Tensor) and isinstance(w, Tensor) and w.owner is not None  # a parameter is of floats
+    if not usual or x.data.dtype is not w.data.dtype:
+        x, w = _floats_or_parameters(operation, x, w)
     shape, wshape = x.data.shape, w.data.shape
     if len(shape) < 2 or len(wshape) != 2 or shape[-1] != wshape[0]:
         refuse(
@@ -93,7 +95,7 @@ def _affine(operation: str, x: Any, w: Any, b: Any) -> tuple[Tensor, Tensor, Ten
 
 def _floats_or_parameters(operation: str, x: Any, w: Any) -> tuple[Tensor, Tensor]:
     """x and w, floats of one dtype."""
-    if not (isinstance(w, Tensor) and w.owner is not None):  # a parameter is of floats
+    if not (isinstance(w, Tensor) and w.owner is not None):
         w = floats(operation, "w", w)
     if not isinstance(x, Tensor):
         x = floats(operation, "x", x) if isinstance(x, list | tuple) else tensor(operation, "x", x)

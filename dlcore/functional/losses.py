@@ -138,7 +138,7 @@ def cross_entropy(
     """
     logits = floats("cross_entropy", "logits", logits)
     if not isinstance(labels, Tensor):
-        labels = tensor("cross_entropy", "labels", _exact(labels))
+        labels = tensor("cross_entropy", "labels", labels if type(labels) is np.ndarray else _exact(labels))
     shape = logits.data.shape
     if len(labels.data.shape) == len(shape) and isdtype(namespace_of(labels.data), labels.data.dtype, "real floating"):
         return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)

@@ -8,7 +8,8 @@ from typing import Any, overload
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional import Lengths
 from dlcore.leaves import several
-from dlcore.nn.module import Module, building
+from dlcore.nn._build import in_progress
+from dlcore.nn.module import Module
 from dlcore.recorded import one_line
 from dlcore.tensor import Tensor, as_tensor
 
@@ -61,7 +62,7 @@ class Sequential(Module):
         return self.layers[0]._entry()
 
     def forward(self, x: Any, lengths: Any = None) -> Any:
-        if building():  # each layer by itself learns its input and tells its output
+        if in_progress() is not None:  # each layer by itself learns its input and tells its output
             for layer in self.layers:
                 x = layer(x)
             return x

@@ -195,7 +195,8 @@ class Module(Recorded):
                     with place:  # once, for all that a model computes
                         return self(x, *args, **kwargs)
                 if self.input_dtype is None:  # which takes floats
-                    x = self._as_floats(x)
+                    if x.data.dtype is not self.vector.theta.dtype:
+                        x = self._as_floats(x)
                 elif type(self.input_dtype) is not str:
                     (x, *args), kwargs = converted(self, (x, *args), kwargs)  # type: ignore[assignment]
             y = self.forward(x, *args, **kwargs)
