@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "derive",
     "fold",
     "normal",
+    "own",
     "permutation",
     "threefry2x32",
     "uniform",
@@ -98,8 +100,29 @@ def derive(seed: int, stream: str, path: str = "", *counters: int) -> Key:
     >>> derive(0, "init", "0.w") != derive(0, "init", "1.w")
     True
     """
+    return _derived(seed, (STREAMS[stream],), path, counters)
+
+
+def own(seed: int, name: str, path: str = "", *counters: int) -> Key:
+    """As :func:`derive`, of a stream that a user names: any name, of which those of :data:`STREAMS` are those streams.
+
+    >>> own(0, "noise") != own(0, "sign"), own(0, "dropout") == derive(0, "dropout")
+    (True, True)
+    """
+    number = STREAMS.get(name)
+    return _derived(seed, _words_of(name) if number is None else (number,), path, counters)
+
+
+@lru_cache(maxsize=256)
+def _words_of(name: str) -> tuple[int, int]:
+    """The number of a stream that a user names; its second word is odd, where the package's streams have 0."""
+    digest = hashlib.blake2s(name.encode(), digest_size=8, person=b"stream").digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little") | 1
+
+
+def _derived(seed: int, stream: tuple[int, ...], path: str, counters: tuple[int, ...]) -> Key:
     seed = operator.index(seed)  # also of an integer of NumPy's
-    key = fold((seed & _MASK, (seed >> 32) & _MASK), STREAMS[stream])
+    key = fold((seed & _MASK, (seed >> 32) & _MASK), *stream)
     digest = hashlib.blake2s(path.encode(), digest_size=8).digest()
     key = fold(key, int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
     for counter in counters:

@@ -409,7 +409,7 @@ def state(model):
         transfer.to_host(vector.grad).tobytes(),
         vector.version,
         replace(model.clock),
-        [(path, module.training, vars(module).get("_calls")) for path, module in model.named_modules()],
+        [(path, module.training, copy.deepcopy(vars(module).get("_calls"))) for path, module in model.named_modules()],
         [(path, transfer.to_host(buffer.data).tobytes()) for path, buffer in model.named_buffers()],
         [(s.path, s.active, s.lr_scale) for s in copy.copy(vector.segments)],
         [(p.requires_grad, p.owner is vector, str(p.dtype)) for p in model.parameters()],

@@ -243,7 +243,7 @@ class _Job:
 
         self.settings, self.data, self.log, self.is_new = settings, data, log, folder is None
         known = folder is not None and bool(snapshot.paths(folder))
-        model = rebuild.load_model(folder, device=device)[0] if folder is not None and known else None
+        model = rebuild.new_model(folder, device=device)[0] if folder is not None and known else None
         if folder is not None and model is None:
             check_known(settings.model.model)
         self.trainer = settings.trainer(data, device, model=model)

@@ -5,6 +5,7 @@ launch and alike on every device: a :class:`dlcore.errors.ShapeError` says what 
 """
 
 from dlcore.functional.activations import leaky_relu, log_softmax, relu, sigmoid, softmax, tanh
+from dlcore.functional.draws import normal, uniform
 from dlcore.functional.layers import (
     avg_pool2d,
     batch_norm,
@@ -40,12 +41,14 @@ __all__ = [
     "lstm",
     "max_pool2d",
     "mse",
+    "normal",
     "pack",
     "relu",
     "rnn",
     "sigmoid",
     "softmax",
     "tanh",
+    "uniform",
     "unpack",
 ]
 

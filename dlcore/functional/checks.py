@@ -16,6 +16,7 @@ from dlcore.validation import is_whole
 __all__ = [
     "NotIntegersError",
     "channels_first",
+    "check_key",
     "constant",
     "floats",
     "none_empty",
@@ -87,6 +88,16 @@ def constant(operation: str, name: str, x: Any, given: str) -> Any:
     if x is not None and grad_enabled() and asks_for_gradient(x):
         refuse(operation, f"{name} asks for a gradient", f"only {given} can have one", f"pass {name}.detach()")
     return x
+
+
+def check_key(operation: str, key: Any) -> None:
+    """Refuse what is no key of random numbers."""
+    if not (isinstance(key, tuple | list) and len(key) == 2 and all(_is_word(word) for word in key)):
+        refuse(operation, f"key is {key!r:.60}", "two integers from 0 to 2**32 - 1 are expected", "derive makes one")
+
+
+def _is_word(word: Any) -> bool:
+    return isinstance(word, int | np.integer) and 0 <= int(word) < 2**32
 
 
 def none_empty(operation: str, **axes: tuple[str, int]) -> None:

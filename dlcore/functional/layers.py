@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import inf, prod
 from typing import Any
 
-import numpy as np
-
 from backends.half import is_half
 from backends.namespace import isdtype, namespace_of
 from backends.random import Key
@@ -19,6 +17,7 @@ from dlcore.errors import ShapeError
 from dlcore.functional.checks import (
     NotIntegersError,
     channels_first,
+    check_key,
     constant,
     floats,
     none_empty,
@@ -359,8 +358,7 @@ def dropout(x: Any, rate: float = 0.5, *, key: Key, first_row: int = 0, training
     x = floats("dropout", "x", x)
     if not 0 <= rate < 1:
         raise ShapeError(f"dropout: rate is {rate} but 0 <= rate < 1 is expected; it is the share that is dropped")
-    if not (isinstance(key, tuple | list) and len(key) == 2 and all(_is_word(word) for word in key)):
-        refuse("dropout", f"key is {key!r:.60}", "two integers from 0 to 2**32 - 1 are expected", "derive makes one")
+    check_key("dropout", key)
     if not training or rate == 0 or x.size == 0:
         return x
     if x.ndim < 2:
@@ -393,10 +391,6 @@ def embedding(w: Any, ids: Any) -> Tensor:
             "enlarge the vocabulary, or map unknown symbols",
         )
     return pick(w, ids)
-
-
-def _is_word(word: Any) -> bool:
-    return isinstance(word, int | np.integer) and 0 <= int(word) < 2**32
 
 
 def _integers(operation: str, name: str, values: Any) -> Tensor:

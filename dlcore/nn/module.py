@@ -605,19 +605,50 @@ build the model that wrote them
     # --- random draws and copies
 
     def draw(self, stream: str) -> Key:
-        """A key for a random draw of this layer in this step; each call in a step gets another.
+        """A key for random numbers of this layer: ask for one in ``forward``, and again each time that it is called.
 
-        stream : "dropout" or another of :data:`backends.random.STREAMS`
+        stream : a name, such as "noise"; names are independent of each other, and so are the layers of a model
 
-        >>> from dlcore import nn
-        >>> layer = nn.Dropout(0.5)
-        >>> layer.draw("dropout") == layer.draw("dropout")
-        False
+        In training the key is named by the seed, the layer's path, the stream, the optimiser's step and the call in
+        this step. Nothing else counts, so the numbers are the same bits on every device and in a run that was resumed.
+
+        In evaluation a layer decides by ``self.training`` whether it draws at all, as Dropout does. One that does gets
+        keys that neither seed nor step name: ``Trainer.predict`` and ``evaluate`` begin anew, so that they give the
+        same numbers each time and in another process, and leave those of training alone. After ``model.eval()`` each
+        call of one's own gets another.
+
+        A key becomes numbers by :func:`dlcore.functional.normal` or ``uniform``. Raises ConfigError where ``stream`` is
+        no name.
+
+        >>> from dlcore import functional as F, nn
+        >>> class Noise(nn.Module):
+        ...     def forward(self, x):
+        ...         if not self.training:
+        ...             return x
+        ...         return x + 0.1 * F.normal(x, key=self.draw("noise"), first_row=self.clock.first_row)
+        >>> layer = Noise().build((3,), seed=1)
+        >>> layer(np.zeros((1, 3), np.float32)).numpy()
+        array([[-0.12192667,  0.10800987, -0.16312116]], dtype=float32)
+        >>> layer.draw("noise") != layer.draw("noise") != layer.draw("sign")
+        True
         """
-        step, calls = getattr(self, "_calls", (-1, 0))
-        calls = calls + 1 if step == self.clock.step else 0
-        self._calls = (self.clock.step, calls)
-        return random.derive(self.clock.seed, stream, self.path, self.clock.step, calls)
+        if type(stream) is not str or not stream:
+            raise ConfigError(f'draw: stream is {stream!r:.60} but a name is expected, such as "noise"')
+        clock = self.clock
+        if self.training:
+            step, counts = self.__dict__.get("_calls", (-1, {}))
+            if step != clock.step:
+                counts: dict[str, int] = {}
+                self.__dict__["_calls"] = (clock.step, counts)
+            calls = counts.get(stream, 0)
+            counts[stream] = calls + 1
+            return random.own(clock.seed, stream, self.path, clock.step, calls)
+        one = evaluating()
+        counted: dict[Any, int] = self.__dict__.setdefault("_evaluated", {}) if one is None else one.draws
+        name = (self.path, stream)
+        calls = counted.get(name, 0)
+        counted[name] = calls + 1
+        return random.own(0, stream, self.path, 0, calls, 1)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -11,6 +11,7 @@ from dlcore.data import Dataset, Source, Stream, batches
 from dlcore.errors import DataError
 from dlcore.functional._calls import Call
 from dlcore.leaves import leaves, rows_of
+from dlcore.nn.mode import evaluation
 from dlcore.tensor import Tensor
 from dlcore.train.carried import Carried, are_inputs
 from dlcore.train.objectives import Measured, each
@@ -33,7 +34,7 @@ def measure(
     measured = Measured(objectives)
     means = {name: Mean() for name in objectives}
     carried = Carried.over(data)
-    with trainer.place():
+    with trainer.place(), evaluation():
         with trainer._fed(batches(data, batch_size, shuffle=False)) as fed:
             for batch in fed:
                 if pause:
@@ -109,7 +110,7 @@ def examples(x: Any, model: Module) -> Source:
 def predictions(trainer: Trainer, x: Source, batch_size: int = 256) -> Any:
     """The outputs for all of ``x`` on the host, by name where the model gives several."""
     carried = Carried.over(x)
-    with trainer.place(), trainer._fed(batches(x, batch_size, shuffle=False), targets=False) as fed:
+    with trainer.place(), evaluation(), trainer._fed(batches(x, batch_size, shuffle=False), targets=False) as fed:
         outputs = (trainer.forward(batch.inputs, batch.lengths, carried) for batch in fed)
         parts = [each(lambda y: transfer.to_host(y.data), one) for one in outputs]
     if isinstance(parts[0], dict):

@@ -34,7 +34,7 @@ from dlcore.regular import read_regular
 from dlcore.train import models
 from dlcore.train._bounds import brief, check_pictures, check_sizes, check_texts, check_weights
 from dlcore.train._description import FORMAT, describe, rebuild, written
-from dlcore.train.checkpoint import write_atomically
+from dlcore.train.checkpoint import set_weights, write_atomically
 from dlcore.train.trust import trusting
 from dlcore.version import __version__
 
@@ -106,25 +106,53 @@ def save_model(
 def load_model(
     folder: str | Path, *, device: Device | str = "cpu", trust: bool = False
 ) -> tuple[Module, dict[str, Any]]:
-    """The model of a run's folder, built on ``device``, and the ``about`` that it was saved with.
+    """The trained model of a run's folder, on ``device`` and in evaluation mode, and the ``about`` it was saved with.
 
     trust : run the code of a run from somebody else, and remember it: its ``model.py``, and modules that its
         ``model.json`` names beside dlcore's own. What was trained here by the same user needs none
 
-    Its weights are new ones: load the run's by ``load_weights`` or ``load_state_dict``. Raises CheckpointError, in one
-    line that names the file, where ``model.json`` is missing, damaged, of another program or of a later format, where
-    it says that the model cannot be rebuilt, where it needs code that is not trusted, and where the model that comes
-    out, or the weights in the folder, have other parameters than it had; DeviceError where the device cannot be used.
+    The weights are those of ``model.safetensors``, or of the newest checkpoint where the run is not finished; call
+    ``model.train()`` to train on. A folder with a ``model.json`` alone, as :func:`save_model` makes it, is no run: its
+    model is as new, with the weights of ``build`` and in training mode.
+
+    Inputs are what the model was trained on, normalised where ``about`` has a normalizer. Raises CheckpointError, in
+    one line that names the file, where ``model.json`` is missing, damaged, of another program or of a later format,
+    where it says that the model cannot be rebuilt, where it needs code that is not trusted, where the model that comes
+    out, or the weights in the folder, have other parameters than it had, and where a run has no weights yet;
+    DeviceError where the device cannot be used.
 
     >>> import tempfile
     >>> from dlcore import nn
-    >>> from dlcore.train import load_weights, save_weights
+    >>> from dlcore.train import save_weights
     >>> folder = tempfile.mkdtemp()
     >>> trained = nn.Dense(3).build((2,), seed=1)
     >>> _ = save_model(f"{folder}/model.json", trained), save_weights(trained, f"{folder}/model.safetensors")
     >>> model, about = load_model(folder)
-    >>> load_weights(model, f"{folder}/model.safetensors")
-    >>> bool((model.w.numpy() == trained.w.numpy()).all())
+    >>> bool((model.w.numpy() == trained.w.numpy()).all()), model.training
+    (True, False)
+    """
+    from dlcore.train.run import Run
+
+    model, about = new_model(folder, device=device, trust=trust)
+    run = Run(folder)
+    if run.has_weights or (run.folder / "config.toml").exists():
+        set_weights(model, run.weights()[0], run.folder)
+        model.eval()
+    return model, about
+
+
+def new_model(
+    folder: str | Path, *, device: Device | str = "cpu", trust: bool = False
+) -> tuple[Module, dict[str, Any]]:
+    """The model of a run's folder as it was before training, in training mode, and its ``about``.
+
+    Arguments and errors are those of :func:`load_model`; its weights are new ones.
+
+    >>> import tempfile
+    >>> from dlcore import nn
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = save_model(f"{folder}/model.json", nn.Dense(3).build((2,)))
+    >>> new_model(folder)[0].training
     True
     """
     device = resolve(device)

@@ -212,13 +212,22 @@ class Run:
         found |= {"seconds": result["timing"]["training"]} if "training" in result.get("timing", {}) else {}
         return {**{name: value for name, value in found.items() if value is not None}, "epochs": epochs}
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether there is a file of weights or a checkpoint, readable or not."""
+        return os.path.lexists(self.folder / snapshot.WEIGHTS) or bool(snapshot.paths(self.folder))
+
     def weights(self) -> tuple[dict[str, Any], str]:
-        """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint."""
+        """The arrays of the model, and which they are in words: those at the end, or of the newest good checkpoint.
+
+        A file that :func:`dlcore.save_weights` wrote by hand into a folder without checkpoints counts as the end.
+        """
         final = self.folder / "model.safetensors"
         latest = max(snapshot.paths(self.folder), default=-1)
         if os.path.lexists(final):
             arrays, metadata = read_arrays(final, follow=False)
-            if metadata.get("complete") == "yes" and int(metadata.get("step", -1)) >= latest:
+            by_hand = "complete" not in metadata and latest < 0
+            if by_hand or (metadata.get("complete") == "yes" and int(metadata.get("step", -1)) >= latest):
                 return arrays, "the weights at the end"
         found = snapshot.newest(self.folder)
         if found is not None:
@@ -228,7 +237,7 @@ class Run:
         raise CheckpointError(f"{self.folder}: there are no weights yet; train first, or resume the run")
 
     def model(self, device: Any, trust: bool = False) -> tuple[Module, dict[str, Any], str]:
-        """The model with its weights, what model.json says about it, and which weights they are.
+        """The model with its weights, in evaluation mode, what model.json says about it, and which weights they are.
 
         device : as for :class:`dlcore.Trainer`
         trust : run the code of a run from somebody else, as for :func:`dlcore.train.load_model`
@@ -249,10 +258,10 @@ class Run:
         """
         from dlcore.train import rebuild
 
-        model, known = rebuild.load_model(self.folder, device=device, trust=trust)
+        model, known = rebuild.new_model(self.folder, device=device, trust=trust)
         arrays, words = self.weights()
         set_weights(model, arrays, self.folder)
-        return model, known, words
+        return model.eval(), known, words
 
 
 def about(settings: config.Config, data: Splits) -> dict[str, Any]:

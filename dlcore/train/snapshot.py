@@ -450,6 +450,8 @@ def _put_learning(trainer: Trainer, state: Mapping[str, Any]) -> None:
         trainer.mixed.load_state_dict(state["mixed"])
     trainer.optimizer.lr = state["lr_of_last_step"]
     trainer.model.clock.step = state["clock"]
+    for _, module in trainer.model.named_modules():
+        module.__dict__.pop("_calls", None)  # a step that is done again draws the same
     trainer.epoch, trainer.step = state["epoch"], state["step"]
     trainer.model.built().zero_grad()
 
