@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from dlcore.cli.naming import with_flags
+from dlcore.errors import ConfigError, DataError
 from dlcore.train import config
 from dlcore.train.trust import allow
 
@@ -50,12 +53,33 @@ _TITLES = {
 def settings_as_flags(command: Callable[..., int]) -> Callable[..., int]:
     """Let ``command(..., **given)`` take a flag for every setting; ``given`` holds those that the user gave.
 
-    The flags' defaults are shown in the help and passed to nobody: what is not given may come from a file.
+    The flags' defaults are shown in the help and passed to nobody: what is not given may come from a file. Errors name
+    the flags.
     """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
     flags = [_flag(setting) for setting in config.settings().values() if not setting.hidden]
-    command.__signature__ = inspect.Signature([*own, *flags])  # pyright: ignore[reportFunctionMemberAccess]
-    return command
+
+    @functools.wraps(command)
+    def run(*args: Any, **given: Any) -> int:
+        try:
+            return command(*args, **given)
+        except (ConfigError, DataError) as error:
+            file = given.get("config")  # what stands in it and not on the command line keeps the name that it has there
+            if file is None or not str(error).startswith(f"{file}: "):
+                held = () if file is None else [name for name in _in_file(file) if name not in given]
+                error.args = (with_flags(str(error), held), *error.args[1:])
+            raise
+
+    run.__signature__ = inspect.Signature([*own, *flags])  # pyright: ignore[reportAttributeAccessIssue]
+    return run
+
+
+def _in_file(path: Any) -> list[str]:
+    """The settings in a file that are not the defaults; none where the file itself is what is wrong."""
+    try:
+        return config.load(path).changed()
+    except ConfigError:
+        return []
 
 
 def _flag(setting: config.Setting) -> inspect.Parameter:

@@ -22,7 +22,7 @@ def generate(
     prompt: Annotated[str, Parameter(help="what the text begins with", allow_leading_hyphen=True)] = "",
     length: Annotated[int, Parameter(help="characters that follow the prompt")] = 300,
     temperature: Annotated[float, Parameter(help="below 1 likely characters come more often; 0: the likeliest")] = 0.8,
-    seed: Annotated[int, Parameter(help="seed of the draws")] = 0,
+    seed: Annotated[int | None, Parameter(help="seed of the draws [default: 0]")] = None,
     device: DEVICE = None,
     runs: Annotated[str, Parameter(help="folder of all runs")] = "runs",
     trust: TRUST = False,
@@ -34,6 +34,8 @@ def generate(
     --unknown replace, which is the default. The same seed gives the same text. A run from somebody else may bring code
     along, its model.py or modules that its model.json names: it is refused until you have read it and give --trust.
     """
+    if seed is not None and temperature == 0:
+        raise ConfigError("--seed has no effect with --temperature 0, which draws nothing; leave one of them out")
     from backends.device import resolve
     from dlcore.train import generation
     from dlcore.train.rebuild import load_about
@@ -49,7 +51,7 @@ def generate(
     place = resolve(device)
     vocabulary = vocabulary_of(about)
     model, _, _ = found.model(place)
-    options = {"length": length, "temperature": temperature, "seed": seed}
+    options = {"length": length, "temperature": temperature, "seed": seed or 0}
     print(prompt + generation.generate(model, vocabulary, prompt, **options))
     return 0
 

@@ -17,6 +17,8 @@ from dlcore.cli.forecast import columns_of_arrays, forecasts, is_series, lines
 from dlcore.errors import ConfigError, DataError, ShapeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from dlcore.data import Inputs, Normalizer
@@ -34,7 +36,7 @@ def predict(
         str, Parameter(help="images, folders of images, or tables whose columns are those of the training data")
     ],
     npz: Annotated[str | None, Parameter(help="an NPZ file with the inputs as x and, of sequences, lengths")] = None,
-    top: Annotated[int, Parameter(help="how many classes are told for each example")] = 1,
+    top: Annotated[int | None, Parameter(help="how many classes are told for each example [default: 1]")] = None,
     unknown_level: Annotated[
         Literal["refuse", "missing"] | None,
         Parameter(help="what to do about a category's level that training lacked [default: as the run was trained]"),
@@ -65,7 +67,7 @@ def predict(
     """
     if bool(files) == (npz is not None):
         raise ConfigError("predict: give files, or --npz FILE, one of the two")
-    if top < 1:
+    if top is not None and top < 1:
         raise ConfigError(f"--top is {top} but a whole number of at least 1 is expected")
 
     from backends.device import resolve
@@ -77,6 +79,7 @@ def predict(
     found = Run.find(run, runs)
     place = resolve(device)
     about, shape = load_about(found.folder)
+    _refuse_unused(found.folder, about, npz, top, unknown_level)
     if about.get("task") == "text":
         raise ConfigError(f"{found.folder} has learnt from text; dlcore generate {found.folder} writes with it")
     if about.get("model") == "knn":
@@ -98,15 +101,13 @@ def predict(
                 for line in [json.dumps(said)] if json_ else lines(said, _number):
                     print(line, flush=sys.stdout.isatty())
             return 1 if failed else 0
-    if npz is not None and unknown_level is not None:
-        raise ConfigError("--unknown-level goes with tables, but --npz came; leave it out")
     count = _Count()
     if npz is not None:
         examples = _from_npz(npz, shape, bool(about.get("lengths")), count)
     else:
         examples = _from_files(files, _inputs(about, str(found.folder), unknown_level), count)
     say = _as_json if json_ else _in_words
-    tell = functools.partial(_told, about=about, answer=answer, normalizer=normalizer, top=top)
+    tell = functools.partial(_told, about=about, answer=answer, normalizer=normalizer, top=top or 1)
     while rows := list(itertools.islice(examples, BATCH)):
         told = iter(tell([row for row in rows if not row.fault]))
         for row in rows:
@@ -116,6 +117,21 @@ def predict(
     if count.first:
         print(f"dlcore: error: {count.summary()}", file=sys.stderr)
     return 1 if count.first else 0
+
+
+def _refuse_unused(
+    run: Path, about: dict[str, Any], npz: str | None, top: int | None, unknown_level: str | None
+) -> None:
+    """Raise ConfigError for a flag that has no effect on what the run predicts."""
+    if unknown_level is not None and (npz is not None or is_series(about)):
+        what = "--npz came" if npz is not None else f"{run} has learnt from a series"
+        raise ConfigError(f"--unknown-level goes with tables, but {what}; leave it out")
+    classes = about.get("classes")
+    if top is not None and not (any(classes.values()) if isinstance(classes, dict) else classes):
+        losses = about.get("loss")
+        found = losses.values() if isinstance(losses, dict) else [losses]
+        if not any(loss in ("cross_entropy", "binary_cross_entropy") for loss in found) and about.get("model") != "knn":
+            raise ConfigError(f"--top goes with classes, but {run} predicts numbers; leave it out")
 
 
 # Rows ----------------------------------------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ def train(
 
     from backends.device import resolve
     from dlcore.train import run as folders
+    from dlcore.train._unused import refuse_unused
 
     run, checkpoint = (None, None) if resume in (None, "auto") else _named(str(resume), settings)
     if run is not None:
@@ -115,7 +116,10 @@ def train(
     device = resolve(settings.train.device)
     log(summary.about_device(settings, device))
     data = settings.data.load()
-    settings = settings.resolve(data).anchored()
+    asked, settings = settings, settings.resolve(data)
+    if run is None:
+        refuse_unused(given, asked, [settings], data)
+    settings = settings.anchored()
     if resume == "auto":
         run = _same(settings)
         if run is None:

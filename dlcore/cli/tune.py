@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +62,7 @@ def tune(
         str | None,
         Parameter(group=COMMAND, help="what is optimised [default: dev_accuracy, or dev_r2; with heads dev_loss]"),
     ] = None,
-    search_seed: Annotated[int, Parameter(group=COMMAND, help="seed of what is tried")] = 0,
+    search_seed: Annotated[int | None, Parameter(group=COMMAND, help="seed of what is tried [default: 0]")] = None,
     workers: Annotated[int, Parameter(group=COMMAND, help="trials at the same time, each in a process")] = 1,
     config: Annotated[
         Path | None,
@@ -84,10 +85,13 @@ def tune(
     if not search:
         raise ConfigError("there is nothing to search; give --search lr=log:1e-4:1e-1, or several such")
     space = parse(search)
+    if grid and search_seed is not None:
+        raise ConfigError("--search-seed has no effect with --grid, which draws nothing; leave one of them out")
     for name in space:
         if name in given:
             raise ConfigError(f"--search: {name} came as {settings()[name].flag} too; leave one of them out")
 
+    from dlcore.train._unused import refuse_unused
     from dlcore.train.checkpoint import write_atomically
     from dlcore.train.models import check_known
     from dlcore.tune import search as find
@@ -98,6 +102,7 @@ def tune(
         check_known(base.model.model)
     objective = Training(base, given, metric)
     shared = base.override(given)
+    refuse_unused(given, shared, _trials(objective, space), objective.data, never=_UNUSED)
     print(summary.about_data(objective.data), flush=True)
     model = "models" if "model" in space else summary.model_name(objective.of(_any(space)).resolve(objective.data))
     folder = Path(shared.run.runs).expanduser() / (shared.run.name or f"tune-{objective.data.name}-{model}")
@@ -106,7 +111,7 @@ def tune(
     try:
         study = find(
             objective, space, trials=trials, method="grid" if grid else "random", refine=refine, prune=prune,
-            seed=search_seed, workers=workers, folder=folder, on_trial=told,
+            seed=search_seed or 0, workers=workers, folder=folder, on_trial=told,
         )  # fmt: skip
     except KeyboardInterrupt as interruption:
         interruption.args = (*interruption.args, "and kept: the same command goes on")
@@ -125,6 +130,20 @@ def tune(
     print(f"  dlcore train --config {shlex.quote(str(path))}")
     print(f"pictures: {folder / 'parallel.png'}, {folder / 'scatter.png'}; all trials: {folder / 'trials.csv'}")
     return 0
+
+
+_UNUSED = ("baseline", "checkpoint_steps", "checkpoint_minutes")
+"""Trials have no baseline, and are not saved."""
+
+
+def _trials(objective: Any, space: Any) -> list[Config]:
+    """Resolved settings of trials: each value of each parameter occurs in one of them."""
+    found = []
+    for name, parameter in space.items():
+        for value in parameter.grid():
+            with suppress(ConfigError):  # what does not go together, which the search refuses
+                found.append(objective.of({**_any(space), name: value}).resolve(objective.data))
+    return found
 
 
 def _any(space: Any) -> dict[str, Any]:

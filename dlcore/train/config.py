@@ -167,6 +167,14 @@ lr_decay out or change schedule
         """
         return {name: getattr(getattr(self, setting.section), name) for name, setting in settings().items()}
 
+    def changed(self) -> list[str]:
+        """The settings whose values are not the defaults.
+
+        >>> Config.of(epochs=3, patience=0).changed()
+        ['epochs']
+        """
+        return [name for name, value in self.flat().items() if value != settings()[name].default]
+
     def override(self, given: Mapping[str, Any]) -> Config:
         """These settings with those ``given`` in place.
 

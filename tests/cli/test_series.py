@@ -191,7 +191,7 @@ def test_what_a_series_cannot_be_is_one_line(
 
 
 def test_horizon_is_refused_for_what_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "leave horizon out" in refused(capsys, "train", "--data", "digits", "--horizon", "2", code=2)
+    assert "leave --horizon out" in refused(capsys, "train", "--data", "digits", "--horizon", "2", code=2)
 
 
 def test_a_model_of_ones_own_learns_the_target_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
