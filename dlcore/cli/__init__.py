@@ -111,6 +111,7 @@ app.command(data)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; ``arguments`` are those of the process by default."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "×" is no reason to stop
@@ -154,6 +155,18 @@ def _run(words: list[str]) -> int:
             traceback.print_exc()
             return _code(error)
         return _say(f"error: {_message(error)}", _code(error))
+
+
+def _open_streams() -> None:
+    """Where a stream was closed before the start, as by ``>&-``, write to nowhere: no file may get its number."""
+    if sys.stdout is not None and sys.stderr is not None:
+        return
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  until the process ends
 
 
 def _code(error: Exception) -> int:

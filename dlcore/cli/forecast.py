@@ -63,6 +63,15 @@ def forecasts(
         x = np.stack([end.x for end in ends])
         outputs = answer(x.astype(np.float32) if normalizer is None else normalizer.transform(x))
         for end, values in zip(ends, outputs, strict=True):
+            if not np.isfinite(values).all():
+                of = f", series {end.group}" if inputs.by else ""
+                value = values[~np.isfinite(values)][0]
+                print(
+                    f"dlcore: error: {file}{of}: the model's output is {value:g}, no finite number; check its weights",
+                    file=sys.stderr,
+                )
+                failed.append(file)
+                continue
             said: dict[str, Any] = {"input": file}
             said |= {"series": end.group} if inputs.by else {}
             said["target"] = inputs.columns[0]
