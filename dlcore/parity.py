@@ -308,10 +308,25 @@ def _compare(places: list[Place], steps: list[_Step], dtype: str, tolerance: flo
     names = tuple(at.name for at in places)
     if not first:
         verdict = f"parity: {' and '.join(names[1:])} within tolerance of {names[0]} in every layer"
+    for at in places[1:]:
+        verdict += _nothing_compared(places[0], at, [layer for layer in layers if layer.device == at.name])
     if moves:
         verdict += f" (inputs and weights moved {_times(moves)}, away from kinks)"
     values = {at.name: float(step.loss) for at, step in zip(places, steps, strict=True)}
     return Parity(not first, names, dtype, tolerance, values, tuple(layers), first, verdict, moves)
+
+
+def _nothing_compared(first: Place, other: Place, layers: list[LayerParity]) -> str:
+    """Which layers ran the same kernels on both sides, as where a device declines its compiled ones: of these nothing
+    was compared."""
+    if first.device.name.partition(":")[0] != other.device.name.partition(":")[0]:  # two libraries
+        return ""
+    own = [layer for layer in layers if layer.kernels[0]]
+    same = [layer.path for layer in own if layer.kernels[0] == layer.kernels[1]]
+    if not same:
+        return ""
+    which = "every layer" if len(same) == len(own) else ", ".join(same)
+    return f"; {first.name} and {other.name} ran the same kernels in {which}, which compares nothing there"
 
 
 def _times(n: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
 from dlcore.cli.runs import folder_of_runs, print_table, say_unreadable
+from dlcore.cli.strict_json import json_text
 from dlcore.cli.summary import model_name
 from dlcore.errors import ConfigError, DlcoreError
 from dlcore.figures import figure
@@ -75,7 +75,7 @@ def compare(
     if json_:
         about = [{"run": label, "folder": str(run.folder), "status": run.status, "model": _model(run),
                   "figures": figures[label]} for label, run in named.items()]  # fmt: skip
-        print(json.dumps({"optimize": policy.optimize, "satisfice": policy.satisfice, "chosen": chosen,
+        print(json_text({"optimize": policy.optimize, "satisfice": policy.satisfice, "chosen": chosen,
                           "reasons": reasons, "runs": about}, indent=2))  # fmt: skip
     else:
         _show(named, figures, policy, chosen, reasons)

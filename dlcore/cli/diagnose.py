@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, TRUST
+from dlcore.cli.strict_json import json_text
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def diagnose_run(
     health = _health(found)
     if json_:
         about = {"run": str(found.folder), "parts": parts, **dataclasses.asdict(said), "health": health}
-        print(json.dumps(about))
+        print(json_text(about))
     else:
         print(f"run: {found.folder}")
         print(dataclasses.replace(said, faults=()))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from dlcore.cli.examined import Examined, of_file, of_run
 from dlcore.cli.flags import DEBUG, TRUST
+from dlcore.cli.strict_json import json_text
 from dlcore.cli.summary import about_positive, model_name, table_of, unit
 from dlcore.errors import ConfigError
 
@@ -92,7 +92,7 @@ def evaluate(
             "left_out": chosen.left_out,
             "figures": plain(figures),
         }
-        print(json.dumps(known | faults))
+        print(json_text(known | faults))
         return 0
     lines = [
         describe(place),

@@ -6,7 +6,6 @@ answers at once. Both are asked the same queries in the same batches, on the sam
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from dlcore import metrics, report
 from dlcore.cli import summary
 from dlcore.cli.examined import check
 from dlcore.cli.progress import counting
+from dlcore.cli.strict_json import json_text
 from dlcore.data import batches
 from dlcore.data.source import as_source
 from dlcore.diagnosis import faults_of
@@ -282,5 +282,5 @@ def _size(count: int) -> str:
 
 
 def _write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
-    text = json.dumps(content, indent=indent) + "\n"
+    text = json_text(content, indent=indent) + "\n"
     write_atomically(path, lambda: text)

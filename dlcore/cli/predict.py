@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, DEVICE, TRUST
 from dlcore.cli.forecast import columns_of_arrays, forecasts, is_series, lines
+from dlcore.cli.strict_json import json_text
 from dlcore.errors import ConfigError, DataError, ShapeError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def predict(
         else:
             failed: list[str] = []
             for said in forecasts(files, about, normalizer, answer, failed):
-                for line in [json.dumps(said)] if json_ else lines(said, _number):
+                for line in [json_text(said)] if json_ else lines(said, _number):
                     print(line, flush=sys.stdout.isatty())
             return 1 if failed else 0
     count = _Count()
@@ -381,7 +381,7 @@ def _far(said: dict[str, Any]) -> str:
 
 
 def _as_json(name: str, said: dict[str, Any]) -> str:
-    return json.dumps({"input": name, **said})
+    return json_text({"input": name, **said})
 
 
 def _in_words(name: str, said: dict[str, Any]) -> str:

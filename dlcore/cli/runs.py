@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG
+from dlcore.cli.strict_json import json_text
 from dlcore.cli.summary import model_name, table
 from dlcore.errors import ConfigError
 from dlcore.escapes import escaped
@@ -50,7 +50,7 @@ def show(
         except OSError as error:
             unreadable.append(f"{run.folder} ({error.strerror})")
     if json_:
-        print(json.dumps(found, indent=2))
+        print(json_text(found, indent=2))
     elif not found:
         print(f"no runs in {runs}; dlcore train makes one")
     else:

@@ -167,7 +167,7 @@ class Crop(Augmentation):
     padding : pixels, or a share in (0, 1) of the height and the width, by which the image is first continued on every
         side; the window is as large as the image, so this moves it, as ``Shift(padding)`` does
     size : height and width of a window inside the image, in pixels or as a share; it is enlarged to the size of the
-        image by bilinear interpolation
+        image by bilinear interpolation, continued by its own edge
     fill, value : what the padding holds
 
     Raises ShapeError where ``size`` is larger than the images.
@@ -179,6 +179,8 @@ class Crop(Augmentation):
     """
 
     words = 2
+    rules: int = 2
+    """1 in the runs of version 0.1, whose means took in the pixels beside the window."""
 
     def __init__(
         self, padding: float | None = None, size: float | None = None, fill: str = "nearest", value: float = 0.0
@@ -197,11 +199,16 @@ class Crop(Augmentation):
         if window[0] > h or window[1] > w:
             raise ShapeError(f"Crop: size is {self.size} but the images are {h} x {w}; take a smaller size or a share")
         maps = np.zeros((len(words), 2, 3))
+        places = []
         for axis, n in enumerate((h, w)):
-            scale = window[axis] / n
+            scale, start = window[axis] / n, _whole(words[:, axis], n - window[axis] + 1)
             maps[:, axis, axis] = scale
-            maps[:, axis, 2] = _whole(words[:, axis], n - window[axis] + 1) + 0.5 * scale - 0.5
-        return _resampled(x, maps, self.fill, self.value)
+            maps[:, axis, 2] = 0.5 * scale - 0.5 + (start if self.rules == 1 else 0)
+            places.append(start[:, None] + np.minimum(np.arange(n), window[axis] - 1))  # (N, n)
+        if self.rules == 1:
+            return _resampled(x, maps, self.fill, self.value)
+        # The window in the corner, continued by its own edge: what lies beside it in the image is in no mean.
+        return _resampled(_moved(x, *places), maps, "nearest", 0.0)
 
 
 # Between the pixels --------------------------------------------------------------------------------------------------

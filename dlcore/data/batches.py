@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ from dlcore.data.source import Source, Stream, collate
 from dlcore.data.text import Streams, Text
 from dlcore.errors import ConfigError, DataError
 
-__all__ = ["Batches", "StreamBatches", "ahead", "batches"]
+__all__ = ["Batches", "StreamBatches", "ahead", "batches", "numbers_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,23 @@ class StreamBatches:
         number = self.start
         while part := list(islice(examples, self.size)):
             if len(part) == self.size or not self.drop_last:
-                yield collate(part, f"{self.data.name}, batch {number + 1} of the stream")
+                first = number * self.size
+                yield collate(part, self.data.name, range(first, first + len(part)))
             number += 1
+
+
+def numbers_of(found: Any, batch: int) -> Sequence[int]:
+    """The numbers in the whole set of the examples of one batch of :func:`batches`, counted from its start.
+
+    >>> from dlcore.data.dataset import Dataset
+    >>> numbers_of(batches(Dataset(np.eye(5), np.arange(5)), 2, shuffle=False), 1).tolist()
+    [2, 3]
+    """
+    first = batch * found.size
+    if isinstance(found, Batches):
+        return found.order[first : first + found.size]
+    first += found.start * found.size
+    return range(first, first + found.size)
 
 
 POOL = 8

@@ -7,7 +7,8 @@ is one, and so is a folder of images. :class:`Stream` is for data of which only 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from dlcore.data.dataset import Dataset
 from dlcore.errors import DataError
-from dlcore.leaves import mapped
+from dlcore.leaves import leaves, mapped
 
 __all__ = ["Indexed", "Source", "Stream", "as_source", "collate", "fingerprint"]
 
@@ -59,6 +60,26 @@ class Source(Protocol):
         ...
 
 
+class BadExampleError(DataError):
+    """One example of a batch is at fault.
+
+    before, after : what the message says before and after the example's number
+    row : its place in the batch
+
+    >>> error = BadExampleError("label 7 of example", 1, "is out of range")
+    >>> str(error), str(error.at([12, 40]))
+    ('label 7 of example 1 is out of range', 'label 7 of example 40 is out of range')
+    """
+
+    def __init__(self, before: str, row: int, after: str) -> None:
+        super().__init__(f"{before} {row} {after}")
+        self.before, self.row, self.after = before, row, after
+
+    def at(self, numbers: Sequence[int]) -> DataError:
+        """The same error with the example's number in the whole set; ``numbers`` are those of the batch."""
+        return DataError(f"{self.before} {numbers[self.row]} {self.after}")
+
+
 class Indexed:
     """A source made of any object with ``__len__`` and ``__getitem__``, whose items are ``(x, y)``.
 
@@ -81,7 +102,7 @@ class Indexed:
 
     def rows(self, index: Any) -> tuple[Any, ...]:
         places = [int(i) for i in index]
-        return collate([self.examples[i] for i in places], f"{self.name}, examples {places[0]} ...")
+        return collate([self.examples[i] for i in places], self.name, places)
 
 
 class Stream:
@@ -132,24 +153,50 @@ class Stream:
         return only
 
 
-def collate(examples: list[Any], name: str) -> tuple[Any, ...]:
+def collate(examples: list[Any], name: str, numbers: Sequence[int] | None = None) -> tuple[Any, ...]:
     """Examples ``(x, y)`` as arrays with an axis N in front, checked as a :class:`Dataset`; y may be a dict.
 
-    Raises DataError, which begins with ``name``.
+    numbers : of the examples in their whole set, 0, 1, ... by default
+
+    Raises DataError, which begins with ``name`` and names the number of the first example that does not fit.
     """
-    for example in examples:
+    numbers = range(len(examples)) if numbers is None else numbers
+    for number, example in zip(numbers, examples, strict=True):
         if not isinstance(example, tuple | list) or len(example) not in (2, 3):
             raise DataError(
-                f"{name}: an example is {type(example).__name__} {example!r:.40}, expected a pair (x, y); for arrays "
-                "of all examples make a Dataset(x, y)"
+                f"{name}: example {number} is {type(example).__name__} {example!r:.40}, expected a pair (x, y); for "
+                "arrays of all examples make a Dataset(x, y)"
             )
-    x, y, *lengths = zip(*examples, strict=True)
     try:
-        targets = {key: np.stack([one[key] for one in y]) for key in y[0]} if isinstance(y[0], dict) else np.stack(y)
-        data = Dataset(_stacked(x), targets, *map(np.asarray, lengths))
+        return _together(examples)
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{name}: the examples do not make a batch: {error}") from None
-    return data.rows(slice(None))
+        why = _culprit(examples, numbers) or f"the examples do not make a batch: {error}"
+        raise DataError(f"{name}: {why}") from None
+
+
+def _together(examples: Sequence[Any]) -> tuple[Any, ...]:
+    x, y, *lengths = zip(*examples, strict=True)
+    targets = {key: np.stack([one[key] for one in y]) for key in y[0]} if isinstance(y[0], dict) else np.stack(y)
+    return Dataset(_stacked(x), targets, *map(np.asarray, lengths)).rows(slice(None))
+
+
+def _culprit(examples: Sequence[Any], numbers: Sequence[int]) -> str:
+    """Which of the examples that make no batch does not fit, and why; empty where none stands out."""
+    shapes = []
+    for number, example in zip(numbers, examples, strict=True):
+        try:
+            parts = _together([example])
+        except (ValueError, TypeError, KeyError) as error:
+            return f"example {number}: {error}"
+        shapes.append(tuple(tuple(leaf.shape[1:]) for part in parts for leaf in leaves(part)))
+    usual, _ = Counter(shapes).most_common(1)[0]
+    for number, shape in zip(numbers, shapes, strict=True):
+        if shape != usual:
+            of = ("x", "y") if len(shape) == len(usual) == 2 else ("",) * len(shape)
+            odd = [f"{part} {had}".strip() for part, had, due in zip(of, shape, usual, strict=False) if had != due]
+            due = [str(d) for had, d in zip(shape, usual, strict=False) if had != d]
+            return f"example {number} has {' and '.join(odd)} where the others have {' and '.join(due)}"
+    return ""
 
 
 def _stacked(x: tuple[Any, ...]) -> Any:

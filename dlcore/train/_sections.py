@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlcore.errors import ConfigError
-from dlcore.train._choices import BATCH_SIZE, CHOICES, DECAY, EPOCHS, FEW_EXAMPLES, TASKS
+from dlcore.train._choices import BATCH_SIZE, CHOICES, DECAY, EPOCHS, FEW_EXAMPLES, RULES, TASKS
 from dlcore.train._data_config import DataConfig
 from dlcore.train._setting import Section, Setting, setting, settings_of
 from dlcore.train.memory import limit_of
@@ -376,8 +376,11 @@ class TrainConfig(Section):
         """How much each head's loss counts, where that is given."""
         return pairs("loss_weights", self.loss_weights or ())
 
-    def augmentation(self) -> Augmentation | None:
-        """What is done to each training batch; None where nothing is."""
+    def augmentation(self, rules: int = RULES) -> Augmentation | None:
+        """What is done to each training batch; None where nothing is.
+
+        rules : of the data; see ``DataConfig.rules``
+        """
         from dlcore.data import augment
 
         if self.augment is None:
@@ -387,6 +390,7 @@ class TrainConfig(Section):
             "shift": augment.Shift(0.1), "crop": augment.Crop(size=0.875), "brightness": augment.Brightness(0.2),
             "cutout": augment.Cutout(0.25),
         }  # fmt: skip
+        usual["crop"].rules = rules
         return augment.Compose([usual[name] for name in self.augment])
 
     def callbacks(self) -> list[Callback]:

@@ -101,6 +101,8 @@ def _read(path: str | os.PathLike[str], follow: bool) -> dict[str, Any]:
         raise ConfigError(f"{path}: the configuration cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: not in UTF-8 (byte {error.start})") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: brackets are nested too deeply") from None
     except ValueError as error:  # also a number of more digits than Python takes
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 

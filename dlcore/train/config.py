@@ -225,7 +225,8 @@ lr_decay out or change schedule
             filled |= table.get(given.flat()[owner], {})
         values = given.flat()
         if task == "text":
-            filled |= TEXT
+            takes = CHOICES["model"].get(model, {})  # of a model of one's own: nothing
+            filled |= {name: value for name, value in TEXT.items() if name in takes or name not in _OWNER}
         large = self.data.rules > 1 and are_large(data)
         if model == "cnn" and large:
             filled |= LARGE
@@ -417,7 +418,7 @@ lr_decay out or change schedule
             precision=chosen.train.precision,
             memory_limit=chosen.train.memory_limit,
             tf32=chosen.train.tf32,
-            augment=chosen.train.augmentation(),
+            augment=chosen.train.augmentation(chosen.data.rules),
             callbacks=[*callbacks, *chosen.train.callbacks()],
         )
 

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends import transfer
-from dlcore.data import Dataset, Source, Stream, batches
+from dlcore.data import Dataset, Source, Stream, Text, batches
+from dlcore.data.batches import numbers_of
+from dlcore.data.source import BadExampleError
 from dlcore.errors import DataError
 from dlcore.functional._calls import Call
 from dlcore.leaves import leaves, rows_of
 from dlcore.nn.mode import evaluation
 from dlcore.tensor import Tensor
 from dlcore.train.carried import Carried, are_inputs
+from dlcore.train.feed import Batch
 from dlcore.train.objectives import Measured, each
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dlcore.nn.module import Module
     from dlcore.train.trainer import Trainer
 
@@ -35,11 +40,14 @@ def measure(
     means = {name: Mean() for name in objectives}
     carried = Carried.over(data)
     with trainer.place(), evaluation():
-        with trainer._fed(batches(data, batch_size, shuffle=False)) as fed:
-            for batch in fed:
+        passed, labels_unknown = batches(data, batch_size, shuffle=False), getattr(data, "y", None) is None
+        with trainer._fed(passed) as fed:
+            for number, batch in enumerate(fed):
                 if pause:
                     trainer._pause()
                 outputs = trainer.forward(batch.inputs, batch.lengths, carried)
+                if labels_unknown and not isinstance(data, Text):
+                    _check(objectives, data, batch, outputs, numbers_of(passed, number))
                 rows = objectives.rows(batch.y, outputs, batch.lengths)
                 for name, value in objectives.losses(outputs, batch.targets, batch.lengths).items():
                     means[name].add(value, rows[name], objectives[name].call)
@@ -48,6 +56,15 @@ def measure(
         values = measured.metrics()
     loss = sum(objectives[name].weight * mean.total / (mean.count or 1) * mean.steps for name, mean in means.items())
     return {"loss": loss, **values}, measured
+
+
+def _check(objectives: Any, data: Any, batch: Batch, outputs: Any, numbers: Sequence[int]) -> None:
+    """The labels of a set that gives them batch by batch; an error names the example by its number in the set."""
+    known = None if batch.lengths is None else np.array(batch.lengths.values)
+    try:
+        objectives.check(batch.y, getattr(data, "name", "data"), each(lambda value: value.data, outputs), known)
+    except BadExampleError as error:
+        raise error.at(numbers) from None
 
 
 class Mean:

@@ -16,6 +16,7 @@ from backends import transfer
 from backends.namespace import namespace_of
 from dlcore import losses
 from dlcore import metrics as _metrics
+from dlcore.data.source import BadExampleError
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import Lengths
 from dlcore.functional._calls import Call, calls
@@ -148,9 +149,11 @@ class Objective:
         if bad.any():
             place = tuple(np.argwhere(bad)[0].tolist())
             row = y[place]
-            raise DataError(
-                f"{label} probabilities of example {place[0]} span {row.min():g} to {row.max():g} with the sum "
-                f"{row.sum():g}, but no negative entries and the sum 1 are expected; divide each row by its sum"
+            raise BadExampleError(
+                f"{label} probabilities of example",
+                place[0],
+                f"span {row.min():g} to {row.max():g} with the sum {row.sum():g}, but no negative entries and the sum "
+                "1 are expected; divide each row by its sum",
             )
 
     def labels_of(self, y: Any) -> Any:
@@ -167,9 +170,10 @@ class Objective:
     def _refuse(y: np.ndarray, bad: np.ndarray, label: str, expected: str) -> None:
         if bad.any():
             where = np.argwhere(bad)[0]
-            raise DataError(
-                f"{label} {y[tuple(where)]} of example {where[0]} is out of range, {expected} expected; "
-                "check the labels or the last layer's units"
+            raise BadExampleError(
+                f"{label} {y[tuple(where)]} of example",
+                int(where[0]),
+                f"is out of range, {expected} expected; check the labels or the last layer's units",
             )
 
 

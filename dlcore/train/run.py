@@ -493,7 +493,7 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {name: plain(part) for name, part in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return list(map(plain, value))
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -17,7 +17,8 @@ from backends.device import Device, resolve
 from backends.threads import blas_threads
 from dlcore.data import Source, Stream, batches
 from dlcore.data.augment import Augmentation
-from dlcore.data.source import as_source, fingerprint
+from dlcore.data.batches import numbers_of
+from dlcore.data.source import BadExampleError, as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
 from dlcore.leaves import mapped
 from dlcore.nn.mode import evaluation
@@ -485,13 +486,17 @@ class Trainer:
         rest = batches(
             train, self.batch_size, drop_last=self.drop_last, seed=self.seed, epoch=self.epoch, start=progress.batches
         )
+        before = progress.batches
         with self._fed(rest) as fed:
             for batch in fed:
                 if batch.rows < self.least_rows:  # the last one
                     if isinstance(train, Stream) and self.epoch == self.first_epoch:
                         warnings.warn(f"train: its last example is left out: {NORMALISES_ONE}", stacklevel=4)
                     continue
-                one_step(self, batch, labels_unknown)
+                try:
+                    one_step(self, batch, labels_unknown)
+                except BadExampleError as error:
+                    raise error.at(numbers_of(rest, progress.batches - before)) from None
                 if progress.waiting >= READ_EVERY:
                     self.read_losses()
                 progress.seconds = time.perf_counter() - start
