@@ -83,11 +83,17 @@ class Alternative:
     library: str
     pair: Any
     unless: Callable[..., str | None]
-    broken: Callable[[Any], str | None] = lambda pair: None
+    broken: Callable[[Any], str | None] | None = None
 
     def declines(self, *arrays: Any, **params: Any) -> str | None:
-        """Why the pair does not run this call; None where it does."""
-        return self.unless(*arrays, **params) or self.broken(self.pair)
+        """Why the pair does not run this call; None where it does.
+
+        >>> small = Alternative("Small", "numpy", None, lambda x: "x is long" if x.size > 3 else None)
+        >>> import numpy as np
+        >>> small.declines(np.ones(5)), small.declines(np.ones(2))
+        ('x is long', None)
+        """
+        return self.unless(*arrays, **params) or (self.broken(self.pair) if self.broken else None)
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,9 @@ class _Dispatch:
         entries = self.alternatives.get(_library(xp))
         if entries is not None and not _reference_only.get():
             for entry in entries:
-                if entry.unless(*arrays, **params) is None and entry.broken(entry.pair) is None:
+                if entry.unless(*arrays, **params) is None:
+                    if entry.broken is not None and entry.broken(entry.pair) is not None:
+                        continue
                     return entry.pair
         if self.in_float32 is not None and half.all_half(xp, arrays):
             return self.in_float32

@@ -28,7 +28,7 @@ import numpy as np
 
 from backends import random
 from backends.device import Device
-from backends.namespace import isdtype
+from backends.namespace import isdtype, namespace_of
 from backends.reference.elementwise import add, where
 from backends.reference.resample import move_pixels, resample
 from backends.transfer import to_device
@@ -208,7 +208,14 @@ class Crop(Augmentation):
         if self.rules == 1:
             return _resampled(x, maps, self.fill, self.value)
         # The window in the corner, continued by its own edge: what lies beside it in the image is in no mean.
-        return _resampled(_moved(x, *places), maps, "nearest", 0.0)
+        # Places and maps are uploaded as one array.
+        dtype = np.result_type(_dtype(x), np.float32)
+        packed = np.concatenate((*places, maps.reshape(-1, 6)), axis=1).astype(dtype)
+        packed, xp = to_device(packed, Device.of(x)), namespace_of(x)
+        places = xp.astype(packed[:, : h + w], xp.int64)
+        maps = xp.reshape(packed[:, h + w :], (-1, 2, 3))
+        window = move_pixels(x, places[:, :h], places[:, h:], fill="nearest", value=0.0)
+        return resample(window, maps, fill="nearest", value=0.0, interpolation="bilinear")
 
 
 # Between the pixels --------------------------------------------------------------------------------------------------

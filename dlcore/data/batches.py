@@ -67,7 +67,7 @@ class StreamBatches:
             number += 1
 
 
-def numbers_of(found: Any, batch: int) -> Sequence[int]:
+def numbers_of(found: Any, batch: int) -> Any:
     """The numbers in the whole set of the examples of one batch of :func:`batches`, counted from its start.
 
     >>> from dlcore.data.dataset import Dataset

@@ -120,7 +120,7 @@ class TransferConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.anew and self.start_from is None:
-            raise ConfigError("anew goes with start_from (--from), of whose weights it takes none; leave anew out")
+            raise ConfigError("anew goes with start_from, of whose weights it takes none; leave anew out")
         self.scales()
 
     def scales(self) -> dict[str, float]:

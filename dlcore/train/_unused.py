@@ -74,11 +74,6 @@ def _no_categories(config: Config, data: Splits) -> str:
     return f"{data.name} has no column of categories; leave {{flag}} out, or name one by --category"
 
 
-def _one_neighbour(config: Config, data: Splits) -> str:
-    alone = config.model.model == "knn" and config.model.neighbors == 1
-    return "one neighbour has one vote; raise --neighbors, or leave {flag} out" if alone else ""
-
-
 RULES: tuple[tuple[tuple[str, ...], Reason], ...] = (
     (_TRAINING, _nothing_learns),
     (("checkpoint_steps", "checkpoint_minutes"), _no_checkpoints),
@@ -87,7 +82,6 @@ RULES: tuple[tuple[tuple[str, ...], Reason], ...] = (
     (("normalize",), _not_normalised),
     (("split_seed",), _not_split),
     (("unknown_level",), _no_categories),
-    (("votes",), _one_neighbour),
 )
 """By settings, the function that says why one of them does nothing."""
 

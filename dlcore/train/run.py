@@ -85,8 +85,8 @@ class Run:
     >>> run = Run.find("digits-mlp-001", runs=folder.parent)
     >>> run.name, run.status, run.settings.train.epochs, run.result
     ('digits-mlp-001', 'interrupted', 2, None)
-    >>> run.records(), run.figures, run.health()
-    ([{'epoch': 0, 'loss': 0.9, 'dev_loss': 1.0}], {'loss': 1.0, 'epochs': 1}, [])
+    >>> run.records(), run.figures, run.health(), run.has_weights
+    ([{'epoch': 0, 'loss': 0.9, 'dev_loss': 1.0}], {'loss': 1.0, 'epochs': 1}, [], False)
     >>> [run.name for run in Run.all(folder.parent)]
     ['digits-mlp-001']
     """

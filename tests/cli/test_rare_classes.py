@@ -220,7 +220,7 @@ def test_a_run_with_weights_goes_on_to_the_same_end(clear: str, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--data", "cars", "--class-weight", "balanced"), "class_weight is for classes"),
+        (("--data", "cars", "--class-weight", "balanced"), "--class-weight is for classes"),
         (("--data", "digits", "--model", "knn", "--class-weight", "balanced"), "knn"),
         (("--data", "penguins", "--target", "sex", "--class-weight", "mail=2"), "mail"),
         (("--data", "penguins", "--target", "sex", "--class-weight", "male"), "CLASS=WEIGHT"),

@@ -118,7 +118,7 @@ def test_a_checkpoint_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--resume", "nowhere"], 1, "nowhere: no run is there, nor in runs"),
         (["--resume", "aa"], 1, "did you mean a?"),
-        (["--resume", "a", "--batch-size", "7"], 2, "batch_size is 16 in runs/a but 7 was given"),
+        (["--resume", "a", "--batch-size", "7"], 2, "--batch-size is 16 in runs/a but 7 was given"),
         (["--resume", "a", "--data", "digits"], 2, "data is cars in runs/a but digits was given"),
         (["--resume", "a", "--overwrite", "--name", "a"], 2, "--resume and --overwrite came together"),
         (["--resume", "a", "--config", "runs/a/config.toml"], 2, "--resume and --config came together"),

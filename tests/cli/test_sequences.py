@@ -140,7 +140,7 @@ def test_a_series_is_compared_with_its_last_value(capsys: pytest.CaptureFixture[
         (("--data", "empty.txt"), "the text is empty"),
         (("--data", "short.txt"), "give a longer text, or a smaller window"),
         (("--data", "own.txt", "--unknown", "refuse"), "character 'Z' at position"),
-        (("--data", "own.txt", "--batch-size", "5000"), "lower batch_size or window"),
+        (("--data", "own.txt", "--batch-size", "5000"), "lower --batch-size or window"),
     ],
 )
 def test_what_sequences_cannot_be_is_one_line(

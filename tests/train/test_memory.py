@@ -205,4 +205,4 @@ def test_on_the_cpu_the_device_line_says_that_it_has_no_effect(
     assert said.out.splitlines()[0] == "device: cpu (asked for), memory limit 4GiB has no effect here"
     assert "memory: " not in said.out
     assert main([*DIGITS, "--memory-limit", "much"]) == 2
-    assert "memory_limit is 'much'" in capsys.readouterr().err
+    assert "--memory-limit is 'much'" in capsys.readouterr().err
