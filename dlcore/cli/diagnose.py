@@ -89,8 +89,7 @@ def _parts(run: Run) -> dict[str, dict[str, Any]]:
         return run.result["parts"]
 
     from backends.device import resolve
-    from dlcore.cli.examined import check
-    from dlcore.cli.opened import data_of
+    from dlcore.experiment.examined import check, data_of
     from dlcore.train.measured import measure_parts
     from dlcore.train.run import objective_of
 

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from dlcore.cli.examined import Examined, of_file, of_run
 from dlcore.cli.flags import DEBUG, TRUST
 from dlcore.cli.strict_json import json_text
 from dlcore.cli.summary import about_positive, model_name, table_of, unit
@@ -51,6 +50,7 @@ def evaluate(
     """
     from backends.device import describe, resolve
     from dlcore.diagnosis import faults_of
+    from dlcore.experiment.examined import Examined, of_file, of_run
     from dlcore.train._classes import with_names
     from dlcore.train.run import Run, objective_of, plain
 
@@ -62,7 +62,7 @@ def evaluate(
     settings = found.settings
     place = resolve(settings.train.device if device is None else device)
     if settings.model.model == "knn":
-        from dlcore.cli.knn import remembered
+        from dlcore.experiment.neighbours import remembered
         from dlcore.train.rebuild import load_about
 
         memory, splits, _ = remembered(found, place, part)

@@ -6,26 +6,19 @@ answers at once. Both are asked the same queries in the same batches, on the sam
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backends.device import Device
-from backends.threads import blas_threads
 from dlcore import metrics, report
 from dlcore.cli import summary
-from dlcore.cli.examined import check
 from dlcore.cli.progress import counting
 from dlcore.cli.strict_json import json_text
-from dlcore.data import batches
-from dlcore.data.source import as_source
 from dlcore.diagnosis import faults_of
-from dlcore.errors import ConfigError
-from dlcore.neighbors import MIB, KNNClassifier, least_memory
+from dlcore.experiment.neighbours import BATCH, Memory, about_of, asked_of, labels_of
 from dlcore.train import Interrupted, rebuild
 from dlcore.train import run as folders
 from dlcore.train._classes import with_names
@@ -37,106 +30,11 @@ from dlcore.train.lines import ProgressLines
 if TYPE_CHECKING:
     from dlcore.cli.train import Log
     from dlcore.data import Splits
-    from dlcore.data.dataset import Part
     from dlcore.train import Trainer
     from dlcore.train.lock import Lock
     from dlcore.train.run import Run
 
-__all__ = ["Knn", "Memory", "remembered"]
-
-BATCH = 256
-"""Queries at a time."""
-
-Asked = Callable[[int], Any]
-"""Is told how many more queries have been answered."""
-
-
-class Memory:
-    """A training set, memorised, and what it answers.
-
-    settings : resolved, of a run of knn
-    data : whose training set is memorised, on ``device``
-    seconds : that it took, without the reading of files
-
-    Raises ConfigError for more neighbours than there are examples.
-    """
-
-    def __init__(self, settings: Config, data: Splits, device: Device) -> None:
-        model, examples = settings.model, len(data.train)
-        k = model.neighbors or 1
-        if k > examples:
-            raise ConfigError(f"neighbors is {k:,} but there are {examples:,} training examples; lower neighbors")
-        self.threads = settings.train.threads
-        self.metrics = [metrics.named(metric) for metric in settings.metrics(data)]
-        self.outputs = len(data.classes or "01")  # a binary task has two, with names or without
-        self.classifier = KNNClassifier(
-            k,
-            metric=model.distance or "l2",
-            weights=model.votes or "uniform",
-            memory=max(256 * MIB, 4 * least_memory(k, math.prod(data.train.shape))),
-            device=device,
-        )
-        x, y, *_ = data.train.rows(slice(None))
-        begin = time.perf_counter()
-        with blas_threads(self.threads):
-            self.classifier.fit(x, _labels(y))
-        self.seconds = time.perf_counter() - begin
-
-    def answer(self, x: Any) -> np.ndarray:
-        """The share of the votes for each class: (Q, ...) -> (Q, K) float64."""
-        with blas_threads(self.threads):
-            found = self.classifier.predict_proba(x)
-        shares = np.zeros((len(found), self.outputs))
-        shares[:, self.classifier.classes] = found  # a class without a training example has no vote
-        return shares
-
-    def measure(self, part: Part, asked: Asked | None = None) -> tuple[dict[str, float], np.ndarray, float]:
-        """The metrics on a part of the data, the labels that were predicted, and the seconds that the answers took."""
-        shares, seconds = _asked(self.answer, part, asked)
-        y, labels = _labels(part.y), shares.argmax(axis=1)  # of equals the smallest label
-        found = {
-            m.name: m.measure(y, shares if m.needs == "scores" else labels, self.outputs == 2) for m in self.metrics
-        }
-        return found, labels, seconds
-
-    def faults(self, part: Part, labels: np.ndarray) -> dict[str, Any]:
-        """How many examples there are of the classes that are never predicted, as :meth:`Measured.faults` has it."""
-        classes, numbers = np.unique(_labels(part.y), return_counts=True)
-        never = {int(c): int(n) for c, n in zip(classes, numbers, strict=True) if c not in labels}
-        return {"never_predicted": {"": never}} if never else {}
-
-
-def _asked(answer: Callable[[Any], Any], part: Part, asked: Asked | None = None) -> tuple[np.ndarray, float]:
-    """All answers, (N, ...), and the seconds they took; fetching the queries does not count."""
-    parts, seconds = [], 0.0
-    for x, *_ in batches(as_source(part), BATCH, shuffle=False):
-        begin = time.perf_counter()
-        parts.append(answer(x))
-        seconds += time.perf_counter() - begin
-        if asked is not None:
-            asked(len(x))
-    return np.concatenate(parts), seconds
-
-
-def _labels(y: Any) -> np.ndarray:
-    """Targets (N,), or of a binary task (N, 1), as whole numbers (N,)."""
-    return np.asarray(y).reshape(-1).astype(np.int64)
-
-
-def remembered(run: Run, device: Device, part: str = "train") -> tuple[Memory, Splits, dict[str, Any]]:
-    """The training set of a run, memorised again, with all its data and what model.json would say of them now.
-
-    part : of the data, checked as the training set is; raises and warns as :func:`dlcore.cli.examined.check`
-    """
-    about, shape = rebuild.load_about(run.folder)
-    data = run.settings.data.load()
-    check(data, shape, about, part)
-    settings = run.settings.resolve(data)
-    return Memory(settings, data, device), data, _about(settings, data)
-
-
-def _about(settings: Config, data: Splits) -> dict[str, Any]:
-    return folders.about(settings, data) | {"model": "knn", "loss": None}
+__all__ = ["Knn"]
 
 
 class Knn:
@@ -166,7 +64,7 @@ class Knn:
             folders.write_settings(run.folder, self.settings)
             write_rows(run.folder, self.data.digests)
             rebuild.save_about(
-                run.folder / "model.json", self.data.train.shape, _about(self.settings, self.data),
+                run.folder / "model.json", self.data.train.shape, about_of(self.settings, self.data),
                 "knn has no layers; evaluate and predict memorise its training set again",
             )  # fmt: skip
             self._train(run, lock)
@@ -203,7 +101,7 @@ class Knn:
         trainer.fit(data.train, data.dev, train.epochs or 1, train.batch_size or 1, verbose=False)
         trained = time.perf_counter() - begin
         dev, test = trainer.evaluate(data.dev), trainer.evaluate(data.test)
-        seconds = _asked(lambda x: trainer.predict(x, BATCH), data.test)[1]
+        seconds = asked_of(lambda x: trainer.predict(x, BATCH), data.test)[1]
         return _Figures(dev, test, trained, seconds / len(data.test))
 
     def _write(self, run: Run, found: dict[str, _Figures], labels: np.ndarray) -> None:
@@ -217,7 +115,7 @@ class Knn:
         trained = {"training" if name == "knn" else "baseline": figures.training for name, figures in found.items()}
         _write_json(folder / "metrics.jsonl", {f"dev_{name}": value for name, value in knn.dev.items()})
         _write_json(folder / "timing.jsonl", {"seconds": knn.training, "ms_per_query": query["knn"]})
-        confusion = metrics.confusion_matrix(_labels(data.dev.y), labels, labels=np.arange(self.memory.outputs))
+        confusion = metrics.confusion_matrix(labels_of(data.dev.y), labels, labels=np.arange(self.memory.outputs))
         faults = faults_of({"dev": {"examples": len(labels), **with_names(data, self.memory.faults(data.dev, labels))}})
         shown = ("device: ", "data: ", "model: ", "baseline: ", "training: ", "query: ")
         page = report.write(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import CheckpointError, ConfigError
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from dlcore.data import Splits
     from dlcore.nn import Module
 
-__all__ = ["data_of", "first_batch", "open_model"]
+__all__ = ["first_batch", "open_model"]
 
 MODELS = ("cnn", "mlp", "gru", "lstm", "rnn", "logistic", "linear")
 
@@ -48,29 +47,6 @@ def open_model(command: str, model: str, data: str | None, seed: int, runs: str)
     made = settings.model.build(outputs_of(splits), text=splits.task == "text", change=settings.seen(splits).change)
     built = made.build(splits.train.shape, seed, input_dtype=ids)
     return settings, built, splits
-
-
-def data_of(settings: Config, about: dict[str, Any]) -> Splits:
-    """The data of a run, normalised by what its model was trained with, also where a file has changed since.
-
-    about : of the model, as model.json has it
-    """
-    from dlcore.data import ImageFolder, Normalizer
-
-    splits, learnt = settings.data.load(), about.get("normalizer")
-    if learnt is None or splits.normalizer is None or splits.normalizer.to_dict() == learnt:
-        return splits
-    normalizer = Normalizer.from_dict(learnt)
-    if len(normalizer.mean) != splits.train.shape[-1]:
-        return splits  # of other features, which whoever evaluates a model says
-    plain = replace(settings.data, normalize=False).load()
-    parts: dict[str, Any] = {name: getattr(plain, name) for name in ("train", "dev", "test", "train_dev")}
-    known = {
-        name: part.normalized(normalizer) if isinstance(part, ImageFolder) else normalizer.apply(part)
-        for name, part in parts.items()
-        if part is not None
-    }
-    return replace(plain, normalizer=normalizer, **known)
 
 
 def _refuse_knn(command: str, settings: Config) -> None:

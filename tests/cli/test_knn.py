@@ -21,7 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import dlcore as dl
 from backends.device import resolve
 from dlcore.cli import main
-from dlcore.cli.knn import Memory
+from dlcore.experiment.neighbours import Memory
 from dlcore.neighbors import KNNClassifier
 from dlcore.train.config import Config
 from dlcore.train.lines import ProgressLines

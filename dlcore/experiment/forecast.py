@@ -1,8 +1,7 @@
-"""What ``dlcore predict`` prints for a run on a series: the values that follow the end of a table."""
+"""What a run on a series predicts: the values that follow the end of a table."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from dlcore.data import Normalizer
 
-__all__ = ["columns_of_arrays", "forecasts", "is_series", "lines"]
+__all__ = ["columns_of_arrays", "forecasts", "is_series"]
 
 
 def is_series(about: dict[str, Any]) -> bool:
@@ -37,13 +36,12 @@ def forecasts(
     about: dict[str, Any],
     normalizer: Normalizer | None,
     answer: Callable[[np.ndarray], np.ndarray],
-    failed: list[str],
 ) -> Iterator[dict[str, Any]]:
-    """Of each series in each file, its name, and the next values with their times, in the unit of the target.
+    """Of each series in each file, its name, and the next values with their times, in the unit of the target; or, of a
+    file or series that cannot be read, the ``error``, which names it.
 
     about : of the model, as model.json has it
     answer : outputs (N, H) of windows (N, window, D)
-    failed : gets the files that cannot be read, which are named on stderr
     """
     import numpy as np
 
@@ -56,8 +54,7 @@ def forecasts(
         except DataError as error:
             ends, wrong = [], [error]
         for error in wrong:
-            print(f"dlcore: error: {error}", file=sys.stderr)
-            failed.append(file)
+            yield {"input": file, "error": str(error)}
         if not ends:
             continue
         x = np.stack([end.x for end in ends])
@@ -66,11 +63,8 @@ def forecasts(
             if not np.isfinite(values).all():
                 of = f", series {end.group}" if inputs.by else ""
                 value = values[~np.isfinite(values)][0]
-                print(
-                    f"dlcore: error: {file}{of}: the model's output is {value:g}, no finite number; check its weights",
-                    file=sys.stderr,
-                )
-                failed.append(file)
+                fault = f"the model's output is {value:g}, no finite number; check its weights"
+                yield {"input": file, "error": f"{file}{of}: {fault}"}
                 continue
             said: dict[str, Any] = {"input": file}
             said |= {"series": end.group} if inputs.by else {}
@@ -78,17 +72,3 @@ def forecasts(
             said["prediction"] = values.tolist() if len(values) > 1 else values.item()
             said |= {"times": end.times} if end.times is not None else {}
             yield {**said, "outputs": values.tolist()}
-
-
-def lines(said: dict[str, Any], number: Callable[[float], str]) -> Iterator[str]:
-    """A line for each value of a forecast: file, series, time or step, and the value.
-
-    >>> said = {"input": "a.csv", "target": "load", "times": ["2020-01-02"], "prediction": 2.5, "outputs": [2.5]}
-    >>> list(lines(said, str))
-    ['a.csv, 2020-01-02: load 2.5']
-    """
-    name = ", ".join([said["input"], *([said["series"]] if "series" in said else [])])
-    values = said["outputs"]
-    steps = said.get("times") or [f"{i} step{'s' * (i > 1)} on" for i in range(1, len(values) + 1)]
-    for step, value in zip(steps, values, strict=True):
-        yield f"{name}, {step}: {said['target']} {number(value)}"

@@ -1,4 +1,4 @@
-"""What ``dlcore evaluate`` measures: a part of a run's data, what is left of it after a change, or another file."""
+"""What an evaluation of a run measures: a part of its data, what is left of it after a change, or another file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.cli.opened import data_of
 from dlcore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from dlcore.train.config import Config
     from dlcore.train.run import Run
 
-__all__ = ["Examined", "check", "of_file", "of_run"]
+__all__ = ["Examined", "check", "data_of", "of_file", "of_run"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,29 @@ def of_file(
         if remark:
             warnings.warn(f"{path}: {remark}", stacklevel=2)
     return _alone(path, part, about, f"{path}{''.join(f'; {note}' for note in notes)}")
+
+
+def data_of(settings: Config, about: dict[str, Any]) -> Splits:
+    """The data of a run, normalised by what its model was trained with, also where a file has changed since.
+
+    about : of the model, as model.json has it
+    """
+    from dlcore.data import ImageFolder, Normalizer
+
+    splits, learnt = settings.data.load(), about.get("normalizer")
+    if learnt is None or splits.normalizer is None or splits.normalizer.to_dict() == learnt:
+        return splits
+    normalizer = Normalizer.from_dict(learnt)
+    if len(normalizer.mean) != splits.train.shape[-1]:
+        return splits  # of other features, which whoever evaluates a model says
+    plain = replace(settings.data, normalize=False).load()
+    parts: dict[str, Any] = {name: getattr(plain, name) for name in ("train", "dev", "test", "train_dev")}
+    known = {
+        name: part.normalized(normalizer) if isinstance(part, ImageFolder) else normalizer.apply(part)
+        for name, part in parts.items()
+        if part is not None
+    }
+    return replace(plain, normalizer=normalizer, **known)
 
 
 def check(splits: Splits, shape: tuple[int | None, ...], about: dict[str, Any], part: str) -> None:

@@ -1,0 +1,1 @@
+"""What is done with a trained run, printing nothing: the command line and Python share it."""
