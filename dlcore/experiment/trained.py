@@ -27,6 +27,7 @@ from dlcore.experiment.forecast import forecasts, is_series
 from dlcore.experiment.predictions import Predictions
 from dlcore.leaves import several
 from dlcore.nn._inputs import several_shapes
+from dlcore.train._run_shown import run_html, run_text
 from dlcore.train.run import Run, objective_of
 from dlcore.train.trust import trusting
 
@@ -102,7 +103,11 @@ class TrainedRun:
         self.run, self.device, self._trust = run, device, trust
 
     def __repr__(self) -> str:
-        return f"TrainedRun({str(self.run.folder)!r})"
+        return run_text(self.run, type(self).__name__)
+
+    def _repr_html_(self) -> str:
+        """Settings, figures and curves, for notebooks."""
+        return run_html(self.run, type(self).__name__)
 
     # --- what it is
 
