@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         ShapeError,
         TrainingError,
     )
+    from dlcore.experiment.trained import open_run
     from dlcore.nn.module import seed
     from dlcore.tensor import Tensor, concat, no_grad, where
     from dlcore.train.checkpoint import load_weights, save_weights
@@ -76,6 +77,7 @@ __all__ = [
     "neighbors",
     "nn",
     "no_grad",
+    "open_run",
     "optim",
     "recipes",
     "report",
@@ -100,6 +102,7 @@ _HOME = {
     "concat": "dlcore.tensor",
     "load_weights": "dlcore.train.checkpoint",
     "no_grad": "dlcore.tensor",
+    "open_run": "dlcore.experiment.trained",
     "save_weights": "dlcore.train.checkpoint",
     "seed": "dlcore.nn.module",
     "where": "dlcore.tensor",

@@ -50,9 +50,8 @@ def evaluate(
     """
     from backends.device import describe, resolve
     from dlcore.diagnosis import faults_of
-    from dlcore.experiment.examined import Examined, of_file, of_run
-    from dlcore.train._classes import with_names
-    from dlcore.train.run import Run, objective_of, plain
+    from dlcore.experiment.trained import TrainedRun
+    from dlcore.train.run import Run, plain
 
     if data is not None and part != "test":
         raise ConfigError(f"--data and --part {part} came together; another file has no parts, leave one out")
@@ -61,27 +60,10 @@ def evaluate(
     found = Run.find(run, runs)
     settings = found.settings
     place = resolve(settings.train.device if device is None else device)
-    if settings.model.model == "knn":
-        from dlcore.experiment.neighbours import remembered
-        from dlcore.train.rebuild import load_about
-
-        memory, splits, _ = remembered(found, place, part)
-        which = "its training set memorised again"
-        about, shape = load_about(found.folder)
-        chosen = Examined(splits, getattr(splits, part), f"the {part} set")
-        chosen = chosen if data is None else of_file(found, about, shape, data, unknown_level)
-        figures, labels, _ = memory.measure(chosen.part)
-        faults = memory.faults(chosen.part, labels)
-    else:
-        model, about, which = found.model(place)
-        shape = model.input_shape
-        chosen = (
-            of_run(found, about, shape, part) if data is None else of_file(found, about, shape, data, unknown_level)
-        )
-        trainer = settings.trainer(chosen.splits, place, model=model, loss=objective_of(about))
-        figures, measured = trainer.measure(chosen.part)
-        faults = measured.faults()
-    faults, count = with_names(chosen.splits, faults), len(chosen.part)
+    opened = TrainedRun(found, place)
+    measured = opened.measure(part, data, unknown_level)
+    chosen, figures, faults, which = measured.chosen, measured.figures, measured.faults, opened.weights
+    count = len(chosen.part)
     if json_:
         of = {"part": part} if data is None else {"data": data}
         known = {

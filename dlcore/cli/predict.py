@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, DEVICE, TRUST
 from dlcore.cli.strict_json import json_text
 from dlcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["predict"]
 
@@ -59,35 +61,26 @@ def predict(
         raise ConfigError(f"--top is {top} but a whole number of at least 1 is expected")
 
     from backends.device import resolve
-    from dlcore.data import Normalizer
-    from dlcore.experiment.answers import BATCH, Count, from_files, from_npz, inputs_of, told
+    from dlcore.experiment.answers import BATCH, Count, from_files, from_npz, inputs_of
     from dlcore.experiment.forecast import columns_of_arrays, forecasts, is_series
-    from dlcore.train import Trainer
+    from dlcore.experiment.trained import TrainedRun
     from dlcore.train.rebuild import load_about
-    from dlcore.train.run import Run, objective_of
+    from dlcore.train.run import Run
 
     found = Run.find(run, runs)
     place = resolve(device)
     about, shape = load_about(found.folder)
-    _refuse_unused(str(found.folder), about, npz, top, unknown_level)
+    _refuse_unused(found.folder, about, npz, top, unknown_level)
     if about.get("task") == "text":
         raise ConfigError(f"{found.folder} has learnt from text; dlcore generate {found.folder} writes with it")
-    if about.get("model") == "knn":
-        from dlcore.experiment.neighbours import remembered
-
-        memory, _, about = remembered(found, place)
-        answer = memory.answer
-    else:
-        model, about, _ = found.model(place)
-        trainer = Trainer(model, loss=objective_of(about), device=place)
-        answer = functools.partial(trainer.predict, batch_size=BATCH)
-    normalizer = Normalizer.from_dict(about["normalizer"]) if about.get("normalizer") else None
+    opened = TrainedRun(found, place)
+    about, answer = opened.about, opened.answer
     if is_series(about):
         if npz is not None:
             print(f"dlcore: note: {npz}: {columns_of_arrays(about)}", file=sys.stderr)
         else:
             failed = False
-            for said in forecasts(files, about, normalizer, answer):
+            for said in forecasts(files, about, opened.normalizer, answer):
                 if "error" in said:
                     print(f"dlcore: error: {said['error']}", file=sys.stderr)
                     failed = True
@@ -101,11 +94,8 @@ def predict(
     else:
         examples = from_files(files, inputs_of(about, str(found.folder), unknown_level), count)
     say = _as_json if json_ else _in_words
-    tell = functools.partial(told, about=about, answer=answer, normalizer=normalizer, top=top or 1)
     while rows := list(itertools.islice(examples, BATCH)):
-        said_of = iter(tell([row for row in rows if not row.fault]))
-        for row in rows:
-            said = {"error": row.fault} if row.fault else next(said_of)
+        for row, said in opened.say(rows, top or 1):
             count.add(row, said)
             print(say(row.name, said), flush=sys.stdout.isatty())
     if count.first:
@@ -114,7 +104,7 @@ def predict(
 
 
 def _refuse_unused(
-    run: str, about: dict[str, Any], npz: str | None, top: int | None, unknown_level: str | None
+    run: Path, about: dict[str, Any], npz: str | None, top: int | None, unknown_level: str | None
 ) -> None:
     """Raise ConfigError for a flag that has no effect on what the run predicts."""
     from dlcore.experiment.forecast import is_series

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,6 +198,40 @@ class Inputs:
         else:
             yield from self._table_rows(path)
 
+    def of_records(self, records: Iterable[Mapping[str, Any]]) -> Iterator[np.ndarray | str]:
+        """Each row of a table in memory, as :meth:`rows` reads those of a file: x (...), or in words why there is none.
+
+        records : of each row, its cells by the names of the columns; None and NaN are missing cells
+
+        Raises DataError where the model reads no table.
+
+        >>> list(Inputs.table(["height", "width"]).of_records([{"width": 1, "height": "2.5"}, {"width": 1}]))
+        [array([2.5, 1. ]), 'column height is not in the row, but the model was trained on it']
+        """
+        if self.columns is None:
+            raise DataError("rows of a table came, but the model reads pictures; give files or arrays")
+        takers = [
+            (c["name"], self._number(c["fill"]) if c["kind"] == "number" else self._category(c["values"]))
+            for c in self.columns
+        ]
+        for record in records:
+            cells = {self._name(name): _cell(value) for name, value in record.items()}
+            found, fault = array("d"), None
+            for name, take in takers:
+                if name not in cells:
+                    hint = shown(did_you_mean(name, list(cells)))
+                    fault = f"column {name_of(name)} is not in the row, but the model was trained on it{hint}"
+                elif said := take(found, cells[name]):
+                    fault = f"column {name_of(name)}: {said}"
+                if fault:
+                    break
+            yield fault or np.array(found)
+
+    def _name(self, name: Any) -> str:
+        """A column's name as the header of a file would give it."""
+        text = str(name).strip()
+        return unicodedata.normalize("NFC", text) if self.rules == 2 else text
+
     def _picture(self, path: str | os.PathLike[str], size: tuple[int, int], channels: int) -> np.ndarray:
         if os.fspath(path).lower().endswith((".csv", ".tsv", ".npz")):
             raise DataError(f"{shown(path)}: this is no picture, but the model reads pictures")
@@ -296,6 +330,13 @@ class Inputs:
         return (
             "the cell is missing; the model was trained without gaps here: fill the cell, or train with --missing mean"
         )
+
+
+def _cell(value: Any) -> str:
+    """A value as it would stand in a file; "" for None, NaN and what else is not equal to itself."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value):
+        return ""
+    return str(value.item() if isinstance(value, np.generic) else value).strip()
 
 
 def _is_whole(value: Any) -> bool:

@@ -186,7 +186,15 @@ class Reading:
     # Archives and folders --------------------------------------------------------------------------------------------
 
     def _archive(self, path: Path) -> Dataset:
-        file, data = shown(path), read_npz(path)
+        return self.of_arrays(read_npz(path), shown(path))
+
+    def of_arrays(self, data: Dataset, file: str) -> Dataset:
+        """Arrays in memory, not normalised, as those of an NPZ file.
+
+        file : what errors call them
+
+        Raises DataError for examples of another shape, and for what is no target of the model.
+        """
         words = data.lengths is not None and data.x.dtype.kind in "iub"
         x = data.x if words else plain_inputs(data.x)
         if x.shape[1:] != tuple(self.shape):

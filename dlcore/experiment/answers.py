@@ -1,19 +1,18 @@
-"""What a run's model makes of new examples: the rows of files, and what is said of each."""
+"""What a run's model makes of new rows, of files, of arrays and of tables in memory."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError, DataError, ShapeError
+from dlcore.leaves import leaves, like, several
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dlcore.data import Inputs, Normalizer
 
-__all__ = ["BATCH", "Count", "Row", "from_files", "from_npz", "inputs_of", "told"]
+__all__ = ["BATCH", "Count", "Row", "from_arrays", "from_files", "from_npz", "from_records", "inputs_of", "told"]
 
 BATCH = 256
 """Examples at a time, as Trainer.predict takes them: the outputs are its outputs, to the bit."""
@@ -27,14 +26,14 @@ class Row:
     """One row to predict, or the reason why it cannot be.
 
     name : where it comes from, as people are told
-    x : of one example, before any normalizer; None with a fault
+    x : of one example, before any normalizer, of several inputs a tuple or dict; None with a fault
     length : of a sequence
     fault : "" for a sound row
     is_file : whether the fault, or the row, is a whole file
     """
 
     name: str
-    x: np.ndarray | None = None
+    x: Any = None
     length: int | None = None
     fault: str = ""
     is_file: bool = False
@@ -141,6 +140,44 @@ def from_npz(path: str, shape: tuple[int, ...], sequences: bool, count: Count) -
         yield Row(name, fault=faults[i]) if i in faults else Row(name, row, None if lengths is None else lengths[i])
 
 
+def from_arrays(x: Any, shape: Any, lengths: Any = None, sequences: bool = False) -> Iterator[Row]:
+    """The rows of arrays in memory, x (N, ...); of several inputs in a list, a tuple or a dict.
+
+    Raises DataError where they are of another shape than the model takes, are no numbers, or lengths are missing.
+    """
+    import numpy as np
+
+    from dlcore.data.readers import checked_inputs
+    from dlcore.leaves import mapped
+    from dlcore.nn._inputs import several_shapes
+    from dlcore.train.checks import fits
+
+    if several_shapes(shape):
+        whole = mapped(np.asarray, tuple(x) if isinstance(x, list) else x)
+        found = mapped(lambda leaf: leaf.shape[1:], whole)
+        if not fits(found, shape) or len({len(leaf) for leaf in leaves(whole)}) != 1:
+            raise DataError(f"predict: x has examples of shape {found}, but the model was trained on {shape}")
+        for i in range(len(leaves(whole)[0])):
+            yield Row(f"row {i + 1:,}", mapped(lambda leaf, i=i: leaf[i], whole))
+        return
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"predict: x holds {x.dtype}, but numbers are expected, one array (N, ...) of all examples")
+    if sequences and lengths is None:
+        raise DataError("predict: the model reads sequences of several lengths; give Dataset(x, y, lengths)")
+    x, lengths, faults = checked_inputs(x, shape, "predict", lengths if sequences else None, sequences=sequences)
+    for i, row in enumerate(x):
+        name = f"row {i + 1:,}"
+        yield Row(name, fault=faults[i]) if i in faults else Row(name, row, None if lengths is None else lengths[i])
+
+
+def from_records(records: Iterable[Mapping[str, Any]], inputs: Inputs) -> Iterator[Row]:
+    """The rows of a table in memory, each a dict of cells by the names of its columns."""
+    for i, x in enumerate(inputs.of_records(records)):
+        name = f"row {i + 1:,}"
+        yield Row(name, fault=x) if isinstance(x, str) else Row(name, x)
+
+
 def _broken(file: str, error: DataError) -> Row:
     """A file that cannot be read, or not to its end."""
     from dlcore.data.readers._file import shown
@@ -193,7 +230,10 @@ def _ready(rows: Sequence[Row], normalizer: Normalizer | None) -> Any:
 
     from dlcore.data import Dataset
 
-    x = np.stack([row.x for row in rows if row.x is not None])
+    found = [row.x for row in rows if row.x is not None]
+    if several(found[0]):
+        return like(found[0], [np.stack(one) for one in zip(*map(leaves, found), strict=True)])
+    x = np.stack(found)
     if x.dtype.kind == "f" and (normalizer is None or normalizer.low is None):  # in training it was rounded first
         x = x.astype(np.float32)
     if normalizer is not None:

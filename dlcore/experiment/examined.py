@@ -13,12 +13,12 @@ from dlcore.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import numpy as np
 
-    from dlcore.data import Splits
+    from dlcore.data import Dataset, Splits
     from dlcore.data.labelled import Reading
     from dlcore.train.config import Config
     from dlcore.train.run import Run
 
-__all__ = ["Examined", "check", "data_of", "of_file", "of_run"]
+__all__ = ["Examined", "check", "data_of", "of_dataset", "of_file", "of_run"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,15 @@ def of_file(
         if remark:
             warnings.warn(f"{path}: {remark}", stacklevel=2)
     return _alone(path, part, about, f"{path}{''.join(f'; {note}' for note in notes)}")
+
+
+def of_dataset(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], data: Dataset) -> Examined:
+    """Examples in memory, in the unit of the run's data before any normalizer, with the run's labels as targets.
+
+    Raises DataError as :func:`of_file`.
+    """
+    part = _reading(run.settings, about, shape).of_arrays(data, "data")
+    return _alone("data", part, about, "data in memory")
 
 
 def data_of(settings: Config, about: dict[str, Any]) -> Splits:

@@ -63,8 +63,8 @@ def forecasts(
             if not np.isfinite(values).all():
                 of = f", series {end.group}" if inputs.by else ""
                 value = values[~np.isfinite(values)][0]
-                fault = f"{file}{of}: the model's output is {value:g}, no finite number; check its weights"
-                yield {"input": file, "error": fault}
+                fault = f"the model's output is {value:g}, no finite number; check its weights"
+                yield {"input": file, "error": f"{file}{of}: {fault}"}
                 continue
             said: dict[str, Any] = {"input": file}
             said |= {"series": end.group} if inputs.by else {}

@@ -18,7 +18,7 @@ from dlcore.errors import CheckpointError, ConfigError
 from dlcore.losses import StandardizedMSE, named
 from dlcore.recorded import did_you_mean
 from dlcore.regular import read_regular
-from dlcore.train import config, snapshot
+from dlcore.train import _run_shown, config, snapshot
 from dlcore.train._before import (
     BEFORE,
     FILES,
@@ -83,6 +83,8 @@ class Run:
     >>> write_settings(folder, config.Config.of(data="digits", model="mlp", epochs=2))
     >>> _ = (folder / "metrics.jsonl").write_text('{"epoch": 0, "loss": 0.9, "dev_loss": 1.0}\\n')
     >>> run = Run.find("digits-mlp-001", runs=folder.parent)
+    >>> run  # doctest: +ELLIPSIS
+    Run('...digits-mlp-001', interrupted: mlp on digits, 1 of 2 epochs; development loss 1.0000)
     >>> run.name, run.status, run.settings.train.epochs, run.result
     ('digits-mlp-001', 'interrupted', 2, None)
     >>> run.records(), run.figures, run.health(), run.has_weights
@@ -95,6 +97,13 @@ class Run:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+
+    def __repr__(self) -> str:
+        return _run_shown.run_text(self)
+
+    def _repr_html_(self) -> str:
+        """Settings, figures and curves, for notebooks."""
+        return _run_shown.run_html(self)
 
     @classmethod
     def find(cls, name: str | Path, runs: str | Path = "runs") -> Run:

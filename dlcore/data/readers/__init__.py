@@ -7,12 +7,13 @@ place in it. Each states how much memory it may take, and refuses a file that an
 from dlcore.data.readers._picture_files import pictures_below
 from dlcore.data.readers.idx import read_idx
 from dlcore.data.readers.images import ImageFolder, decode, read_folder
-from dlcore.data.readers.npz import plain_inputs, read_npz, read_npz_inputs
+from dlcore.data.readers.npz import checked_inputs, plain_inputs, read_npz, read_npz_inputs
 from dlcore.data.readers.table import Table, read_csv
 
 __all__ = [
     "ImageFolder",
     "Table",
+    "checked_inputs",
     "decode",
     "pictures_below",
     "plain_inputs",

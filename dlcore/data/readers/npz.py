@@ -83,7 +83,17 @@ def read_npz_inputs(
     """
     name = shown(path)
     found = _read(path, limit, ("x", "lengths") if sequences else ("x",))
-    x = np.atleast_1d(found["x"])
+    return checked_inputs(found["x"], shape, name, found["lengths"] if sequences else None, sequences=sequences)
+
+
+def checked_inputs(
+    x: np.ndarray, shape: tuple[int, ...], name: str, lengths: Any = None, *, sequences: bool = False
+) -> tuple[np.ndarray, np.ndarray | None, dict[int, str]]:
+    """What :func:`read_npz_inputs` gives, of arrays in memory.
+
+    name : what errors call them
+    """
+    x = np.atleast_1d(x)
     words = sequences and x.dtype.kind in "iub"
     if not words:
         x = plain_inputs(x, x.dtype if x.dtype in (np.float32, np.float64) else np.float64)
@@ -92,7 +102,6 @@ def read_npz_inputs(
     if x.shape[1:] != shape:
         raise DataError(f"{name}: x has examples of shape {x.shape[1:]}, but the model was trained on {shape}")
     faults: dict[int, str] = {}
-    lengths = found["lengths"] if sequences else None
     if lengths is not None:
         faults = _short_or_long(lengths, x, name)
         x = np.where(_past_the_end(lengths, x), np.zeros((), x.dtype), x)
