@@ -163,6 +163,8 @@ def from_arrays(x: Any, shape: Any, lengths: Any = None, sequences: bool = False
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise DataError(f"predict: x holds {x.dtype}, but numbers are expected, one array (N, ...) of all examples")
+    if not x.ndim or not len(x):
+        raise DataError(f"predict: x has shape {x.shape}, but at least one example is expected, as an array (N, ...)")
     if sequences and lengths is None:
         raise DataError("predict: the model reads sequences of several lengths; give Dataset(x, y, lengths)")
     x, lengths, faults = checked_inputs(x, shape, "predict", lengths if sequences else None, sequences=sequences)

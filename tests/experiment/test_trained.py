@@ -291,7 +291,10 @@ def test_a_folder_of_ones_own_with_several_inputs_is_predicted_from(tmp_path: Pa
     ("inputs", "words"),
     [
         (np.zeros((2, 3)), ["examples of shape (3,)", "(4,)"]),
-        (np.zeros((0, 4)), ["empty"]),
+        (np.zeros((0, 4)), ["(0, 4)", "at least one"]),
+        ([], ["at least one"]),
+        (3.5, ["at least one"]),
+        (None, ["numbers"]),
         (np.zeros((2, 4), complex), ["complex128", "numbers"]),
         (np.array([["a", "b", "c", "d"]]), ["numbers"]),
         ([[1.0, 2.0], [1.0]], ["NumPy array"]),
