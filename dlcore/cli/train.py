@@ -351,9 +351,12 @@ class _Job:
     def _say_samples(self) -> None:
         """A few lines of text from the model."""
         from dlcore.data import Vocabulary
-        from dlcore.train.generation import generate
+        from dlcore.train.generation import generate, takes_state
 
         symbols = self.data.classes
+        if not takes_state(self.trainer.model):
+            self.log("no samples: the model takes no state, without which dlcore generate cannot write with it")
+            return
         for seed in range(SAMPLES):
             text = generate(self.trainer.model, Vocabulary(tuple(symbols or ())), length=200, seed=seed)
             self.log("\n".join(f"sample {seed + 1}: | {line}".rstrip() for line in text.strip().splitlines()))

@@ -79,6 +79,11 @@ def hold_out(data: Splits, share: float, seed: int = 0, *, rules: int = 2) -> Sp
     """
     if not share:
         return data
+    if data.task == "text":
+        raise ConfigError(
+            f"train_dev holds out examples at random, but {data.name} is a text, whose characters follow one another; "
+            "leave train_dev out"
+        )
     y = data.train.y
     labels = strata_of(y) if rules > 1 or (not isinstance(y, dict) and y.dtype.kind in "iub") else None
     rows = [np.sort(part) for part in split_rows(len(data.train), (1.0 - share, share), seed, labels, rules=rules)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ConfigError
 from dlcore.recorded import did_you_mean
@@ -12,6 +12,7 @@ from dlcore.train._tasks import check_metrics
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
+    from dlcore.nn import Module
     from dlcore.train.config import Config
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "baseline",
     "check_measures",
     "check_model",
+    "check_text_model",
     "decays",
     "is_images",
     "learning_rate",
@@ -62,6 +64,16 @@ def check_model(model: str, data: Splits) -> None:
         raise ConfigError(f"{model} is for one target, but {data.name} has several; take linear or mlp")
     if model in ("logistic", "knn") and data.task == "regression":
         raise ConfigError(f"{model} is for classes, but {data.name} has numbers to predict; take linear or mlp")
+
+
+def check_text_model(name: str, model: Module, symbols: Any) -> None:
+    """A built model of one's own must give the logits of the next character at each step."""
+    shape = model.output_shape
+    if shape is not None and (len(shape) != 2 or shape[-1] != symbols):
+        raise ConfigError(
+            f"model: {name} gives outputs of shape (N, {', '.join(map(str, shape))}) of a text, but (N, T, {symbols}) "
+            "is expected: at each step the logits of the next character"
+        )
 
 
 def usual_optimizer(model: str, data: Splits) -> str:

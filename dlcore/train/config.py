@@ -56,6 +56,7 @@ from dlcore.train._suited import (
     baseline,
     check_measures,
     check_model,
+    check_text_model,
     decays,
     is_images,
     learning_rate,
@@ -401,6 +402,8 @@ lr_decay out or change schedule
             with Memory(place, chosen.train.memory_limit).bounded():
                 model.build(data.train.shape, chosen.train.seed, dtype=dtype, device=place, input_dtype=integer)
             characters = data.classes if data.task == "text" and isinstance(data.classes, tuple) else None
+            if data.task == "text":
+                check_text_model(chosen.model.model or "", model, outputs_of(data))
             chosen.transfer.apply(model, chosen.run.runs, characters)
         return Trainer(
             model,

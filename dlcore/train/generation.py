@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -16,7 +17,7 @@ from dlcore.tensor import no_grad
 from dlcore.train.in_use import reading
 from dlcore.validation import is_number, is_whole
 
-__all__ = ["LONGEST", "LONGEST_PROMPT", "generate"]
+__all__ = ["LONGEST", "LONGEST_PROMPT", "generate", "takes_state"]
 
 LONGEST = 100_000
 """Characters of one call."""
@@ -54,6 +55,11 @@ def generate(
         raise ConfigError(f"temperature is {temperature!r} but a number of at least 0 is expected")
     if len(prompt) > LONGEST_PROMPT:
         raise ConfigError(f"prompt has {len(prompt):,} characters but at most {LONGEST_PROMPT:,} are read; shorten it")
+    if not takes_state(model):
+        raise ConfigError(
+            f"generate: {type(model).__name__} takes no state, but a model is expected whose forward(x, state=None) "
+            "gives outputs and state, such as nn.CharacterModel"
+        )
     start = prompt or ("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[-1])
     ids, state, drawn = vocabulary.encode(start, "prompt"), None, []
     with reading(model, "generate"), model.built().device.active(), evaluation(), no_grad():
@@ -63,6 +69,16 @@ def generate(
             ids = np.array([_draw(logits, vocabulary.unknown, temperature, seed, step)])
             drawn.append(int(ids[0]))
     return vocabulary.decode(drawn)
+
+
+def takes_state(model: Module) -> bool:
+    """Whether a model is called as ``model(x, state=None)``, so that it can go on character by character.
+
+    >>> from dlcore import nn
+    >>> takes_state(nn.CharacterModel(2, hidden=4)), takes_state(nn.Dense(2))
+    (True, False)
+    """
+    return "state" in inspect.signature(model.forward).parameters
 
 
 def _draw(logits: np.ndarray, unknown: int | None, temperature: Any, seed: int, step: int) -> int:
