@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, DEVICE, TRUST
 from dlcore.errors import ConfigError
 
-if TYPE_CHECKING:
-    from dlcore.data import Vocabulary
-
-__all__ = ["generate", "vocabulary_of"]
+__all__ = ["generate"]
 
 
 def generate(
@@ -37,27 +34,9 @@ def generate(
     if seed is not None and temperature == 0:
         raise ConfigError("--seed has no effect with --temperature 0, which draws nothing; leave one of them out")
     from backends.device import resolve
-    from dlcore.train import generation
-    from dlcore.train.rebuild import load_about
+    from dlcore.experiment.trained import TrainedRun
     from dlcore.train.run import Run
 
-    found = Run.find(run, runs)
-    about, _ = load_about(found.folder)
-    if about.get("task") != "text":
-        raise ConfigError(
-            f"{found.folder} has learnt from {about.get('data')}, which is no text; train a model of one by dlcore "
-            "train --data hamlet"
-        )
-    place = resolve(device)
-    vocabulary = vocabulary_of(about)
-    model, _, _ = found.model(place)
-    options = {"length": length, "temperature": temperature, "seed": seed or 0}
-    print(prompt + generation.generate(model, vocabulary, prompt, **options))
+    opened = TrainedRun(Run.find(run, runs), resolve(device))
+    print(prompt + opened.generate(prompt, length=length, temperature=temperature, seed=seed or 0))
     return 0
-
-
-def vocabulary_of(about: dict[str, Any]) -> Vocabulary:
-    """The vocabulary that a run was trained with."""
-    from dlcore.data import Vocabulary
-
-    return Vocabulary(tuple(about["classes"]))

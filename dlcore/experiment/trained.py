@@ -277,7 +277,10 @@ class TrainedRun:
         from dlcore.train.generation import generate
 
         if self.about.get("task") != "text":
-            raise ConfigError(f"{self.run.folder} has learnt from {self.about.get('data')}, which is no text")
+            raise ConfigError(
+                f"{self.run.folder} has learnt from {self.about.get('data')}, which is no text; train a model of one "
+                "by dlcore train --data hamlet"
+            )
         vocabulary = Vocabulary(tuple(self.about["classes"]))
         return generate(self.model, vocabulary, prompt, length=length, temperature=temperature, seed=seed)
 
