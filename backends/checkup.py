@@ -17,7 +17,7 @@ from typing import Any
 
 from backends.installation import install_line
 
-__all__ = ["Finding", "cpu", "cuda"]
+__all__ = ["Finding", "cpu", "cuda", "cupy_cache_folder"]
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,21 @@ def _cub(cupy: Any) -> Finding:
     return Finding("CUB", "on")
 
 
+def cupy_cache_folder() -> Path:
+    """Where CuPy keeps compiled kernels.
+
+    >>> cupy_cache_folder().is_absolute() or "CUPY_CACHE_DIR" in os.environ
+    True
+    """
+    return Path(os.environ.get("CUPY_CACHE_DIR") or "~/.cupy/kernel_cache").expanduser()
+
+
 def _cupy_cache() -> Finding:
     """Where CuPy keeps what it has compiled."""
     if os.environ.get("CUPY_CACHE_IN_MEMORY", "0") not in ("", "0"):
         return Finding("CUDA kernels", "kept in memory alone, so each process compiles them anew",
                        "unset CUPY_CACHE_IN_MEMORY")  # fmt: skip
-    folder = Path(os.environ.get("CUPY_CACHE_DIR") or "~/.cupy/kernel_cache").expanduser()
+    folder = cupy_cache_folder()
     if _writable(folder):
         return Finding("CUDA kernels", f"kept in {folder}")
     return Finding(

@@ -27,8 +27,9 @@ _UNITS |= {f"{unit}B": 10 ** (3 * i) for i, unit in enumerate("KMGT", 1)}
 _BY_CASE = {unit.lower(): unit for unit in _UNITS}
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 
-_OUT_OF_MEMORY = 2
-"""``cudaErrorMemoryAllocation``, of the driver ``CUDA_ERROR_OUT_OF_MEMORY``."""
+_OUT_OF_MEMORY = {"CUDARuntimeError": 2, "CUDADriverError": 2, "CUBLASError": 3}
+"""What the errors of CUDA's parts call it, by their class: ``cudaErrorMemoryAllocation``, ``CUDA_ERROR_OUT_OF_MEMORY``
+and ``CUBLAS_STATUS_ALLOC_FAILED``. By name, for CuPy loads cuBLAS's part only where it is needed."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,10 @@ def told(device: Device, advice: Sequence[str] = ()) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    cuda = importlib.import_module("cupy").cuda
-    if isinstance(error, cuda.runtime.CUDARuntimeError):
-        return getattr(error, "status", 0) == _OUT_OF_MEMORY
-    return isinstance(error, cuda.memory.OutOfMemoryError)
+    if isinstance(error, importlib.import_module("cupy").cuda.memory.OutOfMemoryError):
+        return True
+    status = _OUT_OF_MEMORY.get(type(error).__name__)
+    return status is not None and getattr(error, "status", None) == status
 
 
 def _in_one_line(device: Device, error: Any, advice: Sequence[str]) -> DeviceError:

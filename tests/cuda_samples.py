@@ -50,6 +50,8 @@ CALLS: dict[str, list[Call]] = {
         ("linear_relu", [normal(2, 3, 9), normal(9, 5), normal(5)], {}),
         ("linear_relu", [normal(70, 3), normal(3, 34), None], {}),
         ("linear_relu", [normal(600, 2), normal(2, 34), normal(34)], {}),
+        ("linear", [normal(70, 3), normal(3, 34), normal(34)], {}),
+        ("linear", [normal(1030, 2), normal(2, 5), normal(5)], {}),
     ],
     "loss": [
         ("cross_entropy", [normal(11, 37), np.arange(11) * 5 - 3, np.abs(normal(11))], {"label_smoothing": 0.1}),

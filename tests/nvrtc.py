@@ -49,7 +49,9 @@ def compile(code: str, options: Sequence[str], architecture: str) -> tuple[bytes
 
     The options that CuPy adds to its own are added here too.
     """
-    everything = [*options, "-ftz=true", "--ptxas-options=-v", f"-I{_folder() / 'include'}", f"-arch={architecture}"]
+    of_cupy = ("-ftz=true", "--device-as-default-execution-space")
+    include = f"-I{_folder() / 'include'}"
+    everything = [*options, *of_cupy, "--ptxas-options=-v", include, f"-arch={architecture}"]
     nvrtc, program = _library(), ctypes.c_void_p()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernel.cu", 0, None, None)
     try:

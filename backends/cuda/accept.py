@@ -20,21 +20,20 @@ def unsuited(family: str, **arrays: Any) -> str | None:
     reason = compile.why_not()
     if reason is not None:
         return reason
-    dtype = None
+    dtype, taken = None, compile.TAKEN[family]
     for name, x in arrays.items():
         if x is None:
             continue
         own = getattr(x, "dtype", None)
         if own is None:
             return f"{name} is a number, not an array"
-        if dtype is None and own.name not in compile.DTYPES[family]:
+        if dtype is None and own not in taken:
             return f"{name} is of {own}, and {family}.cu is compiled for {', '.join(compile.DTYPES[family])}"
         dtype = own if dtype is None else dtype
         if own != dtype:
             return f"{name} is of {own}, and others of {dtype}"
-        reason = uncountable(name, x.size)
-        if reason is not None:
-            return reason
+        if not 0 < x.size < LARGEST:
+            return uncountable(name, x.size)
     return None
 
 

@@ -11,14 +11,20 @@ CuPy itself adds ``-ftz=true``: numbers below the smallest normal float32 count 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DTYPES", "FLAGS", "function", "sources", "why_not"]
+import numpy as np
+
+from backends.checkup import cupy_cache_folder
+
+__all__ = ["DTYPES", "FLAGS", "TAKEN", "function", "sources", "why_not"]
 
 FOLDER = Path(__file__).parent
 
@@ -39,6 +45,9 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "resample": _ALL,
 }
 """The files, and the dtypes that each is compiled in."""
+
+TAKEN = {family: frozenset(np.dtype(name) for name in names) for family, names in DTYPES.items()}
+"""The same as dtypes: a look into it is faster than asking a dtype for its name."""
 
 FLAGS: dict[str, tuple[str, ...]] = {"optim": ("--fmad=false",), "resample": ("--fmad=false",)}
 """Options of a file. The optimisers wait for memory in any case, so a product and a sum are rounded apart, as NumPy
@@ -81,17 +90,42 @@ def _function(cupy: Any, family: str, dtype: str, name: str) -> Callable[..., No
 
 @functools.cache
 def _module(cupy: Any, family: str, dtype: str) -> Any:
-    _announce()
-    return cupy.RawModule(code=_code(f"{family}.cu"), options=_options(family, dtype))
+    code, options = _code(f"{family}.cu"), _options(family, dtype)
+    if not _compiled_before(cupy, f"{family}.{dtype}", code, options):
+        _announce()
+    return cupy.RawModule(code=code, options=options)
+
+
+def _compiled_before(cupy: Any, unit: str, code: str, options: tuple[str, ...]) -> bool:
+    """Whether CuPy's cache has a unit, as this chip and this CuPy need it; from now on it has.
+
+    CuPy does not tell, so an empty file in the folder of the cache does; it goes where the cache goes.
+    """
+    if os.environ.get("CUPY_CACHE_IN_MEMORY", "0") not in ("", "0"):
+        return False
+    belongs = repr((unit, code, options, cupy.__version__, cupy.cuda.Device().compute_capability))
+    folder = cupy_cache_folder()
+    try:
+        mark = folder / f"dlcore-{unit}-{hashlib.sha256(belongs.encode()).hexdigest()[:16]}"
+        if mark.exists():
+            return True
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError:  # then CuPy keeps nothing there either
+        pass
+    return False
 
 
 def why_not() -> str | None:
     """Why nothing can be compiled here; None where it can."""
-    return _ask(getattr(importlib.import_module("cupy").cuda, "nvrtc", None))
+    cuda = sys.modules["cupy"].cuda if "cupy" in sys.modules else importlib.import_module("cupy").cuda
+    return _ask(getattr(cuda, "nvrtc", None), cuda.runtime.is_hip)
 
 
 @functools.cache
-def _ask(nvrtc: Any) -> str | None:
+def _ask(nvrtc: Any, hip: bool) -> str | None:
+    if hip:
+        return "this CuPy is built for AMD's GPUs, and the kernels are written for CUDA's warps of 32 threads"
     if nvrtc is None:
         return "this CuPy has no NVRTC"
     try:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 from backends.cuda import accept
 from backends.cuda.launch import blocks, by_elements, by_packs, compact, launch, real
+from backends.cuda.products import HALF, add_product, exact_sums
+from backends.cuda.sums import sum_columns
 from backends.reference import conv
-from backends.standard import output_size, sum_rows
+from backends.standard import output_size
 
 COLUMNS = 2**26
 """Bytes that the windows of a block take at most, 64 MiB. More makes the products larger, which no longer makes them
@@ -125,6 +127,7 @@ class _ByColumns:
     @classmethod
     def convolve(cls, xp, x, filters, bias, windows: _Windows):
         y = _empty(xp, x, (windows.outputs, filters.shape[1]))
+        exact_sums(xp, x.dtype)
         for some, columns in cls._gathered(xp, x, windows):
             xp.matmul(columns, filters, out=y[some, :])
         if bias is not None:
@@ -133,6 +136,7 @@ class _ByColumns:
 
     @staticmethod
     def images(xp, dy, filters, windows: _Windows):
+        exact_sums(xp, dy.dtype)
         turned, shape = xp.matrix_transpose(filters), (windows.images, windows.height, windows.width, windows.channels)
         if windows.are_pixels():
             return xp.reshape(xp.matmul(dy, turned), shape)
@@ -151,14 +155,26 @@ class _ByColumns:
 
     @classmethod
     def filters(cls, xp, x, dy, windows: _Windows):
+        exact_sums(xp, x.dtype)
         total = None
         for some, columns in cls._gathered(xp, x, windows):
-            share = xp.matmul(xp.matrix_transpose(columns), dy[some, :])
-            if total is None:
-                total = share if some.stop in (None, windows.outputs) else xp.astype(share, real(x.dtype), copy=False)
+            if some.start or (x.dtype == HALF and some.stop not in (None, windows.outputs)):
+                total = cls._added(xp, total, columns, dy[some, :])
             else:
-                total += share
+                total = xp.matmul(xp.matrix_transpose(columns), dy[some, :])
         return xp.astype(total, x.dtype, copy=False)
+
+    @staticmethod
+    def _added(xp, total, columns, dy):
+        """The sum over the blocks so far, of float16 in float32: no block's share is rounded."""
+        if dy.dtype != HALF:
+            total += xp.matmul(xp.matrix_transpose(columns), dy)
+            return total
+        first = total is None
+        if first:
+            total = _empty(xp, dy, (columns.shape[1], dy.shape[1]), real(HALF))
+        add_product(xp, total, columns, dy, first)
+        return total
 
 
 class _InPlace:
@@ -212,7 +228,7 @@ class _Products:
         x, filters, windows = saved
         dx = cls.way.images(xp, dy, filters, windows) if needed[0] else None
         dw = xp.reshape(cls.way.filters(xp, x, dy, windows), shape) if needed[1] else None
-        return dx, dw, sum_rows(xp, dy) if needed[2] else None
+        return dx, dw, sum_columns(xp, dy) if needed[2] else None
 
 
 class _Convolution(_Products):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.cuda import accept
-from backends.cuda.launch import THREADS, blocks, by_elements, compact, launch
+from backends.cuda.launch import LIMITS, THREADS, blocks, by_elements, compact, launch
 from backends.reference import distance
 
 _TILE = 32  # see tiles.cuh
@@ -15,7 +15,14 @@ def _unsuited(a, b) -> str | None:
     return accept.uncountable("the output", a.shape[0] * b.shape[0]) if reason is None else reason
 
 
-@distance.l1_distances.alternative("cupy", unless=_unsuited)
+def _too_many_tiles(a, b) -> str | None:
+    reason = _unsuited(a, b)
+    if reason is None and blocks(b.shape[0], _TILE) > LIMITS[1]:
+        return f"b has {b.shape[0]} rows, and a grid holds {LIMITS[1] * _TILE}"
+    return reason
+
+
+@distance.l1_distances.alternative("cupy", unless=_too_many_tiles)
 class L1ByTiles:
     """Each block reads its rows once, a piece of the features at a time."""
 

@@ -1,31 +1,38 @@
-"""Launches: checked arguments, on the device of the arrays, in the current stream.
+"""Launches: checked arguments, on the current device, in the current stream.
 
 A launch returns before the kernel has run; what comes after it in the stream sees its results. Nothing here waits.
+
+A step of training is some hundred launches, and a small model's step lasts as long as they take the host: so what is
+looked up at each of them stands in tables keyed by dtypes themselves, whose names are slow to come by.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from backends.cuda import compile
-from backends.errors import DeviceError
 
-__all__ = ["THREADS", "blocks", "by_elements", "by_packs", "by_rows", "compact", "launch", "real"]
+__all__ = ["LIMITS", "THREADS", "blocks", "by_elements", "by_packs", "by_rows", "compact", "launch", "real"]
 
 THREADS = 256
 """Of a block."""
 
 _PACK = 16  # bytes that a thread reads at once, see numbers.cuh
-_LIMITS = (2**31 - 1, 65_535, 65_535)  # of a grid, by axis
-_REALS = {"float16": np.dtype("float32"), "float32": np.dtype("float32"), "float64": np.dtype("float64")}
+LIMITS = (2**31 - 1, 65_535, 65_535)  # of a grid, by axis
+_REALS = {np.dtype(own): np.dtype(of) for own, of in (("f2", "f4"), ("f4", "f4"), ("f8", "f8"))}
+_INDEX = np.int32
+_KERNELS: dict[tuple[Any, str, str, Any], tuple[Any, Any]] = {}
+"""By CuPy's module, which tests exchange, family, name and dtype: the kernel, and the type of its numbers."""
 
 
 def real(dtype: Any) -> np.dtype[Any]:
     """The dtype that elements of ``dtype`` are computed in."""
-    return _REALS[dtype.name]
+    return _REALS[dtype]
 
 
 def compact(xp: Any, x: Any) -> Any:
@@ -75,38 +82,41 @@ def launch(
     *,
     shared_memory: int = 0,
 ) -> None:
-    """Launch a kernel of ``family.cu`` in its unit for ``dtype``.
+    """Launch a kernel of ``family.cu`` in its unit for ``dtype``, on the current device, which is that of its arrays.
 
-    arguments : arrays of one device, in one piece, and numbers: integers are passed as int32 (``Index``), but uint32 as
-        it is, floats as what the unit computes in (``Real``)
+    arguments : arrays in one piece, and numbers: integers are passed as int32 (``Index``), but uint32 as it is, floats
+        as what the unit computes in (``Real``)
     shared_memory : bytes of dynamic shared memory a block, at most 48 KiB
 
-    Raises
-    ------
-    backends.errors.DeviceError: the arrays lie on several devices
-    ValueError: an array does not lie in one piece, or the grid is larger than CUDA's
+    Raises ValueError where an array does not lie in one piece, or the grid is larger than CUDA's.
     """
-    number = real(dtype).type
-    device, packed = None, []
+    try:
+        function, number = _KERNELS[sys.modules["cupy"], family, kernel, dtype]
+    except KeyError:
+        function, number = _find(family, kernel, dtype)
+    packed = []
     for x in arguments:
-        if type(x) is np.uint32:
-            packed.append(x)
-        elif isinstance(x, (int, np.integer)):
-            packed.append(np.int32(int(x)))  # raises where it does not fit
-        elif isinstance(x, (float, np.floating)):
-            packed.append(number(x))  # CuPy would pass a float or a float64 as 8 bytes, whatever the kernel expects
-        else:
-            if device is None:
-                device = x.device
-            elif x.device != device:
-                raise DeviceError(
-                    f"{kernel}: arrays of CUDA devices {device.id} and {x.device.id} do not mix",
-                    fix="move one of them with .to(device)",
-                )
+        kind = type(x)
+        if kind is int:
+            packed.append(_INDEX(x))  # raises where it does not fit
+        elif kind is float:
+            packed.append(number(x))  # CuPy would pass 8 bytes, whatever the kernel expects
+        elif not isinstance(x, np.generic):
             if not x.flags.c_contiguous:
                 raise ValueError(f"{kernel}: an array {x.shape} does not lie in one piece; compact() it")
             packed.append(x)
-    if any(not 0 < n <= most for n, most in zip(grid, _LIMITS, strict=False)):
-        raise ValueError(f"{kernel}: a grid of {grid} blocks; CUDA takes 1 to {_LIMITS}")
-    with device:  # type: ignore[reportOptionalContextManager]  every kernel has an array
-        compile.function(family, dtype.name, kernel)(grid, block, tuple(packed), shared_mem=shared_memory)
+        elif kind is np.uint32:
+            packed.append(x)
+        else:
+            packed.append(_INDEX(int(x)) if isinstance(x, np.integer) else number(x))
+    for n, most in zip(grid, LIMITS, strict=False):
+        if not 0 < n <= most:
+            raise ValueError(f"{kernel}: a grid of {grid} blocks; CUDA takes 1 to {LIMITS}")
+    function(grid, block, packed, shared_mem=shared_memory)
+
+
+def _find(family: str, kernel: str, dtype: Any) -> tuple[Any, Any]:
+    """A kernel as CuPy calls it, and the type of the numbers that it takes; compiled with its unit if need be."""
+    key = importlib.import_module("cupy"), family, kernel, dtype
+    _KERNELS[key] = compile.function(family, dtype.name, kernel), real(dtype).type
+    return _KERNELS[key]

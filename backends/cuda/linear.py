@@ -1,45 +1,82 @@
-"""Dense layers: cuBLAS's products, with bias and ReLU in one launch behind, and ReLU's gradient in one before.
+"""Dense layers: cuBLAS's products of two matrices, bias and ReLU in one launch behind, ReLU's gradient in one before.
 
-Products of float16 alone need no more than their own way: cuBLAS adds them up in float32 and rounds once, so there are
-no copies in float32.
+Inputs of more axes are rows of a matrix: of three axes CuPy would copy the weights, run a small product for each
+example, in float32 for float16 too, and never use TF32 (https://github.com/cupy/cupy/issues/10317). The gradient of a
+bias is summed by a kernel of its own, which TF32 does not round.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from backends.cuda import accept, compile
+from backends.cuda import accept
 from backends.cuda.launch import by_elements, by_rows, compact, launch, real
+from backends.cuda.products import HALF, exact_sums
+from backends.cuda.sums import sum_columns
 from backends.reference import elementwise, linear
 
 
-def _not_half(*arrays: Any, **params: Any) -> str | None:
-    """Why the products are left to the reference: they are of another dtype, which it has as they are."""
-    for x in arrays:
-        if x is not None and getattr(x, "dtype", None) != "float16":
-            return f"an array is of {getattr(x, 'dtype', type(x).__name__)}, and only float16 needs another way"
-    return compile.why_not()
+def _rows(xp, x):
+    """(..., D) -> (M, D)."""
+    return xp.reshape(compact(xp, x), (-1, x.shape[-1]))
 
 
-@linear.linear.alternative("cupy", unless=_not_half)
-class LinearInHalf:
-    """The reference as it is."""
+def _unsuited_product(x, y) -> str | None:
+    """Why a product is left to the reference."""
+    if getattr(y, "ndim", 0) != 2:
+        return "the second factor is no matrix"
+    if x.ndim == 2 and x.dtype != HALF:
+        return f"two matrices of {x.dtype}, which the reference multiplies in the same way"
+    reason = accept.unsuited("linear", x=x, y=y)
+    return reason or accept.uncountable("the output", x.size // y.shape[0] * y.shape[1])
 
-    forward = staticmethod(linear.linear.forward)
-    backward = staticmethod(linear.linear.backward)
+
+@elementwise.matmul.alternative("cupy", unless=_unsuited_product)
+class MatmulOfRows:
+    """(..., D) @ (D, K) as one product of two matrices, and its gradients as one each."""
+
+    @staticmethod
+    def forward(xp, x, y, *, needed):
+        exact_sums(xp, x.dtype)
+        rows = _rows(xp, x)
+        return xp.reshape(xp.matmul(rows, y), (*x.shape[:-1], y.shape[1])), (rows, y, x.shape)
+
+    @staticmethod
+    def backward(xp, dy, saved, *, needed):
+        rows, y, shape = saved
+        dx, dw = _gradients(xp, _rows(xp, dy), rows, y, needed)
+        return None if dx is None else xp.reshape(dx, shape), dw
 
 
-@elementwise.matmul.alternative("cupy", unless=_not_half)
-class MatmulInHalf:
-    """The reference as it is."""
-
-    forward = staticmethod(elementwise.matmul.forward)
-    backward = staticmethod(elementwise.matmul.backward)
+def _gradients(xp, dy, rows, w, needed):
+    """Those of the rows and of the weights."""
+    exact_sums(xp, dy.dtype)  # backward may run in another thread
+    dx = xp.matmul(dy, xp.matrix_transpose(w)) if needed[0] else None
+    return dx, xp.matmul(xp.matrix_transpose(rows), dy) if needed[1] else None
 
 
 def _unsuited(x, w, b) -> str | None:
     reason = accept.unsuited("linear", x=x, w=w, b=b)
     return reason or accept.uncountable("the output", x.size // w.shape[0] * w.shape[1])
+
+
+@linear.linear.alternative("cupy", unless=_unsuited)
+class LinearOfRows:
+    """A product and a launch for the bias; backward two products, and a launch or two for the bias."""
+
+    @staticmethod
+    def forward(xp, x, w, b, *, needed):
+        exact_sums(xp, x.dtype)
+        rows = _rows(xp, x)
+        y = xp.matmul(rows, w)
+        if b is not None:
+            y += b
+        return xp.reshape(y, (*x.shape[:-1], y.shape[1])), (rows, w, x.shape)
+
+    @staticmethod
+    def backward(xp, dy, saved, *, needed):
+        rows, w, shape = saved
+        dy = _rows(xp, dy)
+        dx, dw = _gradients(xp, dy, rows, w, needed)
+        return None if dx is None else xp.reshape(dx, shape), dw, sum_columns(xp, dy) if needed[2] else None
 
 
 @linear.linear_relu.alternative("cupy", unless=_unsuited)
@@ -48,7 +85,8 @@ class LinearReluInTwo:
 
     @staticmethod
     def forward(xp, x, w, b, *, needed):
-        rows, w = xp.reshape(compact(xp, x), (-1, x.shape[-1])), compact(xp, w)
+        exact_sums(xp, x.dtype)
+        rows, w = _rows(xp, x), compact(xp, w)
         y = xp.matmul(rows, w)
         bias = (y, 0) if b is None else (compact(xp, b), 1)  # with 0 the array is not looked at
         by_elements("linear", "bias_relu", (y, *bias, y.size, y.shape[1]), y.size, y.dtype)
@@ -59,12 +97,8 @@ class LinearReluInTwo:
     def backward(xp, dy, saved, *, needed):
         rows, w, y, shape = saved
         slopes, db = _slopes(xp, compact(xp, dy), y)
-        dx = dw = None
-        if needed[0]:
-            dx = xp.reshape(xp.matmul(slopes, xp.matrix_transpose(w)), shape)
-        if needed[1]:
-            dw = xp.matmul(xp.matrix_transpose(rows), slopes)
-        return dx, dw, db if needed[2] else None
+        dx, dw = _gradients(xp, slopes, rows, w, needed)
+        return None if dx is None else xp.reshape(dx, shape), dw, db if needed[2] else None
 
 
 def _slopes(xp, dy, y):

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 from backends import packing
 from backends.cuda import accept
 from backends.cuda.launch import by_elements, compact, real
+from backends.cuda.products import exact_sums
+from backends.cuda.sums import sum_columns
 from backends.reference import recurrent
-from backends.standard import sum_rows
 
 
 class _Step(NamedTuple):
@@ -82,7 +83,8 @@ class _Batch:
         return self.xp.astype(compact(self.xp, state), number)
 
     def pack(self, x) -> Any:
-        """(N, T, D) -> (M, D)."""
+        """(N, T, D) -> (M, D): what a forward pass begins with."""
+        exact_sums(self.xp, self.dtype)
         packed = self.room(self.rows.shape[0], self.features)
         arguments = (compact(self.xp, x), self.rows, packed, packed.size, self.features)
         by_elements("recurrent", "gather_rows", arguments, packed.size, self.dtype)
@@ -129,6 +131,7 @@ class _Batch:
 
         Returns the product behind the first step, (N, H), or anything unless ``to_start``.
         """
+        exact_sums(self.xp, self.dtype)
         product, turned = self.room(self.n, self.units), self.xp.matrix_transpose(w)
         slopes = (da, 0) if dy is None else (compact(self.xp, dy), 1)
         for step in reversed(self.steps):
@@ -150,7 +153,7 @@ class _Batch:
             self.unpack(xp.matmul(da, xp.matrix_transpose(u))) if needed[0] else None,
             xp.matmul(xp.matrix_transpose(inputs), da) if needed[1] else None,
             xp.matmul(xp.matrix_transpose(before), da_state) if needed[2] else None,
-            sum_rows(xp, da) if needed[3] else None,
+            sum_columns(xp, da) if needed[3] else None,
         )
 
 
@@ -239,6 +242,6 @@ class GRUByProducts:
         around, inward = batch.carried(dys[1]), batch.room(*gates.shape)
         arrays = (around, gates, before, inner, inward, batch.rows)
         product = batch.backward("gru_gradient", w, dys[0], arrays, inward, needed[5])
-        dbn = sum_rows(xp, inward)[2 * batch.units :] if needed[4] else None
+        dbn = sum_columns(xp, inward)[2 * batch.units :] if needed[4] else None
         dh0 = batch.initial_gradient(product, around, added=True) if needed[5] else None
         return *batch.gradients(inputs, before, u, gates, inward, needed), dbn, dh0, None

@@ -1,4 +1,4 @@
-// Sums over a warp and over a block, in one fixed order: the same bits at every run and on every chip.
+// Sums over a warp and over a block, in one fixed order: the same bits at every run.
 
 constexpr unsigned EVERY_LANE = 0xffffffffu;
 constexpr int WARP = 32;

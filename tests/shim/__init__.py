@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import standin
@@ -182,9 +184,9 @@ class Function:
 
 
 @contextmanager
-def installed() -> Iterator[ModuleType]:
-    """The stand-in on a machine whose CuPy compiles kernels."""
-    with standin.installed() as cupy:
+def installed(devices: int = 1) -> Iterator[ModuleType]:
+    """The stand-in on a machine whose CuPy compiles kernels, and keeps none of them in the folder of the real one."""
+    with standin.installed(devices) as cupy, patch.dict(os.environ, CUPY_CACHE_IN_MEMORY="1"):
         kept = cupy.RawModule
         cupy.RawModule, cupy.cuda.nvrtc = RawModule, _NVRTC
         try:

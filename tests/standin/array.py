@@ -40,6 +40,13 @@ class Flags:
         return getattr(self, name.lower())
 
 
+@dataclass(frozen=True)
+class _Pointer:
+    """``cupy.cuda.MemoryPointer``, of which the stand-in knows the address alone."""
+
+    ptr: int
+
+
 class ndarray:  # noqa: N801 (CuPy's name)
     """An array on a device of the pretended machine, with the attributes of ``cupy.ndarray`` and no others."""
 
@@ -73,6 +80,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
     nbytes = property(lambda self: self._host.nbytes)
     strides = property(lambda self: self._host.strides)
     base = property(lambda self: self._base)
+    data = property(lambda self: _Pointer(self._host.ctypes.data))
 
     @property
     def shape(self) -> tuple[int, ...]:

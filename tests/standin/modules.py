@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from standin import creation, cuda, device, functions, indexing, operators, pool, products, spec, ufunc
+from standin import creation, cublas, cuda, device, functions, indexing, operators, pool, products, spec, ufunc
 from standin.array import ndarray, own, share_or_own
 
 _SUBMODULES_WITHOUT_DOUBLE = spec.words("exceptions polynomial random testing typing")
@@ -39,7 +39,10 @@ def build() -> dict[str, ModuleType]:
     own_parts: dict[str, dict[str, Any]] = {
         "cupy": _cupy(),
         "cupy._core._routines_linalg": _public(products, spec.names("cupy._core._routines_linalg")),
-        "cupy.cuda": _public(cuda, spec.names("cupy.cuda")),
+        "cupy.cuda": {
+            **_public(cuda, spec.names("cupy.cuda")),
+            "get_cublas_handle": cublas.get_cublas_handle,
+        },
         "cupy.cuda.device": _public(cuda, spec.names("cupy.cuda.device")),
         "cupy.cuda.memory": _public(pool, spec.names("cupy.cuda.memory")),
         "cupy.cuda.runtime": {**runtime, "CUDARuntimeError": device.CUDARuntimeError},
@@ -55,6 +58,8 @@ def build() -> dict[str, ModuleType]:
     numpy_modules = {"cupy": np, "cupy.fft": np.fft, "cupy.linalg": np.linalg}
     modules = {name: _module(name, parts, numpy_modules.get(name)) for name, parts in own_parts.items()}
     modules |= {name: ModuleType(name) for name in ("cupy._core", "cupy.lib")}
+    vars(modules["cupy.cuda"]).update(cublas=cublas)  # which the wheel imports when it is asked for
+    vars(modules["cupy.cuda.runtime"]).update(is_hip=False)
     vars(modules["cupy"]).update(__version__=spec.load()["version"], __getattr__=_submodule_without_double)
     for name, module in modules.items():
         module.__spec__ = ModuleSpec(name, None)
