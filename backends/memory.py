@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backends.errors import DeviceError
@@ -115,7 +116,8 @@ def usage(device: Device) -> Usage:
 def limited(device: Device, limit: Limit | None) -> Iterator[None]:
     """Inside, the pool takes no more of a CUDA device than ``limit``; then its former limit holds again.
 
-    No effect without a limit and on other devices.
+    No effect without a limit and on other devices. Of blocks that overlap, in one thread or several, the smallest limit
+    holds.
 
     >>> from backends.device import CPU
     >>> with limited(CPU, Limit.of("4GiB")):  # where it changes nothing
@@ -125,17 +127,37 @@ def limited(device: Device, limit: Limit | None) -> Iterator[None]:
     if limit is None or pool is None:
         yield
         return
-    with device.active():
-        before = pool.get_limit()
-        if limit.share is None:
-            pool.set_limit(size=limit.size)
-        else:
-            pool.set_limit(fraction=limit.share)
+    token = object()
     try:
+        with _lock, device.active():
+            held = _held.setdefault(device.name, _Held(pool.get_limit()))
+            if limit.share is None:
+                pool.set_limit(size=limit.size)
+            else:
+                pool.set_limit(fraction=limit.share)
+            held.sizes[token] = pool.get_limit()
+            pool.set_limit(size=min(held.sizes.values()))
         yield
     finally:
-        with device.active():
-            pool.set_limit(size=before)
+        with _lock, device.active():
+            held = _held.get(device.name, _Held(pool.get_limit()))
+            held.sizes.pop(token, None)
+            pool.set_limit(size=min(held.sizes.values(), default=held.before))
+            if not held.sizes:
+                _held.pop(device.name, None)
+
+
+@dataclass
+class _Held:
+    """The limit of a device's pool before the first block, and those of the blocks that are entered, in bytes."""
+
+    before: int
+    sizes: dict[object, int] = field(default_factory=dict)
+
+
+_lock = threading.Lock()
+_held: dict[str, _Held] = {}
+"""By device, while there is a limit."""
 
 
 @contextmanager

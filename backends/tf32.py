@@ -9,9 +9,11 @@ CPU and a GPU then differ by.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,22 +49,64 @@ later; fix: leave tf32 out, or choose such a device
 
 
 @contextmanager
-def products_in_tf32(wanted: bool) -> Iterator[None]:
+def products_in_tf32(wanted: bool, device: Device | None = None) -> Iterator[None]:
     """Inside, CuPy computes its products of float32 in TF32 where that is ``wanted``; then as before.
 
+    device : where the products are; without one, those that do not want TF32 do not mind that others do
+
     Where it is not, nothing changes: the environment's CUPY_TF32 decides as ever. The device, which :func:`check` has
-    passed, is current.
+    passed, is current. Raises DeviceError where a block in another thread wants what this one does not.
 
     >>> with products_in_tf32(False):  # wanted or not, the block is the same
     ...     pass
     """
-    if not wanted:
+    if not wanted and (device is None or not is_cuda(device)):
         yield
         return
-    products = importlib.import_module("cupy._core._routines_linalg")
-    before = products.get_compute_type(np.float32)
-    products.set_compute_type(np.float32, products.COMPUTE_TYPE_TF32)
+    block = _Block(threading.get_ident(), wanted)
     try:
+        _enter(block)
         yield
     finally:
-        products.set_compute_type(np.float32, before)
+        _leave(block)
+
+
+@dataclass(eq=False)
+class _Block:
+    """Of one thread; ``entered`` once it counts."""
+
+    thread: int
+    wanted: bool
+    entered: bool = False
+
+
+_lock = threading.Lock()
+_blocks: list[_Block] = []
+_before: list[Any] = []
+"""How products are computed without TF32, while a block wants it."""
+
+
+def _enter(block: _Block) -> None:
+    with _lock:
+        if any(other.thread != block.thread and other.wanted != block.wanted for other in _blocks):
+            how = "in TF32" if block.wanted else "without TF32"
+            raise DeviceError(
+                f"products {how} are asked for while a fit or predict in another thread wants the opposite",
+                cause="CuPy's switch is the whole process's",
+                fix="give both the same tf32, or run one after the other",
+            )
+        block.entered = True
+        _blocks.append(block)
+        if block.wanted and not _before:
+            products = importlib.import_module("cupy._core._routines_linalg")
+            _before.append(products.get_compute_type(np.float32))
+            products.set_compute_type(np.float32, products.COMPUTE_TYPE_TF32)
+
+
+def _leave(block: _Block) -> None:
+    with _lock:
+        if block.entered:
+            _blocks.remove(block)
+        if _before and not any(other.wanted for other in _blocks):
+            products = importlib.import_module("cupy._core._routines_linalg")
+            products.set_compute_type(np.float32, _before.pop())

@@ -14,6 +14,7 @@ are so at equal distances, and the earlier one wins.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,10 +120,12 @@ class KNNClassifier(Recorded):
                 f"KNNClassifier: memory is {self.memory:,} bytes but examples of {features:,} numbers need at least "
                 f"{need:,}"
             )
-        self._shape = tuple(x.shape[1:])
-        self.classes, self._labels = np.unique(labels, return_inverse=True)
+        fitted = copy.copy(self)  # who asks meanwhile, in another thread, gets an answer of the former training set
+        fitted._shape = tuple(x.shape[1:])
+        fitted.classes, fitted._labels = np.unique(labels, return_inverse=True)
         with self.device.active():
-            self._memorise(rows)
+            fitted._memorise(rows)
+        self.__dict__ = fitted.__dict__
         return self
 
     def predict(self, x: Any) -> np.ndarray:
@@ -133,7 +136,8 @@ class KNNClassifier(Recorded):
         >>> KNNClassifier(k=1, device="cpu").fit([[0.0], [9.0]], [-5, 70]).predict([[1.0], [8.0], [4.5]]).tolist()
         [-5, 70, -5]
         """
-        parts = [self.classes[np.argmax(votes, axis=1)] for votes in self._votes(x)]  # of equals the smallest label
+        known = copy.copy(self)
+        parts = [known.classes[np.argmax(votes, axis=1)] for votes in known._votes(x)]  # of equals the smallest label
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def predict_proba(self, x: Any) -> np.ndarray:
@@ -147,8 +151,9 @@ class KNNClassifier(Recorded):
         >>> classifier.predict_proba([[0.2], [8.0]]).tolist()
         [[0.5, 0.5], [0.0, 1.0]]
         """
-        parts = [votes / votes.sum(axis=1, keepdims=True) for votes in self._votes(x)]
-        return np.concatenate([np.zeros((0, len(self.classes))), *parts])
+        known = copy.copy(self)
+        parts = [votes / votes.sum(axis=1, keepdims=True) for votes in known._votes(x)]
+        return np.concatenate([np.zeros((0, len(known.classes))), *parts])
 
     def score(self, x: Any, y: Any = None) -> float:
         """The share of examples whose label is predicted; x may be a Dataset, in place of both.
@@ -173,7 +178,7 @@ class KNNClassifier(Recorded):
         Returns distances (Q, k) float64 and positions in the training set (Q, k) int64, on the host. Raises
         ConfigError before :meth:`fit`, ShapeError for examples of another shape, DataError for NaN and infinity.
         """
-        parts = list(self._search(x))
+        parts = list(copy.copy(self)._search(x))
         distances = [np.zeros((0, self.k)), *(part[0] for part in parts)]
         positions = [np.zeros((0, self.k), np.int64), *(part[1] for part in parts)]
         return np.concatenate(distances), np.concatenate(positions)

@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import standin
 
 import dlcore as dl
+from backends import memory, tf32
+from backends.device import resolve
 
 
 def trained(seed: int) -> bytes:
@@ -63,3 +68,175 @@ def test_the_child_of_a_fork_trains_as_its_parent() -> None:
     words = [sys.executable, "-c", FORK, str(Path(__file__).parent)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "0 True\n"), done.stderr
+
+
+# --- asking while another thread trains
+
+
+def beside(work: Callable[[], None]) -> None:
+    """Run ``work`` in another thread to its end; what it raises comes out here."""
+    raised: list[BaseException] = []
+
+    def caught() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=caught)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    if raised:
+        raise raised[0]
+
+
+def some_points(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((count, 4))
+    return x, (x[:, seed % 4] > 0).astype(int)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "neighbors"])
+def test_neighbours_during_another_fit_are_those_of_the_fit_before(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = some_points(0)
+    classifier = dl.neighbors.KNNClassifier(3, device="cpu").fit(x, y)
+    queries, expected = x[:7] + 0.01, getattr(classifier, method)(x[:7] + 0.01)
+    memorise = dl.neighbors.KNNClassifier._memorise
+    asked: list[object] = []
+
+    def interrupted(self: dl.neighbors.KNNClassifier, rows: np.ndarray) -> None:
+        memorise(self, rows)
+        beside(lambda: asked.append(getattr(classifier, method)(queries)))
+
+    monkeypatch.setattr(dl.neighbors.KNNClassifier, "_memorise", interrupted)
+    other = some_points(1, 40)
+    classifier.fit(other[0][:, :4], other[1] + 5)
+    assert np.array_equal(np.asarray(asked[0]), np.asarray(expected))
+    assert set(classifier.predict(queries)) <= {5, 6}
+
+
+def test_a_fit_of_neighbours_that_fails_leaves_the_one_before() -> None:
+    x, y = some_points(0)
+    classifier = dl.neighbors.KNNClassifier(3, device="cpu").fit(x, y)
+    expected = classifier.predict(x)
+    with pytest.raises(dl.DataError):
+        classifier.fit(np.full((9, 2), np.nan), np.arange(9))
+    assert np.array_equal(classifier.predict(x), expected)
+
+
+class Asking:
+    """A function that makes a model, and asks the fitted estimator while it is made anew."""
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], None] = lambda: None
+
+    def __call__(self, outputs: int) -> dl.nn.Module:
+        self.ask()
+        return dl.nn.Sequential(dl.nn.Dense(3), dl.nn.Tanh(), dl.nn.Dense(outputs))
+
+    def __deepcopy__(self, memo: object) -> Asking:
+        return self
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_an_estimator_during_another_fit_answers_by_the_fit_before(method: str) -> None:
+    from dlcore.interop.sklearn import Classifier
+
+    make, (x, y) = Asking(), some_points(0)
+    estimator = Classifier(model=make, epochs=2).fit(x, y)
+    expected, asked = getattr(estimator, method)(x), []
+    make.ask = lambda: beside(lambda: asked.append(getattr(estimator, method)(x)))
+    estimator.fit(x[:, :2], y + 3)
+    assert np.array_equal(asked[0], expected)
+    assert set(estimator.predict(x[:, :2])) <= {3, 4}
+
+
+def test_an_estimators_fit_that_fails_leaves_the_one_before() -> None:
+    from dlcore.interop.sklearn import Regressor
+
+    x, y = some_points(0)
+    estimator = Regressor(hidden=(3,), epochs=1).fit(x, y)
+    expected = estimator.predict(x)
+    estimator.lr = -1.0
+    with pytest.raises(dl.ConfigError):
+        estimator.fit(x[:, :2], y)
+    assert np.array_equal(estimator.predict(x), expected)
+    assert estimator.n_features_in_ == 4
+
+
+def test_an_estimator_answers_several_threads_at_once() -> None:
+    from dlcore.interop.sklearn import Classifier
+
+    x, y = some_points(2, 200)
+    estimator = Classifier(hidden=(8,), epochs=2).fit(x, y)
+    expected, found = estimator.predict_proba(x), []
+    threads = [threading.Thread(target=lambda: found.append(estimator.predict_proba(x))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert all(np.array_equal(one, expected) for one in found)
+
+
+# --- what belongs to the whole process
+
+
+def test_of_limits_that_overlap_the_smallest_holds_and_the_first_comes_back() -> None:
+    with standin.installed(memory=2**26) as cupy:
+        pool, device = cupy.get_default_memory_pool(), resolve("cuda")
+        pool.set_limit(size=2**25)
+        first, second = (memory.limited(device, memory.Limit.of(size)) for size in ("2MiB", "1MiB"))
+        first.__enter__()
+        beside(second.__enter__)
+        assert pool.get_limit() == 2**20
+        first.__exit__(None, None, None)  # the outer one, while the other still holds
+        assert pool.get_limit() == 2**20
+        beside(lambda: second.__exit__(None, None, None) and None)
+        assert pool.get_limit() == 2**25
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_tf32_that_another_thread_does_not_want_is_refused(wanted: bool) -> None:
+    with standin.installed() as cupy:
+        device, products = resolve("cuda"), cupy._core._routines_linalg
+        usual = products.get_compute_type(np.float32)
+        with tf32.products_in_tf32(wanted, device):
+            inside = products.get_compute_type(np.float32)
+            assert (inside == products.COMPUTE_TYPE_TF32) == wanted
+            with pytest.raises(dl.DeviceError, match="another thread wants the opposite"):
+                beside(lambda: tf32.products_in_tf32(not wanted, device).__enter__())
+            beside(lambda: enter_and_leave(tf32.products_in_tf32(wanted, device)))
+            assert products.get_compute_type(np.float32) == inside
+        assert products.get_compute_type(np.float32) == usual
+
+
+def enter_and_leave(block: AbstractContextManager[object]) -> None:
+    with block:
+        pass
+
+
+def test_threads_that_need_a_kernel_first_share_one_compilation() -> None:
+    from backends.cpu.compile import Compiled
+
+    dl.functional.relu(np.ones(3, np.float32))  # so that there are some
+    fresh = Compiled(Compiled._all[0].function, Compiled._all[0].signature)
+    try:
+        found: list[int] = []
+        start = threading.Barrier(4)
+
+        def ask() -> None:
+            start.wait()
+            found.append(id(fresh._callback))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(found)) == 1
+    finally:
+        Compiled._all.remove(fresh)

@@ -8,6 +8,7 @@ under a temporary name and then renamed, so processes that compile at once do no
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -23,6 +24,16 @@ __all__ = ["Compiled", "cache_folder", "part"]
 
 _lock = threading.Lock()
 _announced = False
+
+
+def _unlocked() -> None:
+    """In the child of a fork: a thread that has stayed behind may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -105,6 +116,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], signature: Any) -> None:
         self.function = function
         self.signature = signature
+        self._compiled: Any = None
         self._all.append(self)
 
     @classmethod
@@ -119,6 +131,8 @@ class Compiled:
     @cached_property
     def _callback(self) -> Any:
         with _lock:
+            if self._compiled is not None:  # by another thread meanwhile: who has its address needs it kept
+                return self._compiled
             types = (self.signature.args, self.signature.return_type)
             callback: Any = ccallback.CFunc(self.function, types, {}, {"error_model": "numpy"})
             try:
@@ -126,6 +140,7 @@ class Compiled:
             except RuntimeError:  # no folder can be written
                 _announce()
             callback.compile()
+            self._compiled = callback
             return callback
 
     @cached_property

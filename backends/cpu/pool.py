@@ -411,13 +411,13 @@ class _Pool:
             self.helpers.append(helper)
 
     def stop(self) -> None:
-        """End the helpers, before the interpreter takes their code away."""
-        with self.lock:
-            self.stopped = True
-            for helper in self.helpers:
-                helper.wake.set()
-            for helper in self.helpers:
-                helper.join(timeout=1.0)
+        """End the helpers, before the interpreter takes their code away; a launch of another thread is waited for."""
+        self.stopped = True
+        self.lock.acquire(timeout=1.0)  # kept: who launches now does it alone
+        for helper in self.helpers:
+            helper.wake.set()
+        for helper in self.helpers:
+            helper.join(timeout=1.0)
 
 
 def _start_anew() -> None:

@@ -8,6 +8,8 @@ True
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -36,6 +38,30 @@ except ImportError as error:
     ) from error
 
 __all__ = ["Classifier", "Regressor"]
+
+
+def _at_once(fit: Any) -> Any:
+    """A ``fit`` that changes the estimator in one go at its end: predictions in other threads meanwhile, and after a
+    fit that failed, are those of the fit before."""
+
+    @functools.wraps(fit)
+    def whole(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        fitted = copy.copy(self)
+        fit(fitted, X, y, sample_weight)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    return whole
+
+
+def _of_one_fit(predict: Any) -> Any:
+    """A method that sees the estimator as it is at the call, whatever a ``fit`` in another thread does meanwhile."""
+
+    @functools.wraps(predict)
+    def steady(self: Any, X: Any) -> Any:
+        return predict(copy.copy(self), X)
+
+    return steady
 
 
 class _Network(BaseEstimator):
@@ -192,6 +218,7 @@ class Classifier(ClassifierMixin, _Network):
         )  # fmt: skip
         self.class_weight = class_weight
 
+    @_at_once
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """X : (N, D) numbers; y : (N,) labels of any kind; sample_weight : (N,) weights, not negative."""
         X, y = validate_data(self, X, y, dtype=np.float64)
@@ -203,12 +230,14 @@ class Classifier(ClassifierMixin, _Network):
             weight = weight * compute_sample_weight(self.class_weight, y)
         return self._fit(X, labels.astype(np.float64)[:, None], weight, len(self.classes_), _classes)
 
+    @_of_one_fit
     def predict_proba(self, X: Any) -> np.ndarray:
         """(N, K) the probability of each class, in the order of ``classes_``."""
         scores = self._outputs(X)
         shares = np.exp(scores - scores.max(axis=1, keepdims=True))
         return shares / shares.sum(axis=1, keepdims=True)
 
+    @_of_one_fit
     def predict(self, X: Any) -> np.ndarray:
         """(N,) the most probable class."""
         scores = self._outputs(X)
@@ -227,6 +256,7 @@ class Regressor(RegressorMixin, _Network):
     (True, (3,))
     """
 
+    @_at_once
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """X : (N, D) numbers; y : (N,) or (N, M) numbers; sample_weight : (N,) weights, not negative."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
@@ -238,6 +268,7 @@ class Regressor(RegressorMixin, _Network):
         self._target_mean, self._target_scale = _moments(y, weight)
         return self._fit(X, (y - self._target_mean) / self._target_scale, weight, y.shape[1], mse)
 
+    @_of_one_fit
     def predict(self, X: Any) -> np.ndarray:
         """(N,) or (N, M) numbers, as y was."""
         outputs = self._outputs(X)

@@ -83,9 +83,9 @@ def _caught(handle: Callable[[int, Any], None] | None, numbers: tuple[int, ...])
     usual = {number: signal.getsignal(number) for number in numbers}
     ours = (signal.SIG_DFL, signal.default_int_handler, _raise)
     caught = [number for number, handler in usual.items() if handler in ours]
-    for number in caught:
-        signal.signal(number, handle)
     try:
+        for number in caught:
+            signal.signal(number, handle)
         yield
     finally:
         for number in caught:

@@ -613,7 +613,7 @@ class Trainer:
         >>> y.shape
         (4, 2)
         """
-        with self.memory.bounded(), blas_threads(self.threads), _tf32.products_in_tf32(self.tf32):
+        with self.memory.bounded(), blas_threads(self.threads), _tf32.products_in_tf32(self.tf32, self.device):
             yield
 
     # --- data
