@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import statistics
 import threading
 import time
@@ -15,7 +16,11 @@ import numpy as np
 import pytest
 
 import dlcore as dl
+from dlcore.cli import main
 from dlcore.data import Dataset
+from dlcore.train import Checkpoint, GradientHealth
+from dlcore.train.health import HealthFile
+from dlcore.train.run import MetricsFile
 
 WARM = 5
 """Fits after which all is loaded and compiled."""
@@ -104,3 +109,74 @@ def test_300_fits_and_10_000_predictions_cost_as_much_at_the_end_as_at_the_begin
     assert memory_of_predictions < 8 * 2**20
     assert last < 1.5 * first
     assert last_one < 1.5 * first_one
+
+
+class Clock(dl.train.Callback):
+    """Processor seconds of each epoch, and what is held after some of them."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.held: list[tuple[dict[str, int], int]] = []
+
+    def on_start(self, trainer: dl.Trainer) -> None:
+        self.last = time.process_time()
+
+    def on_epoch(self, trainer: dl.Trainer, record: Any) -> None:
+        now = time.process_time()
+        self.seconds.append(now - self.last)
+        if len(self.seconds) in (200, 10_000):
+            self.held.append((held(), resident()))
+        self.last = time.process_time()
+
+
+def saving_callbacks(folder: Path, data: Dataset) -> list[dl.train.Callback]:
+    """What ``dlcore train`` writes after each epoch."""
+    health = GradientHealth(data)
+    files = [MetricsFile(folder / "metrics.jsonl"), HealthFile(folder / "health.jsonl", health)]
+    return [health, *files, Checkpoint(folder)]
+
+
+@pytest.mark.full
+def test_10_000_epochs_are_saved_at_the_cost_of_the_first(figures: MutableMapping[str, Any], tmp_path: Path) -> None:
+    train, clock = data(), Clock()
+    model = dl.nn.Sequential(dl.nn.Dense(4), dl.nn.ReLU(), dl.nn.Dense(3))
+    trainer = dl.Trainer(model, device="cpu", callbacks=[*saving_callbacks(tmp_path, train), clock])
+    trainer.fit(train, train, epochs=10_000, batch_size=64, verbose=False)
+    first, last = statistics.median(clock.seconds[20:200]), statistics.median(clock.seconds[-180:])
+    (begin, memory), (end, memory_at_end) = clock.held
+    figures["endurance"] = {
+        "10,000 epochs with saving": {
+            "ms of an epoch, 20 to 200, median": round(1e3 * first, 2),
+            "ms of the last 180, median": round(1e3 * last, 2),
+            "MiB more": round((memory_at_end - memory) / 2**20, 1),
+            "files in the folder": len(list(tmp_path.rglob("*"))),
+        },
+    }
+    assert end == begin
+    assert last < 1.5 * first
+    assert memory_at_end - memory < 64 * 2**20  # the history itself: a dict an epoch
+    assert len(list(tmp_path.rglob("*"))) < 20
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 10_000
+
+
+@pytest.mark.full
+def test_2_000_runs_are_listed_in_two_seconds(
+    figures: MutableMapping[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", "cars", "--epochs", "1", "--baseline", "none", "--device", "cpu", "--name", "run-0000"]
+    assert main(["train", *words]) == 0
+    for i in range(1, 2000):
+        shutil.copytree("runs/run-0000", f"runs/run-{i:04}")
+    capsys.readouterr()
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        assert main(["runs", "list"]) == 0
+        seconds.append(time.process_time() - start)
+        assert capsys.readouterr().out.count("run-") >= 2000
+    figures["endurance"] = {"2,000 runs": {"s to list them, median of 3": round(statistics.median(seconds), 2)}}
+    assert statistics.median(seconds) <= 2

@@ -32,6 +32,7 @@ from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
 from dlcore.regular import read_regular
 from dlcore.train import models
+from dlcore.train._about import check_about
 from dlcore.train._bounds import brief, check_pictures, check_sizes, check_texts, check_weights
 from dlcore.train._description import FORMAT, describe, rebuild, written
 from dlcore.train.checkpoint import set_weights, write_atomically
@@ -202,7 +203,8 @@ def save_about(path: str | Path, shape: Sequence[int], about: dict[str, Any], wh
 def load_about(folder: str | Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """What the ``model.json`` of a run says about its model, and the shape of an example; the model is not rebuilt.
 
-    Raises CheckpointError as :func:`load_model`.
+    Raises CheckpointError as :func:`load_model`, and where a key that every run has, such as classes, holds what it
+    never does.
 
     >>> import tempfile
     >>> from dlcore import nn
@@ -211,7 +213,9 @@ def load_about(folder: str | Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     >>> load_about(folder)
     ({'task': 'classification'}, (2,))
     """
-    content = _read(Path(folder) / _MODEL, rebuildable=False)
+    path = Path(folder) / _MODEL
+    content = _read(path, rebuildable=False)
+    check_about(path, content["about"])
     return content["about"], as_shapes(content["input_shape"])
 
 
@@ -399,6 +403,8 @@ def _no_number(name: str) -> NoReturn:
 
 def _check_shapes(path: Path, content: dict[str, Any]) -> None:
     shapes = content["input_shape"]
+    if shapes == {}:
+        raise CheckpointError(f"{path}: damaged: input_shape is empty; use another copy")
     of_each = leaves(tuple(shapes) if isinstance(shapes, list) else shapes) if several_shapes(shapes) else [shapes]
     of_inputs = [(["input_shape", _closed(shape)], _LARGEST_EXAMPLE) for shape in of_each]
     for entry, most in [*of_inputs, *((parameter, _LARGEST_SHAPE) for parameter in content["parameters"])]:

@@ -15,7 +15,7 @@ from backends.kernel import Kernel, kernels
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 
-BY_CUBLAS = ("linear", "matmul")  # and others without a source of their own, which have no units
+BY_CUBLAS = ("matmul",)  # and others without a source of their own, which have no units
 FAMILIES = {
     name: kernel.__module__.rpartition(".")[2]
     for name, kernel in kernels().items()

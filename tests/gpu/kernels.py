@@ -70,7 +70,7 @@ def pairs(dtype: str) -> list[str]:
     found = []
     for name, kernel in kernels().items():
         family = kernel.__module__.rpartition(".")[2]
-        if name in ("linear", "matmul") and dtype != "float16":
+        if name == "matmul" and dtype != "float16":
             continue  # cuBLAS, called by the reference
         if isinstance(kernel, Kernel) and kernel.alternatives.get("cupy") and dtype in compile.DTYPES.get(family, ()):
             found.append(name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backends.device import Device
-from gpu import kernels, outside, runs, stream
+from gpu import kernels, outside, runs, stream, warm
 from gpu.result import Result
 
 __all__ = ["PARTS", "Part"]
@@ -28,6 +28,7 @@ class Part:
 
 
 PARTS = (
+    Part("warm", "every CUDA source compiled, once for all parts", warm.check, 240),
     Part("kernels", "every kernel in every dtype against float64", kernels.check, 240),
     Part("runs", "training runs on the CPU and on the GPU from equal weights", runs.check, 180),
     Part("stream", "a training step that never waits for the device", stream.check, 60),

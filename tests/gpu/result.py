@@ -13,7 +13,8 @@ __all__ = ["Result", "judged"]
 class Result:
     """A part's outcome.
 
-    state : "passed", "failed", or "not installed" where the tool that it needs is missing, which is no pass
+    state : "passed", "failed", "left out" for the budget, or "not installed" where the tool that it needs is missing;
+        only the first is a pass
     summary : in a few words
     found : whatever it measured, as JSON holds it; "worst" is a list of lines for the summary's page
     """

@@ -1,7 +1,7 @@
 """The suite: each part in a process of its own, one report, a page of summary.
 
 A process each, because an error of one kernel can leave a CUDA context that refuses everything after it, and a part
-that hangs can be ended. The report is written at the end, whole or not at all.
+that hangs can be ended. The report is written anew after each part: a run that is cut off leaves what it has found.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,15 @@ from dlcore.bench.provenance import commit_info, machine
 from dlcore.train.checkpoint import write_atomically
 from gpu import facts
 from gpu.parts import PARTS, Part
+from gpu.result import Result
 
 __all__ = ["FORMAT", "report", "run_all", "run_one", "run_part", "summary"]
 
-FORMAT = 1
+FORMAT = 2
 """Of the report: a number that grows when a name in it changes its meaning."""
+
+_LEAST = 10.0
+"""Seconds that a part needs to say anything: with less of the budget left it does not begin."""
 
 
 def run_one(name: str, device: Device, result: Path) -> None:
@@ -38,19 +43,53 @@ def run_one(name: str, device: Device, result: Path) -> None:
     write_atomically(result, lambda: json.dumps(found.packed()) + "\n")
 
 
-def run_all(device: Device, path: Path) -> int:
-    """Run every part, whatever failed before, write the report and print the page; 1 where a part failed."""
-    about = {"device": facts.device(device), "libraries": facts.libraries(), "commit": commit_info()}
+def run_all(
+    device: Device,
+    path: Path,
+    names: Sequence[str] | None = None,
+    budget: float | None = None,
+    commit: Path | None = None,
+) -> int:
+    """Run every part, whatever failed before, write the report and print the page; 1 where a part failed.
+
+    path : of the report, which is written anew after each part
+    names : of the parts to run; None for all
+    budget : seconds that they may take together; what does not fit is left out, which is no pass
+    commit : a file with the commit's id, for a tree without git
+    """
+    about = {"device": facts.device(device), "libraries": facts.libraries(), "commit": _commit(commit)}
     print("\n".join(_heading(about)), flush=True)
-    begun, results = datetime.now(UTC), {}
-    for part in PARTS:
-        results[part.name] = run_part(part, [sys.executable, "-m", "gpu", "--part", part.name])
+    begun, started = datetime.now(UTC), time.monotonic()
+    chosen = [part for part in PARTS if names is None or part.name in names]
+    results: dict[str, dict[str, Any]] = {}
+    found: dict[str, Any] = {}
+    for i, part in enumerate(chosen):
+        left = float("inf") if budget is None else budget - (time.monotonic() - started)
+        results[part.name] = _within(left, part)
         print(_line(part, results[part.name]), flush=True)
-    found = report(about, begun, results)
-    write_atomically(path, lambda: json.dumps(found, indent=1) + "\n")
+        found = report(about, begun, results, [part.name for part in chosen[i + 1 :]])
+        write_atomically(path, lambda found=found: json.dumps(found, indent=1) + "\n")
     print("\n".join(summary(found)))
     print(f"report: {path}")
     return 0 if found["passed"] else 1
+
+
+def _within(left: float, part: Part) -> dict[str, Any]:
+    """A part in what is ``left`` of the budget, in seconds."""
+    if left < min(_LEAST, part.limit):
+        summary = f"{max(left, 0.0):.0f} s of the budget are left"
+        return {**Result("left out", summary).packed(), "seconds": 0.0, "said": []}
+    found = run_part(replace(part, limit=min(left, part.limit)), [sys.executable, "-m", "gpu", "--part", part.name])
+    if left < part.limit and found["state"] == "failed" and found["summary"].startswith("not done within"):
+        found["state"] = "left out"
+    return found
+
+
+def _commit(file: Path | None) -> dict[str, Any]:
+    info = commit_info()
+    if info["id"] == "unknown" and file is not None:
+        info["id"] = (file.read_text("utf-8").split() or ["unknown"])[0]
+    return info
 
 
 def run_part(part: Part, command: Sequence[str]) -> dict[str, Any]:
@@ -86,8 +125,10 @@ def _status(command: Sequence[str], limit: float, said: Any) -> int | None:
             process.wait()
 
 
-def report(about: dict[str, Any], begun: datetime, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The whole report; "passed" where no part failed."""
+def report(
+    about: dict[str, Any], begun: datetime, results: dict[str, dict[str, Any]], to_come: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The whole report; "passed" where no part failed, was left out for the budget or is still ``to_come``."""
     return {
         "format": FORMAT,
         "level": 7,
@@ -96,7 +137,8 @@ def report(about: dict[str, Any], begun: datetime, results: dict[str, dict[str, 
         **about,
         "machine": machine(),
         "parts": results,
-        "passed": all(result["state"] != "failed" for result in results.values()),
+        "to come": list(to_come),
+        "passed": not to_come and all(result["state"] not in ("failed", "left out") for result in results.values()),
     }
 
 
@@ -121,10 +163,11 @@ def summary(found: dict[str, Any]) -> list[str]:
     """The page's end: what each part that failed or did not run leaves open."""
     lines = [""]
     for part in PARTS:
-        result = found["parts"][part.name]
+        result = found["parts"].get(part.name, {"state": "passed"})
         if result["state"] != "passed":
             lines.append(f"{result['state'].upper()}: {part.name}, {part.title}: {result['summary']}")
             lines += [f"    {line}" for line in result["found"].get("worst", [])[:5]]
     states = [result["state"] for result in found["parts"].values()]
-    counts = [f"{states.count(state)} {state}" for state in ("passed", "failed", "not installed") if state in states]
+    known = ("passed", "failed", "left out", "not installed")
+    counts = [f"{states.count(state)} {state}" for state in known if state in states]
     return [*lines, f"level 7: {', '.join(counts)} in {found['seconds']:.0f} s"]

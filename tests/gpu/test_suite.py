@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from case import SUMS
 
 from backends.cuda import compile
 from backends.kernel import kernels
-from gpu import facts, outside, runs, stream, suite
+from gpu import facts, outside, runs, stream, suite, warm
 from gpu import kernels as tables
 from gpu.parts import PARTS, Part
 from gpu.result import Result, judged
@@ -117,13 +118,125 @@ def test_the_report_has_what_a_figure_belongs_to(host_cuda: Backend) -> None:
     found = suite.report(about, datetime.now(UTC), {"runs": {**judged(True, "").packed(), "seconds": 1.0}})
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert set(found) == {
-        "format", "level", "begun", "seconds", "device", "libraries", "commit", "machine", "parts", "passed",
+        "format", "level", "begun", "seconds", "device", "libraries", "commit", "machine", "parts", "to come", "passed",
     }  # fmt: skip
     device = found["device"]
     assert device["name"]
     for name in ("driver", "runtime", "cupy", "compute_capability", "bytes", "driver_api", "runtime_api"):
         assert device[name], name
     assert {"NVRTC", "CUB"} <= set(found["libraries"])
+
+
+# --- a run that is cut off, some parts, and a budget
+
+
+def fine(which: Part, command: Any) -> dict[str, Any]:
+    return {**judged(True, f"within {which.limit:g} s").packed(), "seconds": 1.0, "said": []}
+
+
+def test_a_run_that_is_cut_off_leaves_the_parts_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_cuda: Backend
+) -> None:
+    def until_runs(which: Part, command: Any) -> dict[str, Any]:
+        if which.name == "runs":
+            raise KeyboardInterrupt
+        return fine(which, command)
+
+    monkeypatch.setattr(suite, "run_part", until_runs)
+    with pytest.raises(KeyboardInterrupt):
+        suite.run_all(host_cuda.device, tmp_path / "report.json")
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert list(found["parts"]) == ["warm", "kernels"]
+    assert found["to come"] == [one.name for one in PARTS[2:]]
+    assert not found["passed"]
+
+
+def test_some_parts_alone_run_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_cuda: Backend
+) -> None:
+    monkeypatch.setattr(suite, "run_part", fine)
+    assert suite.run_all(host_cuda.device, tmp_path / "report.json", ["stream", "runs"]) == 0
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert (list(found["parts"]), found["to come"], found["passed"]) == (["runs", "stream"], [], True)
+
+
+def test_no_more_than_the_budget_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host_cuda: Backend
+) -> None:
+    clock = [1000.0]
+
+    def takes_all(which: Part, command: Any) -> dict[str, Any]:
+        clock[0] += which.limit
+        late = which.limit < 240
+        found = judged(not late, f"not done within {which.limit:g} s: it said nothing" if late else "all")
+        return {**found.packed(), "seconds": which.limit, "said": []}
+
+    monkeypatch.setattr(suite, "run_part", takes_all)
+    monkeypatch.setattr(suite.time, "monotonic", lambda: clock[0])
+    assert suite.run_all(host_cuda.device, tmp_path / "report.json", ["warm", "kernels", "runs"], 300.0) == 1
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert [one["state"] for one in found["parts"].values()] == ["passed", "left out", "left out"]
+    assert "not done within 60 s" in found["parts"]["kernels"]["summary"]
+    assert found["parts"]["runs"]["summary"] == "0 s of the budget are left"
+    assert clock[0] == 1300.0
+    assert "LEFT OUT: runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("held", ["0123abcd\n", "0123abcd main\n"])
+def test_the_commit_comes_from_a_file_where_git_cannot_tell_it(
+    held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "COMMIT").write_text(held)
+    assert len(suite._commit(tmp_path / "COMMIT")["id"]) == 40  # of this repository
+    monkeypatch.setattr(suite, "commit_info", lambda: {"id": "unknown", "dirty": False})
+    assert suite._commit(tmp_path / "COMMIT")["id"] == "0123abcd"
+    assert suite._commit(None)["id"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--parts", "runs", "rnus"], "there is no part 'rnus', choose from warm, kernels"),
+        (["--commit", "nowhere"], "nowhere is no file"),
+        (["--budget", "-3"], "-3 is no number of seconds above 0"),
+        (["--budget", "soon"], "invalid"),
+    ],
+)
+def test_wrong_arguments_are_said_before_anything_runs(words: list[str], expected: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(
+        [HERE / "run_all.sh", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert expected in done.stderr.splitlines()[-1]
+
+
+def test_python3_alone_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "python3").symlink_to(sys.executable)
+    for name in ("bash", "dirname", "env"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    environment = {"PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [str(tmp_path / "bash"), str(HERE / "run_all.sh"), "--parts", "none"], env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert "there is no part 'none'" in done.stderr
+
+
+def test_the_tests_of_level_7_are_found_by_their_marker_without_importing_the_others(tmp_path: Path) -> None:
+    found = {str(file.relative_to(ROOT / "tests")) for file in outside.holding("level7")}
+    assert {"test_same_run.py", "test_parity.py", "backends/test_selftest.py"} <= found
+    assert not any(file.startswith(("tune/", "gpu/")) for file in found)  # which need optuna
+
+
+@pytest.mark.usefixtures("built_units")
+def test_the_cache_is_warmed_with_every_source(host_cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = warm.check(host_cuda.device)
+    units = [unit for unit, _, _ in compile.sources()]
+    assert found.state == "passed"
+    assert list(found.found["seconds"]) == units
+    monkeypatch.setattr(compile, "sources", lambda: iter([("broken", "this is no C++", ())]))
+    assert warm.check(host_cuda.device).state == "failed"
 
 
 def test_what_is_not_finite_can_be_written() -> None:
@@ -139,7 +252,7 @@ def test_a_part_writes_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_limits_leave_the_names_apart() -> None:
-    assert len({one.name for one in PARTS}) == len(PARTS) == 7
+    assert len({one.name for one in PARTS}) == len(PARTS) == 8
 
 
 # --- kernels: the same tables on the host
@@ -154,7 +267,7 @@ def test_every_kernel_with_a_cuda_alternative_is_in_the_table_of_each_of_its_dty
         for name, kernel in kernels().items()
         for dtype in compile.DTYPES.get(kernel.__module__.rpartition(".")[2], ())
         if kernel.alternatives.get("cupy") and not name.endswith("_")
-        if name not in ("linear", "matmul") or dtype == "float16"  # cuBLAS, called by the reference
+        if name != "matmul" or dtype == "float16"  # cuBLAS, called by the reference
     }
     assert {(row.kernel, row.dtype) for row in rows} == expected
     assert all(row.ok and row.cases == 3 for row in [*tables.updates(host_cuda), tables.words(host_cuda)])

@@ -136,6 +136,10 @@ class RawModule:
         assert code is not None
         self._unit = (code, tuple(options))
 
+    def compile(self) -> None:
+        """Compile it now."""
+        _library(*self._unit)
+
     def get_function(self, name: str) -> Function:
         """A kernel of the unit."""
         return Function(self._unit, name)

@@ -1,0 +1,171 @@
+"""Each value in each file of a run replaced by what does not belong there: done, or one line that names the file.
+
+The commands run in this process, on a small table with numbers, categories and missing cells, with one target and with
+two heads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlcore.cli import main
+
+SEED = 4
+WRONG: list[Any] = [None, True, 3, -1, 0.5, 1e300, 10**30, "", "x", [], [1], {}, {"a": 1}]
+COMMANDS = {
+    "predict": ["predict", "a", "rows.csv", "--json"],
+    "evaluate": ["evaluate", "a", "--json"],
+    "list": ["runs", "list"],
+    "diagnose": ["diagnose", "a"],
+    "resume": ["train", "--resume", "a"],
+}
+KINDS = {"one target": ["--target", "kind"], "two heads": ["--heads", "kind", "size"]}
+
+Place = tuple[str, int | None, tuple[Any, ...]]
+"""A file, its line where it has one value a line, and the keys that lead to a value."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the run ``runs/a`` and the table ``rows.csv`` lie."""
+    from dlcore import report
+
+    place, rng = tmp_path_factory.mktemp("mutated"), random.Random(SEED)
+    rows = ["width,shade,kind,size"]
+    for i in range(60):
+        width = "" if i == 7 else i * 0.5
+        rows.append(f"{width},{rng.choice(('red', 'blue'))},{'yes' if i % 2 else 'no'},{i % 7 + 0.5}")
+    (place / "t.csv").write_text("\n".join(rows) + "\n")
+    (place / "rows.csv").write_text("\n".join([rows[0], *rows[20:23]]) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(report, "write", lambda folder, content: folder / "report.html")
+        words = ["--missing", "mean", "--epochs", "2", "--baseline", "none", "--device", "cpu", "--name", "a"]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert main(["train", "--data", "t.csv", *KINDS[request.param], *words]) == 0
+        yield place / "runs" / "a"
+
+
+@pytest.fixture
+def folder(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(trained.parents[1])
+    return trained
+
+
+def parsed(path: Path) -> list[Any]:
+    """The values of a file: one, or one a line."""
+    text = path.read_text()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines()]
+    return [tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)]
+
+
+def places(folder: Path) -> list[Place]:
+    """Every value that can be replaced; of a list the first item stands for all."""
+    found: list[Place] = []
+
+    def walk(file: str, line: int | None, value: Any, keys: tuple[Any, ...]) -> None:
+        if keys:
+            found.append((file, line, keys))
+        inner = (
+            value.items() if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(value, list) else ()
+        )
+        for key, one in inner:
+            walk(file, line, one, (*keys, key))
+
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".jsonl", ".toml"):
+            for number, value in list(enumerate(parsed(path)))[:2]:
+                walk(str(path.relative_to(folder)), number if path.suffix == ".jsonl" else None, value, ())
+    return found
+
+
+def as_toml(value: Any) -> str:
+    """A value of TOML, which has no null."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {as_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return '""' if value is None else json.dumps(value)
+
+
+def mutated(folder: Path, place: Place, wrong: Any, gone: bool) -> str:
+    """The text of a file with another value at a place, or with none."""
+    file, line, keys = place
+    values = parsed(folder / file)
+    outer = values[line or 0]
+    for key in keys[:-1]:
+        outer = outer[key]
+    if gone:
+        del outer[keys[-1]]
+    else:
+        outer[keys[-1]] = wrong
+    if file.endswith(".toml"):
+        return "".join(f"{json.dumps(key)} = {as_toml(one)}\n" for key, one in values[0].items())
+    return "\n".join(map(json.dumps, values)) + "\n"
+
+
+def run(words: list[str]) -> tuple[int, list[str]]:
+    """The exit code, and the lines on stderr."""
+    err = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+        code = main(words)
+    return code, err.getvalue().splitlines()
+
+
+def fault(folder: Path, place: Place, wrong: Any, gone: bool, command: str) -> str:
+    """What is wrong with how a command ends; empty where nothing is."""
+    path = folder / place[0]
+    text = path.read_text()
+    path.write_text(mutated(folder, place, wrong, gone))
+    try:
+        code, lines = run(COMMANDS[command])
+    except BaseException as error:
+        return f"{type(error).__name__} came out: {error}"
+    finally:
+        path.write_text(text)
+    errors = [line for line in lines if line.startswith("dlcore: error: ")]
+    if any("unexpected " in line or "Traceback" in line for line in lines):
+        return lines[-1]
+    if code not in (0, 1, 2) or len(errors) != (code != 0):
+        return f"exit code {code} with {len(errors)} lines of error: {lines}"
+    # A setting may be right by itself and wrong for the data, which the line then names.
+    if errors and place[0] not in errors[0] and "runs/a" not in errors[0] and place[0] != "config.toml":
+        return f"{place[0]} is not named: {errors[0]}"
+    return ""
+
+
+def check(folder: Path, drawn: list[tuple[Place, Any, bool, str]]) -> int:
+    found = []
+    for place, wrong, gone, command in drawn:
+        why = fault(folder, place, wrong, gone, command)
+        if why:
+            what = "is missing" if gone else f"is {wrong!r}"
+            found.append(f"{command}: {place[0]} {'.'.join(map(str, place[2]))} {what}: {why}")
+    assert not found, f"{len(found)} of {len(drawn)}\n" + "\n".join(found)
+    return len(drawn)
+
+
+def everything(folder: Path) -> list[tuple[Place, Any, bool, str]]:
+    changes = [(wrong, False) for wrong in WRONG] + [(None, True)]
+    return [
+        (place, wrong, gone, command) for place in places(folder) for wrong, gone in changes for command in COMMANDS
+    ]
+
+
+def test_a_few_wrong_values_are_done_or_named_in_one_line(folder: Path) -> None:
+    check(folder, random.Random(SEED).sample(everything(folder), 40))
+
+
+@pytest.mark.full
+def test_every_wrong_value_is_done_or_named_in_one_line(folder: Path) -> None:
+    check(folder, everything(folder))
