@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, TRUST
 from dlcore.cli.strict_json import json_text
-from dlcore.errors import ConfigError
+from dlcore.errors import ConfigError, DlcoreError
 
 if TYPE_CHECKING:
     from dlcore.train.run import Run
@@ -47,7 +47,10 @@ def diagnose_run(
 
     found = Run.find(run, runs)
     parts = _parts(found)
-    said = diagnose_parts(parts, bayes_error, metric=metric, permissible=permissible, confidence=confidence)
+    try:
+        said = diagnose_parts(parts, bayes_error, metric=metric, permissible=permissible, confidence=confidence)
+    except DlcoreError as error:  # of a flag, or of what the run's result.json holds
+        raise type(error)(f"{found.folder}: {error}") from error
     health = _health(found)
     if json_:
         about = {"run": str(found.folder), "parts": parts, **dataclasses.asdict(said), "health": health}
