@@ -19,10 +19,10 @@ forget_settings_from_outside()
 
 from rich.console import Console  # noqa: E402
 
-from benchmarks.peers import report, starting  # noqa: E402
+from benchmarks.peers import gpu, report, starting  # noqa: E402
 from benchmarks.peers.frameworks import FRAMEWORKS, OURS  # noqa: E402
 from benchmarks.peers.rounds import Measured, find, measure  # noqa: E402
-from benchmarks.peers.workloads import SUITES, Workload  # noqa: E402
+from benchmarks.peers.workloads import SUITES, Training, Workload  # noqa: E402
 
 __all__ = ["main"]
 
@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="NAME", help="the workloads whose name contains this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
     parser.add_argument("--compile", action="store_true", help="with torch.compile too; a minute and more for a model")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: steps of training, by PyTorch")
+    parser.add_argument("--dry", action="store_true", help="with --device cuda: everything once, tiny, on the CPU")
     parser.add_argument("--list", action="store_true", help="list suites and workloads, and measure nothing")
     return parser
 
@@ -78,7 +80,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if asked.json is not None and not asked.json.resolve().parent.is_dir():
         parser.error(f"--json {asked.json}: there is no folder {asked.json.resolve().parent}")
+    if asked.device == "cuda":
+        return _on_gpu(parser, chosen, asked)
+    if asked.dry:
+        parser.error("--dry goes with --device cuda")
     return _run(chosen, asked.rounds, asked.compile, asked.json)
+
+
+def _on_gpu(parser: argparse.ArgumentParser, chosen: dict[str, list[Workload]], asked: argparse.Namespace) -> int:
+    works = [work for suite in chosen.values() for work in suite if isinstance(work, Training)]
+    if not works:
+        parser.error("--device cuda measures steps of training; give the suite training")
+    if not asked.dry and (why := gpu.why_not()) is not None:
+        parser.error(f"--device cuda: {why}")
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    return gpu.run(works, asked.rounds, dry=asked.dry, file=asked.json, console=console, say=_progress())
 
 
 def _run(chosen: dict[str, list[Workload]], rounds: int, compiled: bool, file: Path | None) -> int:

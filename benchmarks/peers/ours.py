@@ -10,8 +10,10 @@ import numpy as np
 
 import dlcore as dl
 from backends import cpu  # the compiled kernels, which are otherwise imported at first use  # noqa: F401
+from backends.device import resolve
 from backends.kernel import kernel
 from backends.threads import blas_threads, kernel_threads
+from backends.transfer import to_device
 from benchmarks.peers.frameworks import IN_TRAINER
 from benchmarks.peers.timing import Part
 from benchmarks.peers.workloads import (
@@ -105,17 +107,19 @@ def _layer(layer: Layer) -> nn.Module:
             return nn.Residual(model_of(inner), model_of(shortcut) if shortcut else None)
 
 
-def step_of(work: Training) -> Callable[[], None]:
-    """A function that takes one step of training on random data."""
-    model = model_of(work.layers).build(work.shape, seed=0)
+def step_of(work: Training, device: str = "cpu") -> Callable[[], dl.Tensor]:
+    """A function that takes one step of training on random data, which lie on the device, and gives the loss."""
+    place = resolve(device)
+    model = model_of(work.layers).build(work.shape, seed=0, device=place)
     opt = dl.optim.Adam().attach(model)
-    x, y = normal(work.batch, *work.shape), labels(work.batch, work.classes)
+    x, y = (to_device(a, place) for a in (normal(work.batch, *work.shape), labels(work.batch, work.classes)))
 
-    def step() -> None:
+    def step() -> dl.Tensor:
         loss = dl.losses.cross_entropy(model(x), y)
         loss.backward()
         opt.step()
         opt.zero_grad()
+        return loss
 
     return step
 

@@ -33,7 +33,7 @@ from benchmarks.peers.workloads import (
 )
 from benchmarks.peers.workloads import Residual as ResidualLayer
 
-__all__ = ["VERSION", "applied", "parts_of", "threads"]
+__all__ = ["VERSION", "applied", "parts_of", "step_of", "threads"]
 
 VERSION = torch.__version__
 
@@ -58,7 +58,7 @@ def parts_of(work: Workload, setting: str) -> dict[str, Part]:
             a, b = (torch.from_numpy(normal(n, n, seed=seed)) for seed in (0, 2))
             return {"product": Part(lambda _: a @ b, check=lambda y: float(y.abs().mean()))}
         case Training():
-            step = _step(work, setting)
+            step = step_of(work, setting)
             return {"step": Part(lambda _: step())}
     raise NotImplementedError(f"{work.name} is not written in PyTorch")
 
@@ -122,16 +122,18 @@ def _layer(layer: Layer, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, 
             return Residual(made, _sequential(shortcut, shape)[0] if shortcut else nn.Identity()), after
 
 
-def _model(work: Block | Training, setting: str) -> tuple[nn.Module, torch.Tensor, Callable[..., Any]]:
+def _model(work: Block | Training, setting: str, place: str) -> tuple[nn.Module, torch.Tensor, Callable[..., Any]]:
     """The model, its input, and what is called: the model, or what the compiler makes of it."""
     x = torch.from_numpy(normal(work.batch, *work.shape))
     if has_images(work):
         x = x.permute(0, 3, 1, 2).contiguous()
     model, _ = _sequential(work.layers, tuple(x.shape[1:]))
-    if "channels last" in setting:
+    model, x = model.to(place), x.to(place)
+    if "channels last" in setting and has_images(work):
         x = x.contiguous(memory_format=torch.channels_last)
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  a keyword of its own
-    return model, x, torch.compile(model) if "compile" in setting else model
+    mode = "reduce-overhead" if place == "cuda" else "default"  # CUDA graphs, where there are any
+    return model, x, torch.compile(model, mode=mode) if "compile" in setting else model
 
 
 def _adam_of(parameters: Any, setting: str) -> torch.optim.Optimizer:
@@ -139,16 +141,18 @@ def _adam_of(parameters: Any, setting: str) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, fused=True) if "fused Adam" in setting else torch.optim.Adam(parameters)
 
 
-def _step(work: Training, setting: str) -> Callable[[], None]:
-    model, x, call = _model(work, setting)
-    y = torch.from_numpy(labels(work.batch, work.classes))
+def step_of(work: Training, setting: str, place: str = "cpu") -> Callable[[], torch.Tensor]:
+    """A function that takes one step of training on random data, which lie in ``place``, and gives the loss."""
+    model, x, call = _model(work, setting, place)
+    y = torch.from_numpy(labels(work.batch, work.classes)).to(place)
     opt = _adam_of(model.parameters(), setting)
 
-    def step() -> None:
+    def step() -> torch.Tensor:
         loss = F.cross_entropy(call(x), y)
         loss.backward()
         opt.step()
         opt.zero_grad()
+        return loss.detach()
 
     return step
 
@@ -157,7 +161,7 @@ def _step(work: Training, setting: str) -> Callable[[], None]:
 
 
 def _block(work: Block, setting: str) -> dict[str, Part]:
-    model, x, call = _model(work, setting)
+    model, x, call = _model(work, setting, "cpu")
 
     def forward(_: Any) -> torch.Tensor:
         with torch.no_grad():
