@@ -9,6 +9,7 @@ take for themselves, some hundred MiB.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -158,6 +159,16 @@ class _Held:
 _lock = threading.Lock()
 _held: dict[str, _Held] = {}
 """By device, while there is a limit."""
+
+
+def _unlocked() -> None:
+    """In the child of a fork: a thread that has stayed behind may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ CPU and a GPU then differ by.
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,3 +111,15 @@ def _leave(block: _Block) -> None:
         if _before and not any(other.wanted for other in _blocks):
             products = importlib.import_module("cupy._core._routines_linalg")
             products.set_compute_type(np.float32, _before.pop())
+
+
+def _alone() -> None:
+    """In the child of a fork: the other threads are not there any more, and one of them may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+    for block in [block for block in _blocks if block.thread != threading.get_ident()]:
+        _leave(block)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -73,7 +74,7 @@ def test_the_child_of_a_fork_trains_as_its_parent() -> None:
 # --- asking while another thread trains
 
 
-def beside(work: Callable[[], None]) -> None:
+def beside(work: Callable[[], object]) -> None:
     """Run ``work`` in another thread to its end; what it raises comes out here."""
     raised: list[BaseException] = []
 
@@ -240,3 +241,92 @@ def test_threads_that_need_a_kernel_first_share_one_compilation() -> None:
         assert len(set(found)) == 1
     finally:
         Compiled._all.remove(fresh)
+
+
+# --- the child of a fork, while another thread holds what it needs
+
+
+def end_of_child(work: Callable[[], object]) -> int:
+    """How a forked child ends that does ``work``: 0, 1 where that raises, −SIGALRM where it hangs."""
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(5)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def end_of_child_beside(held: AbstractContextManager[object], work: Callable[[], object]) -> int:
+    """The same, forked while another thread is inside ``held``."""
+    inside, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with held:
+            inside.set()
+            forked.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(60)
+    try:
+        return end_of_child(work)
+    finally:
+        forked.set()
+        thread.join()
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+@needs_fork
+def test_the_child_of_a_fork_decodes_a_large_picture_that_another_thread_was_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    from dlcore.data.readers import _decode
+
+    Image.new("L", (8, 8), 7).save(tmp_path / "a.png")
+    monkeypatch.setattr(_decode, "_LARGE", 1)
+    assert end_of_child_beside(_decode._ONE_LARGE, lambda: _decode.decode(tmp_path / "a.png", (4, 4), 1)) == 0
+
+
+@needs_fork
+def test_the_child_of_a_fork_sets_limits_and_tf32_that_another_thread_was_setting() -> None:
+    with standin.installed(memory=2**26):
+        device = resolve("cuda")
+        limit = memory.limited(device, memory.Limit.of("1MiB"))
+        assert end_of_child_beside(memory._lock, lambda: enter_and_leave(limit)) == 0
+        products = tf32.products_in_tf32(True, device)
+        assert end_of_child_beside(tf32._lock, lambda: enter_and_leave(products)) == 0
+        products = tf32.products_in_tf32(True, device)
+        assert end_of_child_beside(tf32.products_in_tf32(False, device), lambda: enter_and_leave(products)) == 0
+
+
+@needs_fork
+def test_a_fork_waits_for_the_compilation_of_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backends.cpu import compile as compiling
+
+    dl.functional.relu(np.ones(3, np.float32))  # so that there are some
+    first = compiling.Compiled._all[0]
+    fresh = compiling.Compiled(first.function, first.signature)
+    begun, cache = threading.Event(), compiling._Cache
+
+    def slow(function: object) -> object:
+        begun.set()
+        return cache(function)
+
+    monkeypatch.setattr(compiling, "_Cache", slow)
+    try:
+        thread = threading.Thread(target=lambda: fresh.address)
+        thread.start()
+        begun.wait(60)
+        assert end_of_child(lambda: fresh.address) == 0
+        thread.join()
+    finally:
+        compiling.Compiled._all.remove(fresh)

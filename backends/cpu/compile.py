@@ -13,27 +13,21 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from numba import njit
 from numba.core import caching, ccallback
 
 __all__ = ["Compiled", "cache_folder", "part"]
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _announced = False
 
+if hasattr(os, "register_at_fork"):  # a fork waits for a compilation: the child could not free Numba's and LLVM's locks
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
-def _unlocked() -> None:
-    """In the child of a fork: a thread that has stayed behind may have held the lock."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlocked)
+T = TypeVar("T")
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -105,6 +99,17 @@ def _announce() -> None:
         print("compiling CPU kernels (first run)", file=sys.stderr, flush=True)
 
 
+class _Once(Generic[T]):
+    """As ``cached_property``, but without the lock of Python 3.11, which the child of a fork may inherit as held."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self.make = make
+
+    def __get__(self, instance: Any, owner: Any) -> T:
+        value = instance.__dict__[self.make.__name__] = self.make(instance)
+        return value
+
+
 class Compiled:
     """A function that is compiled when ``call`` or ``address`` is first asked for.
 
@@ -128,7 +133,7 @@ class Compiled:
         for compiled in reversed(cls._all) if backwards else cls._all:
             _ = compiled.address
 
-    @cached_property
+    @_Once
     def _callback(self) -> Any:
         with _lock:
             if self._compiled is not None:  # by another thread meanwhile: who has its address needs it kept
@@ -143,11 +148,11 @@ class Compiled:
             self._compiled = callback
             return callback
 
-    @cached_property
+    @_Once
     def address(self) -> int:
         return self._callback.address
 
-    @cached_property
+    @_Once
     def call(self) -> Callable[..., Any]:
         """The compiled function; it runs without the interpreter's lock."""
         return self._callback.ctypes

@@ -64,6 +64,16 @@ _TURNS = {
 }
 
 
+def _unlocked() -> None:
+    """In the child of a fork: a thread that has stayed behind may have held the lock."""
+    global _ONE_LARGE
+    _ONE_LARGE = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
+
+
 def decode(
     path: str | os.PathLike[str],
     size: tuple[int, int],
