@@ -186,6 +186,10 @@ def diagnose_parts(
     figures = {part: {name: v for name, v in one.items() if name not in NO_METRICS} for part, one in parts.items()}
     record = {f"{PARTS[part]}{name}": value for part, one in figures.items() for name, value in one.items()}
     found = _metric(record, metric)
+    for part, one in parts.items():
+        for name in ("labels", "standard_errors"):
+            if not isinstance(held := one.get(name, {}), Mapping):
+                raise ConfigError(f"diagnose: {part} has {held!r:.60} in {name} but figures by metric are expected")
     counts = {part: one.get("labels", {}).get(found, one.get("examples")) for part, one in parts.items()}
     spreads = {part: one.get("standard_errors", {}).get(found) for part, one in parts.items()}
     how |= {"examples": counts, "standard_errors": spreads}

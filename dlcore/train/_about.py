@@ -20,7 +20,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
+    return (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) < 2**53)
 
 
 def _is_name(value: Any) -> bool:
@@ -33,7 +33,11 @@ def _each(fits: Fits) -> Fits:
 
 
 def _by_name(fits: Fits) -> Fits:
-    return lambda value: isinstance(value, dict) and all(one is None or fits(one) for one in value.values())
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+def _or_none(fits: Fits) -> Fits:
+    return lambda value: value is None or fits(value)
 
 
 def _either(*choices: Fits) -> Fits:
@@ -41,7 +45,8 @@ def _either(*choices: Fits) -> Fits:
 
 
 def _is_scale(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"mean", "std"} and all(map(_is_number, value.values()))
+    fits = isinstance(value, dict) and value.keys() == {"mean", "std"} and all(map(_is_number, value.values()))
+    return fits and value["std"] > 0
 
 
 _KINDS: dict[str, tuple[Fits, str]] = {
@@ -49,8 +54,8 @@ _KINDS: dict[str, tuple[Fits, str]] = {
     "task": (_is_text, "a name"),
     "model": (_is_text, "a name"),
     "loss": (_either(_is_text, _by_name(_is_text)), "a name, or names by head"),
-    "targets": (_either(_is_scale, _by_name(_is_scale)), "a mean and a std, or these by head"),
-    "classes": (_either(_each(_is_name), _by_name(_each(_is_name))), "a list of names, or lists by head"),
+    "targets": (_either(_is_scale, _by_name(_is_scale)), "a mean and a std > 0, or these by head"),
+    "classes": (_either(_each(_is_name), _by_name(_or_none(_each(_is_name)))), "a list of names, or lists by head"),
     "positive": (_either(_is_name, _by_name(_is_name)), "a class, or classes by head"),
     "class_weight": (_either(_each(_is_number), _by_name(_each(_is_number))), "a list of numbers, or lists by head"),
     "normalizer": (lambda value: isinstance(value, dict), "an object"),
@@ -77,18 +82,46 @@ expected; use another copy
             raise CheckpointError(
                 f"{path}: damaged: {key} is {brief(value)}, but {words}, is expected; use another copy"
             )
-    for key, made in (("normalizer", _normalizer), ("inputs", _inputs)):
+    _check_together(path, about)
+    for key, made in (("loss", _losses), ("normalizer", _normalizer), ("inputs", _inputs)):
         try:
-            made(about.get(key))
+            if about.get(key) is not None:
+                made(about[key])
         except DlcoreError as error:
             raise CheckpointError(f"{path}: damaged: {key}: {error!s:.300}; use another copy") from error
+
+
+def _check_together(path: Path, about: dict[str, Any]) -> None:
+    """Of several heads everything is by head, and a class has a weight."""
+    loss, classes, weights = (about.get(key) for key in ("loss", "classes", "class_weight"))
+    if "fingerprints" in about and not loss and about.get("model") != "knn":  # of a run
+        raise CheckpointError(f"{path}: damaged: loss is {brief(loss)}, but a name is expected; use another copy")
+    for key in ("classes", "class_weight"):
+        if about.get(key) is not None and loss and isinstance(about[key], dict) != isinstance(loss, dict):
+            raise CheckpointError(
+                f"{path}: damaged: {key} is {brief(about[key])} beside the loss {brief(loss)}, but both or none are by "
+                "head; use another copy"
+            )
+    by_head = weights if isinstance(weights, dict) else {"": weights}
+    for head, found in by_head.items():
+        names = classes.get(head) if isinstance(classes, dict) else classes
+        if found is not None and names is not None and len(found) != len(names):
+            raise CheckpointError(
+                f"{path}: damaged: class_weight has {len(found)} numbers for {len(names)} classes; use another copy"
+            )
+
+
+def _losses(saved: Any) -> None:
+    from dlcore.losses import named
+
+    for name in saved.values() if isinstance(saved, dict) else [saved]:
+        named(name)
 
 
 def _normalizer(saved: Any) -> None:
     from dlcore.data import Normalizer
 
-    if saved:
-        Normalizer.from_dict(saved)
+    Normalizer.from_dict(saved)
 
 
 def _inputs(saved: Any) -> None:

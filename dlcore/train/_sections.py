@@ -314,7 +314,7 @@ class TrainConfig(Section):
     )
     device: str | None = setting(None, "cpu, cuda, cuda:N or auto [default: $DLCORE_DEVICE, else auto]")
     threads: int = setting(
-        1, "threads of the BLAS on a CPU; 1 gives the same bits on any number of cores", within="[1, inf)"
+        1, "threads of the BLAS on a CPU; 1 gives the same bits on any number of cores", within="[1, 4096]"
     )
     memory_limit: str | None = setting(
         None,

@@ -138,8 +138,9 @@ def fault(folder: Path, place: Place, wrong: Any, gone: bool, command: str) -> s
         return lines[-1]
     if code not in (0, 1, 2) or len(errors) != (code != 0):
         return f"exit code {code} with {len(errors)} lines of error: {lines}"
-    # A setting may be right by itself and wrong for the data, which the line then names.
-    if errors and place[0] not in errors[0] and "runs/a" not in errors[0] and place[0] != "config.toml":
+    # A setting, a normaliser's number or a column may be right by itself and wrong for the data, which the line names.
+    named = any(name in "".join(errors) for name in (place[0], "runs/a", "rows.csv", "t.csv"))
+    if errors and not named and place[0] != "config.toml" and place[2] != ("about",):  # {} is that of a bare model
         return f"{place[0]} is not named: {errors[0]}"
     return ""
 
