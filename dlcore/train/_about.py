@@ -102,6 +102,9 @@ def _check_together(path: Path, about: dict[str, Any]) -> None:
                 f"{path}: damaged: {key} is {brief(about[key])} beside the loss {brief(loss)}, but both or none are by "
                 "head; use another copy"
             )
+    if isinstance(loss, dict) and isinstance(classes, dict) and not classes.keys() <= loss.keys():
+        heads = ", ".join(map(repr, classes.keys() - loss.keys()))
+        raise CheckpointError(f"{path}: damaged: loss has none for {heads:.60}, which has classes; use another copy")
     by_head = weights if isinstance(weights, dict) else {"": weights}
     for head, found in by_head.items():
         names = classes.get(head) if isinstance(classes, dict) else classes

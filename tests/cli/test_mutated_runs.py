@@ -140,7 +140,8 @@ def fault(folder: Path, place: Place, wrong: Any, gone: bool, command: str) -> s
         return f"exit code {code} with {len(errors)} lines of error: {lines}"
     # A setting, a normaliser's number or a column may be right by itself and wrong for the data, which the line names.
     named = any(name in "".join(errors) for name in (place[0], "runs/a", "rows.csv", "t.csv"))
-    if errors and not named and place[0] != "config.toml" and place[2] != ("about",):  # {} is that of a bare model
+    by_itself = place[2] == ("about",) or place[2][:2] == ("about", "normalizer")  # {} is that of a bare model
+    if errors and not named and place[0] != "config.toml" and not by_itself:
         return f"{place[0]} is not named: {errors[0]}"
     return ""
 
