@@ -136,12 +136,13 @@ def cross_entropy(
 
     Source: notes, 1.3, for more than two classes; 5, for sequences.
     """
-    logits = floats("cross_entropy", "logits", logits)
-    if not isinstance(labels, Tensor):
-        labels = tensor("cross_entropy", "labels", labels if type(labels) is np.ndarray else _exact(labels))
+    if not (isinstance(logits, Tensor) and logits.requires_grad):  # which only floats may
+        logits = floats("cross_entropy", "logits", logits)
     shape = logits.data.shape
-    if len(labels.data.shape) == len(shape) and isdtype(namespace_of(labels.data), labels.data.dtype, "real floating"):
-        return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)
+    if not isinstance(labels, Tensor | np.ndarray) or labels.ndim == len(shape):
+        labels = tensor("cross_entropy", "labels", _exact(labels))
+        if labels.ndim == len(shape) and isdtype(namespace_of(labels.data), labels.dtype, "real floating"):
+            return _of_probabilities(logits, labels, class_weight, sample_weight, label_smoothing, lengths)
     labels = _integers("cross_entropy", "labels", labels)
     if len(shape) < 2 or labels.data.shape != shape[:-1]:
         refuse(
