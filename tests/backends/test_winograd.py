@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from convolution_cases import MANY_CHANNELS, as_sides
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
 
@@ -78,6 +78,7 @@ sides = st.tuples(st.integers(0, 3), st.integers(0, 3))
     n=st.integers(1, 3), h=st.integers(1, 14), w=st.integers(1, 14), c=st.integers(1, 70), k=st.integers(1, 70),
     padding=st.tuples(sides, sides), pooled=st.booleans(), seed=st.integers(0, 99),
 )  # fmt: skip
+@example(n=1, h=1, w=1, c=1, k=1, padding=((0, 3), (0, 3)), pooled=True, seed=14)
 def test_relu_and_pool_go_with_the_plain_convolution(
     n: int, h: int, w: int, c: int, k: int, padding: Padding, pooled: bool, seed: int
 ):
@@ -108,8 +109,8 @@ def test_relu_and_pool_go_with_the_plain_convolution(
     for result, exact in zip(gradients, reference(arrays, plain, passed)[1:], strict=True):
         if exact.any():
             assert error(result, exact) < ERROR
-        else:
-            assert not result.any()
+        else:  # as what got through meets padding alone: nothing but the rounding of a tile's other numbers is left
+            assert np.abs(result).max() <= ERROR * np.abs(passed).max() * max(np.abs(x).max() for x in arrays)
 
 
 def test_a_group_of_tiles_may_be_longer_than_a_block():
