@@ -271,6 +271,7 @@ def check_loss(seed: int, dtype: str) -> None:
     close(mine.grad, yours.grad.numpy(), dtype, f"gradient of {kind}")
 
 
+@pytest.mark.filterwarnings("ignore:.*looks like channels, height and width")  # some of the images drawn have 3 rows
 @pytest.mark.full
 def test_random_layers_and_losses_equal_pytorchs(figures: Figures):
     torch = pytest.importorskip("torch", reason="the oracle is PyTorch, which is not installed")
