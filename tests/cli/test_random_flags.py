@@ -11,7 +11,8 @@ import random
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +212,8 @@ def contradiction(kind: str, given: Given) -> str:
     return ""
 
 
-def fault(kind: str, given: Given) -> str:
-    """What is wrong with how a command with these flags ends; empty where nothing is."""
+def fault(kind: str, given: Given, ends: Counter[str] | None = None) -> str:
+    """What is wrong with how a command with these flags ends; empty where nothing is. ``ends`` counts how it did."""
     try:
         code, lines = run(command(kind, given))
     except TimeoutError:
@@ -230,6 +231,10 @@ def fault(kind: str, given: Given) -> str:
     if errors and ("unexpected " in errors[0] or "Traceback" in errors[0]):
         return errors[0]
     why = contradiction(kind, given)
+    if ends is not None:
+        ends[f"exit {code}"] += 1
+        ends["refused, as the tables say"] += bool(why and code)
+        ends["refused for another reason"] += bool(code and not why)
     return f"{why} was taken" if why and code == 0 else ""
 
 
@@ -256,13 +261,15 @@ def draws(seed: int, count: int) -> Iterator[tuple[str, Given]]:
         yield kind, given
 
 
-def check(seed: int, count: int) -> None:
-    found = []
+def check(seed: int, count: int) -> Counter[str]:
+    """How the combinations end; all of them without a fault."""
+    found, ends = [], Counter[str]()
     for kind, given in draws(seed, count):
-        if fault(kind, given):
+        if fault(kind, given, ends):
             least = smallest(kind, given)
             found.append(f"dlcore {shlex.join(command(kind, least))}\n  {fault(kind, least)}")
     assert not found, f"{len(found)} of {count}\n" + "\n".join(dict.fromkeys(found))
+    return ends
 
 
 def test_every_setting_has_values_that_are_drawn() -> None:
@@ -284,5 +291,8 @@ def test_a_few_random_combinations_of_flags_are_done_or_refused_in_one_line() ->
 @pytest.mark.full
 @pytest.mark.usefixtures("_quiet")
 @pytest.mark.parametrize("part", range(20))
-def test_random_combinations_of_flags_are_done_or_refused_in_one_line(part: int) -> None:
-    check(SEED + 1 + part, 100)
+def test_random_combinations_of_flags_are_done_or_refused_in_one_line(
+    part: int, figures: MutableMapping[str, Any]
+) -> None:
+    ends = check(SEED + 1 + part, 100)
+    figures["flags"] = {f"100 with seed {SEED + 1 + part}": dict(sorted(ends.items()))}
