@@ -2,8 +2,9 @@
 
 It forks one process after another that runs the workload NAME in FOLDER/1, each of which goes on with the run and is
 killed with all that it has started, until COUNT were killed and one came to its end; a run that comes to its end sooner
-is followed by another, in FOLDER/2, and so on. FOLDER/0 is never killed. It prints JSON: how many processes were
-killed, how many of them while they were writing a file, how many runs there were, and how many ended as FOLDER/0.
+is followed by another, in FOLDER/2, and so on. FOLDER/0 is never killed. Every other kill waits for the next file to be
+written. It prints JSON: how many processes were killed, how many of them while they were writing a file, how many runs
+there were, and how many ended as FOLDER/0.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import random
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
-import backends.cpu  # noqa: F401  once, before the first fork: each process is then killed while it works
+from killed_runs import end, start
+
 import dlcore.cli.train
 import dlcore.cli.tune
 import dlcore.data
@@ -49,12 +50,10 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def start(name: str, folder: Path) -> int:
-    """A process, and head of its group, that runs the workload; it exits as the command does."""
-    process = os.fork()
-    if process:
-        return process
-    try:
+def worked(name: str, folder: Path) -> int:
+    """A process, and head of its group, that runs the workload."""
+
+    def work() -> None:
         os.setsid()
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
@@ -62,23 +61,27 @@ def start(name: str, folder: Path) -> int:
         said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(said, 1)
         os.dup2(said, 2)
-        code = main(list(WORKLOADS[name]))
+        if main(list(WORKLOADS[name])):
+            raise SystemExit("the command failed")
         sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
+
+    return start(work)
 
 
-def end(process: int, folder: Path) -> bool:
-    """Wait for a process: True where it came to its end, False where it was killed; anything else is a failure."""
-    status = os.waitpid(process, 0)[1]
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return False
-    if os.waitstatus_to_exitcode(status):
-        sys.exit(f"{folder}: a run failed with status {status}: {(folder / 'said.txt').read_text()[-600:]}")
-    return True
+def is_writing(folder: Path) -> bool:
+    """Whether a file is half written: it has a temporary name until it is whole."""
+    return any(True for _ in (folder / "runs").rglob(".*.tmp"))
+
+
+def wait(process: int, folder: Path, seconds: float, for_a_write: bool) -> None:
+    """Let the process work for a while; and then, if asked for, until it writes or ends."""
+    time.sleep(seconds)
+    while (
+        for_a_write
+        and not is_writing(folder)
+        and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    ):
+        pass
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -104,24 +107,24 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def kill_at_random(folder: Path, name: str, count: int, seed: int) -> dict[str, Any]:
     draw, begin = random.Random(seed), time.perf_counter()
-    assert end(start(name, folder / "0"), folder / "0")
+    assert end(worked(name, folder / "0"))
     took, expected = time.perf_counter() - begin, outcome(folder / "0")
     killed = cut = runs = same = 0
     while killed < count:
         runs += 1
         own = folder / str(runs)
         while True:
-            process = start(name, own)
+            process = worked(name, own)
             if killed < count:
-                time.sleep(draw.uniform(0.0, took))
+                wait(process, own, draw.uniform(0.0, took), for_a_write=draw.random() < 0.5)
                 try:
                     os.killpg(process, signal.SIGKILL)
                 except ProcessLookupError:  # it has not become head of a group yet, or is over
                     os.kill(process, signal.SIGKILL)
-            if end(process, own):
+            if end(process):
                 break
             killed += 1
-            cut += any(own.rglob(".*.tmp"))
+            cut += is_writing(own)
         same += outcome(own) == expected
     return {"killed": killed, "killed while writing": cut, "runs": runs, "ended as one that nobody killed": same}
 

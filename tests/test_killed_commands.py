@@ -33,6 +33,7 @@ def test_killed_at_random_it_ends_with_the_same_bytes(
     found = killed(tmp_path, name, KILLS[name])
     figures["kills"] = {name: found}
     assert found["killed"] == KILLS[name]
+    assert found["killed while writing"] >= 1
     assert found["ended as one that nobody killed"] == found["runs"]
 
 

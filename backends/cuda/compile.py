@@ -17,6 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,29 +92,28 @@ def _function(cupy: Any, family: str, dtype: str, name: str) -> Callable[..., No
 @functools.cache
 def _module(cupy: Any, family: str, dtype: str) -> Any:
     code, options = _code(f"{family}.cu"), _options(family, dtype)
-    if not _compiled_before(cupy, f"{family}.{dtype}", code, options):
+    mark = _mark(cupy, f"{family}.{dtype}", code, options)
+    known = mark is not None and mark.exists()
+    if not known:
         _announce()
-    return cupy.RawModule(code=code, options=options)
+    module = cupy.RawModule(code=code, options=options)
+    module.compile()
+    if mark is not None and not known:
+        with suppress(OSError):  # then CuPy keeps nothing there either
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+    return module
 
 
-def _compiled_before(cupy: Any, unit: str, code: str, options: tuple[str, ...]) -> bool:
-    """Whether CuPy's cache has a unit, as this chip and this CuPy need it; from now on it has.
+def _mark(cupy: Any, unit: str, code: str, options: tuple[str, ...]) -> Path | None:
+    """An empty file that says that CuPy's cache has a unit, as this chip and this CuPy need it; None without a cache.
 
-    CuPy does not tell, so an empty file in the folder of the cache does; it goes where the cache goes.
+    CuPy does not tell. The file lies in the folder of the cache, so it goes where the cache goes.
     """
     if os.environ.get("CUPY_CACHE_IN_MEMORY", "0") not in ("", "0"):
-        return False
+        return None
     belongs = repr((unit, code, options, cupy.__version__, cupy.cuda.Device().compute_capability))
-    folder = cupy_cache_folder()
-    try:
-        mark = folder / f"dlcore-{unit}-{hashlib.sha256(belongs.encode()).hexdigest()[:16]}"
-        if mark.exists():
-            return True
-        folder.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-    except OSError:  # then CuPy keeps nothing there either
-        pass
-    return False
+    return cupy_cache_folder() / f"dlcore-{unit}-{hashlib.sha256(belongs.encode()).hexdigest()[:16]}"
 
 
 def why_not() -> str | None:

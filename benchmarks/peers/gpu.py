@@ -59,15 +59,13 @@ def run(
         for work in works:
             say(f"round {number}: {work.name}")
             entries = [(name, setting) for name, settings in SETTINGS.items() for setting in settings]
-            if dry:  # once each is enough
-                entries = [(name, settings[0]) for name, settings in SETTINGS.items()]
             for name, setting in entries if number % 2 else reversed(entries):
                 answer = _child(name, work.name, setting, place)
                 found[work.name].setdefault(f"{TITLES[name]}, {setting}", []).append(answer)
     console.print(
         "dry run on the CPU: no figure means anything" if dry else "ms a step: wall, host alone, device alone"
     )
-    console.print(table(found))
+    console.print(table(found, ratios=not dry))
     for name, settings in found.items():
         for label, answers in settings.items():
             for error in {answer["error"] for answer in answers if "error" in answer}:
@@ -86,12 +84,12 @@ def run(
     return int(any("error" in answer or "missing" in answer for answer in ours))
 
 
-def table(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Table:
+def table(found: dict[str, dict[str, list[dict[str, Any]]]], ratios: bool = True) -> Table:
     """A row for each workload and setting; ``ratio`` is the fastest PyTorch's wall time over dlcore's."""
     shown = Table("workload", "framework, setting", "wall", "host", "device", "ratio", "loss")
     for name, settings in found.items():
         walls = {label: _median(answers, "wall") for label, answers in settings.items()}
-        peers = [ms for label, ms in walls.items() if label.startswith("PyTorch") and ms is not None]
+        peers = [ms for label, ms in walls.items() if label.startswith("PyTorch") and ms is not None and ratios]
         for label, answers in settings.items():
             figures = [_median(answers, what) for what in ("wall", "host", "device")]
             ratio = min(peers) / figures[0] if peers and figures[0] and label.startswith("dlcore") else None

@@ -39,6 +39,17 @@ class Queue(Protocol):
         ...
 
 
+class Host:
+    """In place of a stream on a CPU, where nothing is queued."""
+
+    def wait(self) -> None:
+        pass
+
+    def behind(self, step: Callable[[], Any], count: int, hold: float) -> float | None:
+        step()
+        return None
+
+
 def measure(step: Callable[[], Any], queue: Queue, *, dry: bool, launches: int = 100) -> dict[str, Any]:
     """The figures of a step.
 
@@ -87,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
         module = importlib.import_module(f"benchmarks.peers.gpu_{framework}")
         with module.applied(setting, place):
             step = module.step_of(replace(work, batch=DRY_BATCH) if dry else work, setting, place)
-            answer = measure(step, module.queue_of(place), dry=dry)
+            answer = measure(step, Host() if dry else module.Stream(), dry=dry)
         answer["version"] = module.VERSION
     except ModuleNotFoundError as error:
         answer = {"missing": error.name}

@@ -13,7 +13,7 @@ from backends.tf32 import products_in_tf32
 from benchmarks.peers import ours
 from benchmarks.peers.workloads import Training
 
-__all__ = ["VERSION", "applied", "queue_of", "step_of"]
+__all__ = ["VERSION", "Stream", "applied", "step_of"]
 
 VERSION = dl.__version__
 
@@ -43,20 +43,7 @@ class _Number:
         return float(self.loss.numpy())
 
 
-def queue_of(place: str) -> Any:
-    return _Stream() if place == "cuda" else _Host()
-
-
-class _Host:
-    def wait(self) -> None:
-        pass
-
-    def behind(self, step: Callable[[], Any], count: int, hold: float) -> float | None:
-        step()
-        return None
-
-
-class _Stream:
+class Stream:
     def __init__(self) -> None:
         import cupy
 

@@ -11,7 +11,7 @@ import torch
 from benchmarks.peers import with_pytorch
 from benchmarks.peers.workloads import Training
 
-__all__ = ["VERSION", "applied", "queue_of", "step_of"]
+__all__ = ["VERSION", "Stream", "applied", "step_of"]
 
 VERSION = torch.__version__
 _SETTINGS = {
@@ -34,20 +34,7 @@ def step_of(work: Training, setting: str, place: str) -> Callable[[], Any]:
     return with_pytorch.step_of(work, _SETTINGS[setting], place)
 
 
-def queue_of(place: str) -> Any:
-    return _Stream() if place == "cuda" else _Host()
-
-
-class _Host:
-    def wait(self) -> None:
-        pass
-
-    def behind(self, step: Callable[[], Any], count: int, hold: float) -> float | None:
-        step()
-        return None
-
-
-class _Stream:
+class Stream:
     def wait(self) -> None:
         torch.cuda.synchronize()
 

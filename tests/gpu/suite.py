@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from gpu import facts
 from gpu.parts import PARTS, Part
 from gpu.result import Result
 
-__all__ = ["FORMAT", "report", "run_all", "run_one", "run_part", "summary"]
+__all__ = ["FORMAT", "ended_with_its_part", "report", "run_all", "run_one", "run_part", "summary"]
 
 FORMAT = 2
 """Of the report: a number that grows when a name in it changes its meaning."""
@@ -55,17 +56,18 @@ def run_all(
     path : of the report, which is written anew after each part
     names : of the parts to run; None for all
     budget : seconds that they may take together; what does not fit is left out, which is no pass
-    commit : a file with the commit's id, for a tree without git
+    commit : a file with the commit's id, which goes before what git says, as in a tree without git
     """
+    begun, started = datetime.now(UTC), time.monotonic()
     about = {"device": facts.device(device), "libraries": facts.libraries(), "commit": _commit(commit)}
     print("\n".join(_heading(about)), flush=True)
-    begun, started = datetime.now(UTC), time.monotonic()
     chosen = [part for part in PARTS if names is None or part.name in names]
     results: dict[str, dict[str, Any]] = {}
     found: dict[str, Any] = {}
     for i, part in enumerate(chosen):
         left = float("inf") if budget is None else budget - (time.monotonic() - started)
-        results[part.name] = _within(left, part)
+        with ended_with_its_part():
+            results[part.name] = _within(left, part)
         print(_line(part, results[part.name]), flush=True)
         found = report(about, begun, results, [part.name for part in chosen[i + 1 :]])
         write_atomically(path, lambda found=found: json.dumps(found, indent=1) + "\n")
@@ -87,9 +89,18 @@ def _within(left: float, part: Part) -> dict[str, Any]:
 
 def _commit(file: Path | None) -> dict[str, Any]:
     info = commit_info()
-    if info["id"] == "unknown" and file is not None:
-        info["id"] = (file.read_text("utf-8").split() or ["unknown"])[0]
-    return info
+    words = [] if file is None else file.read_text("utf-8").split()
+    return {**info, "id": words[0], "dirty": False} if words else info
+
+
+@contextmanager
+def ended_with_its_part() -> Iterator[None]:
+    """Inside, SIGTERM ends this process after the part that it waits for: a part left behind would hold the GPU."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_part(part: Part, command: Sequence[str]) -> dict[str, Any]:

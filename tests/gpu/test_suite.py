@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,18 +67,21 @@ def test_a_part_that_ends_badly_is_a_failure_with_its_last_words() -> None:
     assert "said nothing" in suite.run_part(part("leaves no result"), child("pass"))["summary"]
 
 
+def is_gone(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    for _ in range(200):  # a process that is being killed takes a moment
+        if not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX":
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_a_part_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     started = "import subprocess\np = subprocess.Popen(['sleep', '60'])\n"
     started += f"open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid))\n"
     found = suite.run_part(part("hangs", limit=2.0), child(f"{started}time.sleep(60)"))
     assert (found["state"], found["summary"]) == ("failed", "not done within 2 s: it said nothing")
-    pid = int((tmp_path / "pid").read_text())
-    status = Path(f"/proc/{pid}/stat")
-    for _ in range(200):  # a process that is being killed takes a moment
-        if not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX":
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"process {pid} is left")
+    assert is_gone(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.parametrize("bad", [None, "runs"])
@@ -183,15 +187,37 @@ def test_no_more_than_the_budget_is_spent(
 
 
 @pytest.mark.parametrize("held", ["0123abcd\n", "0123abcd main\n"])
-def test_the_commit_comes_from_a_file_where_git_cannot_tell_it(
+def test_the_commit_comes_from_a_file_before_it_comes_from_git(
     held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(suite, "commit_info", lambda: {"id": "f" * 40, "dirty": True})
+    assert suite._commit(None)["id"] == "f" * 40
     (tmp_path / "COMMIT").write_text(held)
-    monkeypatch.setattr(suite, "commit_info", lambda: {"id": "f" * 40, "dirty": False})
+    assert suite._commit(tmp_path / "COMMIT") == {"id": "0123abcd", "dirty": False}
+    (tmp_path / "COMMIT").write_text("\n")
     assert suite._commit(tmp_path / "COMMIT")["id"] == "f" * 40
-    monkeypatch.setattr(suite, "commit_info", lambda: {"id": "unknown", "dirty": False})
-    assert suite._commit(tmp_path / "COMMIT")["id"] == "0123abcd"
-    assert suite._commit(None)["id"] == "unknown"
+
+
+ENDED = """
+import sys
+from gpu import suite
+from gpu.parts import Part
+code = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+with suite.ended_with_its_part():
+    suite.run_part(Part("waits", "", None, 60.0), [sys.executable, "-c", code, sys.argv[1]])
+"""
+
+
+def test_a_suite_that_is_terminated_leaves_no_part_behind(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    process = subprocess.Popen([sys.executable, "-c", ENDED, str(tmp_path / "pid")], env=environment)
+    for _ in range(600):
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            break
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    assert is_gone(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.parametrize(
