@@ -160,6 +160,16 @@ def test_results_do_not_depend_on_the_number_of_threads_nor_on_the_run(work: Cal
     assert all(result == results[0] for result in results)
 
 
+def test_the_pool_ends_beside_a_launch_that_does_not() -> None:
+    pool = backends.cpu.pool._Pool()
+    pool.lock.acquire()  # as a launch of a thread that was left behind
+    ending = threading.Thread(target=pool.stop, daemon=True)
+    ending.start()
+    ending.join(20)
+    assert not ending.is_alive()
+    assert pool.stopped
+
+
 def test_eight_threads_of_python_at_once_get_what_one_gets():
     expected = {name: work() for name, work in WORK.items()}
     wrong: list[str] = []

@@ -142,6 +142,36 @@ def test_sums_of_columns_are_exact(rows: int, dtype: str, host_cuda: Backend) ->
     assert np.allclose(total, x.astype(np.float64).sum(axis=0), rtol=2e-3 if dtype == "float16" else 1e-6, atol=1e-3)
 
 
+@pytest.mark.parametrize(("rows", "launches"), [(1024, 1), (1025, 2), (5000, 2)])
+def test_a_sum_of_columns_takes_a_second_launch_where_there_are_many_rows(
+    rows: int, launches: int, host_cuda: Backend
+) -> None:
+    x = host_cuda.place(draw(rows, 5))
+    made = counted(lambda: sum_columns(host_cuda.device.xp, x))
+    assert (made["column_sums"], made["sum_pieces"]) == (1, launches - 1)
+
+
+def test_a_source_that_does_not_compile_is_not_taken_for_compiled(
+    host_cuda: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CUPY_CACHE_IN_MEMORY")
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+    x = host_cuda.place(draw(3))
+    for raises in (True, False):
+        monkeypatch.setattr(compile, "_announced", False)
+        compile._function.cache_clear()
+        compile._module.cache_clear()
+        launch_module._KERNELS.clear()
+        with monkeypatch.context() as patch:
+            if raises:
+                patch.setattr(shim.RawModule, "compile", lambda self: 1 / 0)
+                with pytest.raises(ZeroDivisionError):
+                    kernels()["relu"](x)
+            else:
+                kernels()["relu"](x)
+        assert capsys.readouterr().err == "compiling CUDA kernels (first run)\n"
+
+
 # --- what is declined, and what is said
 
 

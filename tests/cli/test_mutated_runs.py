@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import random
 import tomllib
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ import pytest
 from dlcore.cli import main
 
 SEED = 4
-WRONG: list[Any] = [None, True, 3, -1, 0.5, 1e300, 10**30, "", "x", [], [1], {}, {"a": 1}]
+WRONG: list[Any] = [math.nan, None, True, 3, -1, 0.5, 1e300, 10**30, "", "x", [], [1], {}, {"a": 1}]
 COMMANDS = {
     "predict": ["predict", "a", "rows.csv", "--json"],
     "evaluate": ["evaluate", "a", "--json"],
@@ -95,7 +96,7 @@ def as_toml(value: Any) -> str:
         return "{" + ", ".join(f"{json.dumps(key)} = {as_toml(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(as_toml, value)) + "]"
-    return '""' if value is None else json.dumps(value)
+    return '""' if value is None else json.dumps(value).replace("NaN", "nan")
 
 
 def mutated(folder: Path, place: Place, wrong: Any, gone: bool) -> str:

@@ -13,7 +13,7 @@ import job
 import pytest
 
 import dlcore as dl
-from dlcore.train import snapshot
+from dlcore.train import interrupt, snapshot
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -58,6 +58,21 @@ def test_without_a_checkpoint_ctrl_c_is_as_usual() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         dl.Trainer(dl.nn.Dense(3), device="cpu", callbacks=[Send()]).fit(job.data())
     assert type(caught.value) is KeyboardInterrupt
+
+
+def test_handlers_are_put_back_where_one_of_them_cannot_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    usual, real = [signal.getsignal(number) for number in numbers], signal.signal
+
+    def refuses(number: int, handler: Any) -> Any:
+        if number == signal.SIGTERM and handler is interrupt._raise:
+            raise ValueError("not here")
+        return real(number, handler)
+
+    monkeypatch.setattr(signal, "signal", refuses)
+    with pytest.raises(ValueError, match="not here"), interrupt._caught(interrupt._raise, numbers):
+        pass
+    assert [signal.getsignal(number) for number in numbers] == usual
 
 
 def test_an_evaluation_ends_between_two_batches(tmp_path: Path) -> None:
