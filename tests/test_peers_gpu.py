@@ -124,3 +124,15 @@ def test_without_a_gpu_it_says_so_and_offers_the_dry_run(
     with pytest.raises(SystemExit):
         main(["training", "--device", "cuda"])
     assert "--device cuda: no CUDA driver" in capsys.readouterr().err
+
+
+def test_the_whole_command_runs_dry(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gpu, "SETTINGS", {"dlcore": ("float32",)})  # PyTorch may be missing, and takes long to import
+    words = ["training", "--device", "cuda", "--dry", "--only", "MLP 64", "--json", str(tmp_path / "figures.json")]
+    assert main(words) == 0
+    assert "no figure means anything" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["dry"]
+    assert figures["workloads"][SMALL]["dlcore, float32"][0]["wall"] > 0

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, TRUST
+from dlcore.cli.naming import flags_in_errors
 from dlcore.cli.strict_json import json_text
 from dlcore.cli.summary import about_positive, model_name, table_of, unit
 from dlcore.errors import ConfigError
@@ -14,6 +15,7 @@ from dlcore.errors import ConfigError
 __all__ = ["evaluate"]
 
 
+@flags_in_errors()
 def evaluate(
     run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
     /,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
+from dlcore.errors import ConfigError, DataError
 from dlcore.train.config import settings
 
-__all__ = ["with_flags"]
+__all__ = ["flags_in_errors", "with_flags"]
 
 
 def with_flags(text: str, from_file: Collection[str] = ()) -> str:
@@ -37,6 +39,16 @@ def with_flags(text: str, from_file: Collection[str] = ()) -> str:
     for pattern in (subject, verb, long):
         text = pattern.sub(flag, text)
     return text
+
+
+@contextmanager
+def flags_in_errors() -> Iterator[None]:
+    """Inside, errors that name settings as Python has them name their flags; also as a decorator of a command."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        error.args = (with_flags(str(error)), *error.args[1:])
+        raise
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dlcore.cli.flags import DEBUG, DEVICE, TRUST
+from dlcore.cli.naming import flags_in_errors
 from dlcore.cli.strict_json import json_text
 from dlcore.errors import ConfigError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["predict"]
 
 
+@flags_in_errors()
 def predict(
     run: Annotated[str, Parameter(help="a run's folder, or its name among --runs")],
     /,

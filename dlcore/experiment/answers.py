@@ -75,12 +75,12 @@ def inputs_of(about: dict[str, Any], run: str, unknown_level: str | None) -> Inp
     from dlcore.data import Inputs
 
     if not about.get("inputs"):
-        raise DataError(f"{run}: the run does not say how a file becomes an input; give arrays by --npz")
+        raise DataError(f"{run}: the run does not say how a file becomes an input; give arrays, as by --npz")
     inputs = Inputs.from_dict(about["inputs"])
     if unknown_level is None:
         return inputs
     if inputs.columns is None:
-        raise ConfigError(f"--unknown-level goes with tables, but the inputs of {run} are {inputs.kind}; leave it out")
+        raise ConfigError(f"unknown_level goes with tables, but the inputs of {run} are {inputs.kind}; leave it out")
     return dataclasses.replace(inputs, unknown_level=unknown_level)
 
 

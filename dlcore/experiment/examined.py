@@ -84,7 +84,7 @@ def of_file(
     reading = _reading(run.settings, about, shape)
     if unknown_level is not None:
         if reading.inputs is None or reading.inputs.columns is None:
-            raise ConfigError(f"--unknown-level goes with tables, but {run.folder} has learned from none; leave it out")
+            raise ConfigError(f"unknown_level goes with tables, but {run.folder} has learned from none; leave it out")
         reading = replace(reading, inputs=replace(reading.inputs, unknown_level=unknown_level))
     part, notes = reading.read(path)
     known = read_rows(run.folder)
