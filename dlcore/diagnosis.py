@@ -190,6 +190,8 @@ def diagnose_parts(
         for name in ("labels", "standard_errors"):
             if not isinstance(held := one.get(name, {}), Mapping):
                 raise ConfigError(f"diagnose: {part} has {held!r:.60} in {name} but figures by metric are expected")
+        if found in one.get("labels", {}):
+            _by_part(f"labels of {found}", {part: one["labels"][found]}, 1)
     counts = {part: one.get("labels", {}).get(found, one.get("examples")) for part, one in parts.items()}
     spreads = {part: one.get("standard_errors", {}).get(found) for part, one in parts.items()}
     how |= {"examples": counts, "standard_errors": spreads}

@@ -75,7 +75,9 @@ def inputs_of(about: dict[str, Any], run: str, unknown_level: str | None) -> Inp
     from dlcore.data import Inputs
 
     if not about.get("inputs"):
-        raise DataError(f"{run}: the run does not say how a file becomes an input; give arrays, as by --npz")
+        raise DataError(
+            f"{run}: its model.json has no inputs, which say how a file becomes an array; give arrays, as by --npz"
+        )
     inputs = Inputs.from_dict(about["inputs"])
     if unknown_level is None:
         return inputs

@@ -172,7 +172,7 @@ class Optimizer(Recorded):
         if found != expected:
             wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
             raise CheckpointError(
-                f"the state does not fit {type(self).__name__} of this model: {', '.join(wrong[:3])}; "
+                f"the optimizer's state does not fit {type(self).__name__} of this model: {', '.join(wrong[:3])}; "
                 "give the rule and the model that it was saved with"
             )
         for slot in self.slots:

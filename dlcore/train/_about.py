@@ -2,69 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from dlcore.errors import CheckpointError, DlcoreError
-from dlcore.train._bounds import brief
+from dlcore.train._kinds import (
+    FLAG,
+    LABEL,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    Kind,
+    brief,
+    by_name,
+    each,
+    either,
+    kind,
+    or_none,
+)
 
 __all__ = ["check_about"]
 
-Fits = Callable[[Any], bool]
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) < 2**53)
-
-
-def _is_name(value: Any) -> bool:
-    """Of a class: text, or a number or a truth value of a label."""
-    return value is None or isinstance(value, str | int | float)
-
-
-def _each(fits: Fits) -> Fits:
-    return lambda value: isinstance(value, list) and all(map(fits, value))
-
-
-def _by_name(fits: Fits) -> Fits:
-    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
-
-
-def _or_none(fits: Fits) -> Fits:
-    return lambda value: value is None or fits(value)
-
-
-def _either(*choices: Fits) -> Fits:
-    return lambda value: any(fits(value) for fits in choices)
-
 
 def _is_scale(value: Any) -> bool:
-    fits = isinstance(value, dict) and value.keys() == {"mean", "std"} and all(map(_is_number, value.values()))
-    return fits and value["std"] > 0
+    fits = isinstance(value, dict) and value.keys() == {"mean", "std"}
+    return fits and not any(NUMBER(number, "") for number in value.values()) and value["std"] > 0
 
 
-_KINDS: dict[str, tuple[Fits, str]] = {
-    "data": (_is_text, "a name"),
-    "task": (_is_text, "a name"),
-    "model": (_is_text, "a name"),
-    "loss": (_either(_is_text, _by_name(_is_text)), "a name, or names by head"),
-    "targets": (_either(_is_scale, _by_name(_is_scale)), "a mean and a std > 0, or these by head"),
-    "classes": (_either(_each(_is_name), _by_name(_or_none(_each(_is_name)))), "a list of names, or lists by head"),
-    "positive": (_either(_is_name, _by_name(_is_name)), "a class, or classes by head"),
-    "class_weight": (_either(_each(_is_number), _by_name(_each(_is_number))), "a list of numbers, or lists by head"),
-    "normalizer": (lambda value: isinstance(value, dict), "an object"),
-    "inputs": (lambda value: isinstance(value, dict), "an object"),
-    "target": (_either(_is_text, _each(_is_text)), "a name, or a list of names"),
-    "lengths": (lambda value: isinstance(value, bool), "true or false"),
-    "fingerprints": (_by_name(_is_text), "texts by part"),
+_SCALE = kind(_is_scale, "a mean and a std > 0")
+
+_KINDS: dict[str, Kind] = {
+    "data": TEXT,
+    "task": TEXT,
+    "model": TEXT,
+    "loss": either("a name, or names by head,", TEXT, by_name(TEXT)),
+    "targets": either("a mean and a std > 0, or these by head,", _SCALE, by_name(_SCALE)),
+    "classes": either("a list of names, or lists by head,", each(LABEL), by_name(or_none(each(LABEL)))),
+    "positive": either("a class, or classes by head,", LABEL, by_name(LABEL)),
+    "class_weight": either("a list of numbers, or lists by head,", each(NUMBER), by_name(each(NUMBER))),
+    "normalizer": OBJECT,
+    "inputs": OBJECT,
+    "target": either("a name, or a list of names,", TEXT, each(TEXT)),
+    "lengths": FLAG,
+    "fingerprints": by_name(TEXT),
 }
-"""By key, what it may hold besides null, and that in words. Other keys are whoever saved the model's own."""
+"""By key, what it may hold besides null. Other keys are whoever saved the model's own."""
 
 
 def check_about(path: Path, about: dict[str, Any]) -> None:
@@ -76,12 +58,9 @@ def check_about(path: Path, about: dict[str, Any]) -> None:
     dlcore.errors.CheckpointError: model.json: damaged: classes is 3, but a list of names, or lists by head, is \
 expected; use another copy
     """
-    for key, (fits, words) in _KINDS.items():
-        value = about.get(key)
-        if value is not None and not fits(value):
-            raise CheckpointError(
-                f"{path}: damaged: {key} is {brief(value)}, but {words}, is expected; use another copy"
-            )
+    for key, of in _KINDS.items():
+        if wrong := or_none(of)(about.get(key), key):
+            raise CheckpointError(f"{path}: damaged: {wrong}; use another copy")
     _check_together(path, about)
     for key, made in (("loss", _losses), ("normalizer", _normalizer), ("inputs", _inputs)):
         try:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterator
-from contextlib import suppress
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
-from dlcore.errors import CheckpointError
+from dlcore.errors import CheckpointError, DlcoreError
 from dlcore.regular import is_regular
 from dlcore.train import snapshot
+from dlcore.train._kinds import brief
 from dlcore.train.checkpoint import DamagedError, shapes_of
 
-__all__ = ["brief", "check_pictures", "check_sizes", "check_texts", "check_weights"]
+__all__ = ["check_inputs", "check_sizes", "check_values", "check_weights"]
 
 _LONGEST_TEXT = 100_000
 """Characters of one text in a model.json, such as the name of a class."""
@@ -26,34 +25,40 @@ _MOST_WORK = 2**32
 """Pixels of a window times numbers of an example: the terms that a pool adds up for one."""
 
 
-def brief(value: Any) -> str:
-    """What a file holds, in at most 60 characters, however much it is."""
-    with suppress(ValueError):  # numbers of thousands of digits are not shown by Python
-        return f"{reprlib.repr(value):.60}"
-    return f"a {type(value).__name__}"
-
-
-def check_texts(path: Path, content: dict[str, Any]) -> None:
-    rest: list[Any] = [content]
+def check_values(path: Path, content: dict[str, Any]) -> None:
+    """No text is longer than any name, and no number is NaN or infinite, which JSON does not have."""
+    rest: list[tuple[str, Any]] = [("", content)]
     while rest:
-        value = rest.pop()
+        where, value = rest.pop()
         if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-            raise CheckpointError(f"{path}: damaged: a text has {len(value):,} characters; use another copy")
+            raise CheckpointError(f"{path}: damaged: {where} is a text of {len(value):,} characters; use another copy")
+        if isinstance(value, float) and not isfinite(value):
+            raise CheckpointError(f"{path}: damaged: {where} is {value}, no number of JSON; use another copy")
         if isinstance(value, dict):
-            rest += [*value, *value.values()]
+            rest += [(f"{where}.{key:.40}".lstrip("."), one) for key, item in value.items() for one in (key, item)]
         elif isinstance(value, list):
-            rest += value
+            rest += [(f"{where}.{i}", item) for i, item in enumerate(value)]
 
 
-def check_pictures(path: Path, content: dict[str, Any]) -> None:
-    """The size that pictures are brought to is that of the model's inputs."""
+def check_inputs(path: Path, content: dict[str, Any]) -> None:
+    """What files become is what the model takes: the size of pictures, the columns of a table."""
+    from dlcore.data import Inputs
+
     match content["about"].get("inputs"), content["input_shape"]:
-        case {"kind": "images", "size": size, "channels": channels}, [height, width, depth]:
-            if (size, channels) != ([height, width], depth):
-                raise CheckpointError(
-                    f"{path}: damaged: pictures become {brief([size, channels])} but the model takes "
-                    f"{brief([[height, width], depth])}; use another copy"
-                )
+        case {"kind": "images", "size": [height, width], "channels": depth}, [_, _, _]:
+            made = [height, width, depth]
+        case {"kind": "table"} as table, [_]:
+            try:
+                made = [*Inputs.from_dict(table).shape]
+            except DlcoreError as error:
+                raise CheckpointError(f"{path}: damaged: inputs: {error!s:.300}; use another copy") from error
+        case _:
+            return
+    if made != content["input_shape"]:
+        raise CheckpointError(
+            f"{path}: damaged: by its inputs a file becomes {brief(made)} but by its input_shape the model takes "
+            f"{brief(content['input_shape'])}; use another copy"
+        )
 
 
 def check_weights(path: Path, parameters: list[list[Any]]) -> None:
@@ -71,7 +76,8 @@ def check_weights(path: Path, parameters: list[list[Any]]) -> None:
             if held.get(name) != tuple(shape):
                 there = f"has shape {held[name]}" if name in held else "is not there"
                 raise CheckpointError(
-                    f"{file}: weights do not fit the model: {name:.80} {there}, but {tuple(shape)} is in {path.name}"
+                    f"{file}: weights do not fit the model: {name:.80} {there}, but {tuple(shape)} is in the "
+                    f"parameters of {path.name}"
                 )
         return
     if fault is not None:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +33,9 @@ from dlcore.nn.parameter import Parameter
 from dlcore.regular import read_regular
 from dlcore.train import models
 from dlcore.train._about import check_about
-from dlcore.train._bounds import brief, check_pictures, check_sizes, check_texts, check_weights
+from dlcore.train._bounds import check_inputs, check_sizes, check_values, check_weights
 from dlcore.train._description import FORMAT, describe, rebuild, written
+from dlcore.train._kinds import brief
 from dlcore.train.checkpoint import set_weights, write_atomically
 from dlcore.train.trust import trusting
 from dlcore.version import __version__
@@ -370,7 +371,7 @@ _EXPECTED: dict[str, tuple[type, ...]] = {
 def _read(path: Path, rebuildable: bool = True) -> dict[str, Any]:
     """The content of a model.json, of which the outer layout is right; one without a model is refused if asked."""
     try:
-        content = json.loads(read_regular(path, _LARGEST), parse_constant=_no_number)
+        content = json.loads(read_regular(path, _LARGEST))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; give the folder of a run, such as runs/NAME") from None
     except OSError as error:
@@ -378,27 +379,23 @@ def _read(path: Path, rebuildable: bool = True) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a readable JSON file ({in_one_line(error)}); use another copy") from None
     if not isinstance(content, dict) or not {"format", "dlcore"} <= content.keys():
-        raise CheckpointError(f"{path}: another program's file; a model.json of dlcore is expected")
+        raise CheckpointError(f"{path}: another program's file; one of dlcore has the keys format and dlcore")
     if type(content["format"]) is int and content["format"] != FORMAT:
         raise CheckpointError(
             f"{path}: dlcore {content['dlcore']!s:.40} wrote format {content['format']}, but dlcore {__version__} "
             f"reads format {FORMAT}; install a newer one"
         )
+    check_values(path, content)
     for key, types in _EXPECTED.items():
         if key not in content or type(content[key]) not in types:
             came = f"{key} is {brief(content[key])}" if key in content else f"{key} is missing"
             raise CheckpointError(f"{path}: damaged: {came}; use another copy")
-    check_texts(path, content)
     _check_shapes(path, content)
-    check_pictures(path, content)
+    check_inputs(path, content)
     if content["model"] is None and rebuildable:
         why = content.get("why") or "it holds no model"
         raise CheckpointError(f"{path}: the model cannot be rebuilt: {' '.join(f'{why!s:.400}'.split())}")
     return content
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _check_shapes(path: Path, content: dict[str, Any]) -> None:
@@ -406,14 +403,15 @@ def _check_shapes(path: Path, content: dict[str, Any]) -> None:
     if shapes == {}:
         raise CheckpointError(f"{path}: damaged: input_shape is empty; use another copy")
     of_each = leaves(tuple(shapes) if isinstance(shapes, list) else shapes) if several_shapes(shapes) else [shapes]
-    of_inputs = [(["input_shape", _closed(shape)], _LARGEST_EXAMPLE) for shape in of_each]
-    for entry, most in [*of_inputs, *((parameter, _LARGEST_SHAPE) for parameter in content["parameters"])]:
+    of_inputs = [("input_shape", ["", _closed(shape)], _LARGEST_EXAMPLE) for shape in of_each]
+    of_parameters = [("parameters", parameter, _LARGEST_SHAPE) for parameter in content["parameters"]]
+    for key, entry, most in [*of_inputs, *of_parameters]:
         match entry:
             case [str(_), list(shape)] if len(shape) <= _MOST_AXES and (
                 all(type(n) is int and 0 <= n <= most for n in shape) and prod(shape) <= most
             ):
                 continue
-        raise CheckpointError(f"{path}: damaged: {brief(entry)} is no name and shape; use another copy")
+        raise CheckpointError(f"{path}: damaged: {key}: {brief(entry)} is no name and shape; use another copy")
 
 
 def _closed(shape: Any) -> Any:
@@ -462,7 +460,7 @@ def _checking(module: Module, expected: dict[str, tuple[int, ...]]) -> Any:
     def parameter(name: str, shape: tuple[int, ...], init: Any, decay: bool = True) -> Parameter:
         path = module._path_of(name)
         if expected.get(path) != tuple(shape):
-            there = f"{expected[path]} is expected" if path in expected else "there was none"
+            there = f"{expected[path]} is expected" if path in expected else "the parameters have none"
             raise CheckpointError(f"the model that comes out is another: {path} has shape {tuple(shape)} but {there}")
         return make(name, shape, init, decay)
 

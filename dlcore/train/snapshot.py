@@ -28,6 +28,20 @@ from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
 from dlcore.regular import refuse_link
+from dlcore.train._kinds import (
+    ARRAY,
+    COUNT,
+    FLAG,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    by_name,
+    each,
+    either,
+    kind,
+    or_none,
+    record,
+)
 from dlcore.train._lines import FILE as LINES
 from dlcore.train._lines import EpochLog, Growing, read_lines
 from dlcore.train._own_code import changed
@@ -73,12 +87,36 @@ FOLDER, WEIGHTS = "checkpoints", "model.safetensors"
 
 _ARRAY, _LINES = "\0array", "\0lines"
 
-_LAYOUT: dict[str, Any] = {
-    "model": dict, "optimizer": dict, "segments": dict, "fit": int, "epoch": int, "start": int, "epochs": int,
-    "step": int, "clock": int, "lr": float | int, "lr_of_last_step": float | int, "stopping": bool, "history": dict,
-    "progress": dict | None, "callbacks": list, "settings": dict, "layers": dict, "may_differ": dict,
-}  # fmt: skip
-"""What a snapshot's tree holds at least."""
+_SWITCH = kind(
+    lambda value: isinstance(value, list) and len(value) == 2 and not (FLAG(value[0], "") or NUMBER(value[1], "")),
+    "[active, scale]",
+)
+_COUNTS = kind(lambda value: not each(COUNT)(value, "") and len(value) == 5, "a list of five whole numbers")
+_SETTING = or_none(either("a text, a number or a truth value", TEXT, NUMBER, FLAG))
+_DIGESTS = record({"python": TEXT, "same": by_name(TEXT), "near": by_name(TEXT)})
+_MIXED = record({"counts": _COUNTS, "scale": NUMBER, "told": COUNT})
+_HISTORY = record({"records": each(OBJECT), "best_epoch": or_none(COUNT), "stopped_epoch": or_none(COUNT)})
+_PROGRESS = record({"batches": COUNT, "sums": each(NUMBER), "seconds": NUMBER, "measured": OBJECT})
+
+
+def _rule(value: Any, where: str) -> str:
+    return record({"steps": COUNT})(value, where) or by_name(either("an array or a number", ARRAY, NUMBER))(
+        value, where
+    )
+
+
+_STATE = record(
+    {
+        "model": by_name(ARRAY), "optimizer": _rule,
+        "mixed": or_none(_MIXED), "segments": by_name(_SWITCH), "fit": COUNT, "epoch": COUNT, "start": COUNT,
+        "epochs": COUNT, "step": COUNT, "clock": COUNT, "lr": NUMBER, "lr_of_last_step": NUMBER,
+        "lr_given": or_none(NUMBER), "stopping": FLAG, "history": _HISTORY, "progress": or_none(_PROGRESS),
+        "callbacks": each(record({"type": TEXT, "state": OBJECT})), "settings": by_name(_SETTING),
+        "examples": or_none(COUNT), "layers": by_name(TEXT), "may_differ": by_name(TEXT), "own_code": _DIGESTS,
+    },
+    optional=frozenset({"mixed", "lr_given", "examples", "own_code"}),
+)  # fmt: skip
+"""What a snapshot's tree holds at least; those of before lack what is optional."""
 
 
 class LaterFormatError(CheckpointError):
@@ -297,25 +335,32 @@ def read(path: Path, *, follow: bool = False) -> Snapshot:
         )
     lines: dict[str, list[Any]] = {}
 
-    def with_arrays(value: Any) -> Any:
-        if isinstance(value, dict):
-            if value.keys() == {_ARRAY}:
-                return arrays[value[_ARRAY]]
-            if value.keys() == {_LINES}:
-                label, count = value[_LINES]
-                return Growing(lines[label][:count] if count else ())
-            return {key: with_arrays(item) for key, item in value.items()}
-        return [with_arrays(item) for item in value] if isinstance(value, list) else value
+    def damaged(why: str) -> DamagedError:
+        return DamagedError(f"{path}: damaged: its state cannot be read ({why}); use another")
+
+    def with_arrays(value: Any, where: str = "") -> Any:
+        if isinstance(value, list):
+            return [with_arrays(item, where) for item in value]
+        if not isinstance(value, dict):
+            return value
+        try:
+            match value:
+                case {"\0array": name, **rest} if not rest:
+                    return arrays[name]
+                case {"\0lines": [label, count], **rest} if not rest:
+                    return Growing(lines[label][:count] if count else ())
+        except (KeyError, ValueError, TypeError):
+            raise damaged(f"{where[1:]} stands for an array or lines that are not there") from None
+        return {key: with_arrays(item, f"{where}.{key}") for key, item in value.items()}
 
     try:
         if "lines" in metadata:
             lines = read_lines(path.with_name(LINES), metadata["lines"])
         state = with_arrays(json.loads(metadata["state"]))
-        for name, kind in _LAYOUT.items():
-            if not isinstance(state[name], kind):
-                raise TypeError(f"{name} is {state[name]!r:.40}")
+        if wrong := _STATE(state, ""):
+            raise damaged(wrong)
     except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise DamagedError(f"{path}: damaged: its state cannot be read ({in_one_line(error)}); use another") from None
+        raise damaged(in_one_line(error)) from None
     return Snapshot(state, path)
 
 

@@ -250,4 +250,4 @@ def test_a_run_of_ones_own_script_is_predicted_and_says_what_it_lacks(capsys: py
     outputs = [json.loads(line)["outputs"] for line in capsys.readouterr().out.splitlines()]
     assert np.array_equal(np.array(outputs, np.float32), trainer.predict(data.test.x))
     assert "mine/config.toml: no such file" in fault(capsys, "evaluate", "mine", code=2)
-    assert "mine: the run does not say how a file becomes an input" in fault(capsys, "predict", "mine", "x.csv")
+    assert "mine: its model.json has no inputs, which say how" in fault(capsys, "predict", "mine", "x.csv")

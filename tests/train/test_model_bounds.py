@@ -147,7 +147,7 @@ def test_pictures_become_what_the_model_takes(key: str, value: Any, run: Path) -
     content["about"]["inputs"][key] = value
     (run / "model.json").write_text(json.dumps(content))
     for load in (load_model, load_about):
-        with pytest.raises(CheckpointError, match="pictures become"):
+        with pytest.raises(CheckpointError, match="by its inputs a file becomes"):
             load(run)
 
 
