@@ -45,8 +45,8 @@ def check_inputs(path: Path, content: dict[str, Any]) -> None:
     from dlcore.data import Inputs
 
     match content["about"].get("inputs"), content["input_shape"]:
-        case {"kind": "images", "size": [height, width], "channels": depth}, [_, _, _]:
-            made = [height, width, depth]
+        case {"kind": "images", "size": size, "channels": depth}, [_, _, _]:
+            made = [*size, depth] if isinstance(size, list) else [size, depth]
         case {"kind": "table"} as table, [_]:
             try:
                 made = [*Inputs.from_dict(table).shape]
