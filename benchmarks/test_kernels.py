@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.kernel import Kernel, UpdateKernel
+from backends.dispatch import Kernel, UpdateKernel
 from backends.reference import conv, linear, loss, norm, optim, pool
 from benchmarks.peers.ours import filter_of
 from benchmarks.peers.workloads import SUITES, Block, Conv, Filter, Layer, labels

@@ -16,8 +16,8 @@ from dlcore import _backends_check  # noqa: F401  first: a foreign ``backends`` 
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
-    from backends.device import Device
-    from backends.device import resolve as device
+    from backends.runtime.device import Device
+    from backends.runtime.device import resolve as device
     from dlcore import (
         data,
         filters,
@@ -94,8 +94,8 @@ _MODULES = {
     "testing", "train", "tune",
 }  # fmt: skip
 _HOME = {
-    "Device": "backends.device",
-    "device": "backends.device",
+    "Device": "backends.runtime.device",
+    "device": "backends.runtime.device",
     "diagnose": "dlcore.diagnosis",
     "Tensor": "dlcore.tensor",
     "Trainer": "dlcore.train.trainer",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from backends.current import elsewhere_of
+from backends.runtime.current import elsewhere_of
 
 __all__ = ["on_its_device"]
 

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from backends.device import Device
-from backends.kernel import Kernel
+from backends.dispatch import Kernel
+from backends.runtime.device import Device
 from dlcore.errors import DeviceError, DlcoreError
 
 __all__ = ["apart", "arguments_apart", "together"]

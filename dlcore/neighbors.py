@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from backends import transfer
-from backends.device import Device, resolve
+from backends.array_ops import device_of, smallest
 from backends.namespace import isdtype, namespace_of
 from backends.reference.distance import l1_distances, squared_distances
-from backends.standard import device_of, smallest
+from backends.runtime import copies
+from backends.runtime.device import Device, resolve
 from dlcore._arrays import beyond_int64
 from dlcore.errors import ConfigError, DataError, DeviceError, ShapeError
 from dlcore.recorded import Recorded, did_you_mean
@@ -199,7 +199,7 @@ class KNNClassifier(Recorded):
             raise ShapeError(f"KNNClassifier: x has shape {tuple(x.shape)} but (N, ...) is expected, a row an example")
         if 0 in x.shape[1:]:
             raise DataError(f"KNNClassifier: x has shape {tuple(x.shape)}, no features; give each example a number")
-        x = transfer.to_device(x, self.device)
+        x = copies.to_device(x, self.device)
         return self.device.xp.reshape(x, (x.shape[0], -1 if x.size else 0))
 
     def _memorise(self, rows: Any) -> None:
@@ -254,7 +254,7 @@ class KNNClassifier(Recorded):
             q, n = self._plan()
             for some in _blocks(x.shape[0], q):
                 distances, positions = self._nearest(self._queries(self._rows(x[some, ...])), n)
-                yield transfer.to_host(distances), transfer.to_host(positions)
+                yield copies.to_host(distances), copies.to_host(positions)
 
     def _plan(self) -> tuple[int, int]:
         """How many queries and training rows are compared at a time.
@@ -293,7 +293,7 @@ class KNNClassifier(Recorded):
         if doubtful.size:
             xp, order = self.device.xp, np.arange(queries.shape[0])
             order[doubtful] = len(order) + np.arange(doubtful.size)
-            chosen, order = transfer.to_device(doubtful, self.device), transfer.to_device(order, self.device)
+            chosen, order = copies.to_device(doubtful, self.device), copies.to_device(order, self.device)
             found = self._found(xp.take(queries, chosen, axis=0), n, self.k, self._differences)
             distances = xp.take(xp.concat([distances, xp.sqrt(found[0])], axis=0), order, axis=0)
             positions = xp.take(xp.concat([positions, found[1]], axis=0), order, axis=0)
@@ -353,7 +353,7 @@ class KNNClassifier(Recorded):
             whole = xp.all(queries == xp.round(queries), axis=-1) & (4.0 * lengths < 2.0**53)
             off = xp.where(whole, xp.full_like(off, -1.0), off)
         doubtful = distances[:, -1] ** 2 >= xp.max(products, axis=-1) - off
-        return np.flatnonzero(transfer.to_host(doubtful))
+        return np.flatnonzero(copies.to_host(doubtful))
 
     def _decided(self, queries: Any, positions: Any) -> tuple[Any, Any]:
         """The k nearest among candidates (q, m), by L2 distances (q, k) from differences."""
@@ -437,7 +437,7 @@ def _array(x: Any) -> Any:
 def _labels(y: Any, n: int) -> np.ndarray:
     """(n,) whole numbers on the host, as int64."""
     y = _array(y)
-    y = y if isinstance(y, np.ndarray) else transfer.to_host(y)
+    y = y if isinstance(y, np.ndarray) else copies.to_host(y)
     if y.shape != (n,):
         raise ShapeError(f"KNNClassifier: y has shape {y.shape} but ({n},) is expected, a label for each of x")
     if y.dtype.kind not in "biu" and not (y.dtype.kind == "f" and bool(np.all(np.isfinite(y) & (y == np.rint(y))))):

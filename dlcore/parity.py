@@ -33,9 +33,10 @@ from typing import Any
 
 import numpy as np
 
-from backends import random, transfer
-from backends.device import Device, resolve
-from backends.kernel import reference_only
+from backends import random
+from backends.dispatch import reference_only
+from backends.runtime import copies
+from backends.runtime.device import Device, resolve
 from dlcore import losses, nn
 from dlcore.errors import ConfigError
 from dlcore.leaves import mapped
@@ -246,12 +247,12 @@ def _step(model: nn.Module, x: Any, y: Any, loss: Callable[..., Tensor], at: Pla
         if moves:
             inputs = mapped(functools.partial(_moved, moves=moves), inputs)
             for p in twin.parameters():
-                host = transfer.to_host(p.data)
+                host = copies.to_host(p.data)
                 p.data = host * (1.0 + _MOVE["weights"] * _noise(moves, p.path, host.shape))
         watch = Watch(twin)
         total = loss(called(twin, mapped(lambda a: _placed(a, at.device, dtype), inputs)), _placed(y, at.device, dtype))
         total.backward()
-        return _Step(watch.collect(), np.array(transfer.to_host(total.data)))
+        return _Step(watch.collect(), np.array(copies.to_host(total.data)))
 
 
 def _moved(x: np.ndarray, moves: int) -> np.ndarray:
@@ -271,7 +272,7 @@ def _host(data: Any) -> np.ndarray:
     if isinstance(data, list | tuple | int | float | np.generic):
         array = np.asarray(data)
         return array.astype(np.float32) if array.dtype == np.float64 else array
-    return transfer.to_host(data)
+    return copies.to_host(data)
 
 
 def _placed(data: Any, device: Device, dtype: str) -> Any:
@@ -281,7 +282,7 @@ def _placed(data: Any, device: Device, dtype: str) -> Any:
     if data is None:
         return None
     host = _host(data)
-    return transfer.to_device(host.astype(dtype) if host.dtype.kind == "f" else host, device)
+    return copies.to_device(host.astype(dtype) if host.dtype.kind == "f" else host, device)
 
 
 def _contracted(outputs: Any, y: Any, *, seed: int) -> Tensor:
@@ -291,7 +292,7 @@ def _contracted(outputs: Any, y: Any, *, seed: int) -> Tensor:
         return functools.reduce(operator.add, [_contracted(part, y, seed=seed) for part in parts])
     weights = random.normal(random.derive(seed, "probe", "parity"), tuple(outputs.shape))
     host = weights.astype(str(outputs.dtype).rpartition(".")[2])
-    return (outputs * Tensor(transfer.to_device(host, Device.of(outputs.data)))).sum() / max(outputs.shape[0], 1)
+    return (outputs * Tensor(copies.to_device(host, Device.of(outputs.data)))).sum() / max(outputs.shape[0], 1)
 
 
 # --- the comparison

@@ -25,7 +25,7 @@ import pytest
 from dlcore import _backends_check
 
 if TYPE_CHECKING:
-    from backends.device import Device
+    from backends.runtime.device import Device
 
 __all__ = ["device"]
 
@@ -37,7 +37,7 @@ def device(request: pytest.FixtureRequest) -> Device:
     """The CPU, then the CUDA device 0, which is skipped with the reason where it cannot be used."""
     if request.param == "cuda":
         _need_cuda()
-    from backends.device import resolve
+    from backends.runtime.device import resolve
 
     return resolve(request.param)
 
@@ -77,7 +77,7 @@ def _need_cuda() -> None:
 @functools.cache
 def _why_no_cuda() -> str:
     """Why no CUDA device can be used, with the fix; empty where one can. It is tried once a process."""
-    from backends.device import resolve
+    from backends.runtime.device import resolve
     from dlcore.errors import DeviceError
 
     try:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends import transfer
-from backends.current import elsewhere, elsewhere_of
-from backends.device import Device, resolve
-from backends.kernel import Kernel
+from backends.array_ops import device_of
+from backends.dispatch import Kernel
 from backends.namespace import NUMPY, isdtype, namespace, namespace_of
 from backends.reference import elementwise, embedding
-from backends.standard import device_of
+from backends.runtime import copies
+from backends.runtime.current import elsewhere, elsewhere_of
+from backends.runtime.device import Device, resolve
 from dlcore._arrays import PLAIN, axes_of, from_list, plain
 from dlcore._arrays import whole_numbers as _whole_numbers
 from dlcore._place import on_its_device
@@ -220,7 +220,7 @@ class Tensor:
         >>> (Tensor([1.0, 2.0]) + 1).numpy()
         array([2., 3.], dtype=float32)
         """
-        return transfer.to_host(self.data)
+        return copies.to_host(self.data)
 
     def item(self) -> float:
         """The one value of a tensor of one element, as a Python number; waits for the device.
@@ -284,7 +284,7 @@ class Tensor:
         >>> Tensor([1.0]).to("cpu").numpy()
         array([1.], dtype=float32)
         """
-        moved = Tensor(transfer.to_device(self.data, resolve(device)))
+        moved = Tensor(copies.to_device(self.data, resolve(device)))
         moved.requires_grad = self.requires_grad and self.node is None
         return moved
 

@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from backends import random, transfer
-from backends.device import Device
+from backends import random
 from backends.namespace import namespace_of
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore import nn
 from dlcore.errors import ConfigError
 from dlcore.functional import Lengths
@@ -199,7 +200,7 @@ def gradient_check_function(
                 return float(np.sum(function(*operands).numpy() * weights))
 
         gradient = placed[i].grad
-        host = np.zeros(arrays[i].size) if gradient is None else transfer.to_host(gradient).ravel()
+        host = np.zeros(arrays[i].size) if gradient is None else copies.to_host(gradient).ravel()
         return _Part(f"argument {i}", host, value_at)
 
     return _compare([part(i) for i in checked], eps, tolerance, probes, seed)
@@ -317,13 +318,13 @@ def _refusal(path: str, module: nn.Module) -> Any:
 def _leave_zero(parameters: list[Parameter], seed: int) -> None:
     """Move every element that is exactly 0 by 0.5e-3 to 1e-3, up or down."""
     for p in parameters:
-        host = transfer.to_host(p.data)
+        host = copies.to_host(p.data)
         away = random.uniform(random.derive(seed, "probe", p.path, -1), host.shape, -1.0, 1.0).astype(np.float64)
         p.data = np.where(host == 0.0, 0.5e-3 * (away + np.where(away < 0.0, -1.0, 1.0)), host)
 
 
 def _parameter_part(p: Parameter, evaluate: Callable[[], float]) -> _Part:
-    base = np.array(transfer.to_host(p.data))
+    base = np.array(copies.to_host(p.data))
 
     def value_at(displacement: np.ndarray) -> float:
         p.data = base + displacement.reshape(base.shape)
@@ -331,7 +332,7 @@ def _parameter_part(p: Parameter, evaluate: Callable[[], float]) -> _Part:
         p.data = base
         return value
 
-    return _Part(p.path, np.array(transfer.to_host(p.grad)).ravel(), value_at)
+    return _Part(p.path, np.array(copies.to_host(p.grad)).ravel(), value_at)
 
 
 # --- small helpers
@@ -362,7 +363,7 @@ def _placed(data: Any, device: Device) -> Any:
     if isinstance(data, list | tuple | int | float):
         data = np.asarray(data)
     if isinstance(data, np.ndarray | np.generic):
-        return transfer.to_device(_as_float64(np.asarray(data)), device)
+        return copies.to_device(_as_float64(np.asarray(data)), device)
     xp = namespace_of(data)
     with device.active():
         return xp.astype(data, xp.float64) if xp.isdtype(data.dtype, "real floating") else data

@@ -22,8 +22,8 @@ import numpy as np
 import standin
 from half_on_strict import add_float16
 
-from backends import transfer
-from backends.device import CPU, Device, resolve
+from backends.runtime import copies
+from backends.runtime.device import CPU, Device, resolve
 
 __all__ = ["KINDS", "Backend", "backend", "forbid_on_strict"]
 
@@ -33,7 +33,7 @@ STRICT = Device("strict", array_api_strict, array_api_strict.Device("device1"), 
 
 add_float16()
 array_api_strict.set_array_api_strict_flags(boolean_indexing=False, data_dependent_shapes=False)
-transfer.register_download("array_api_strict", lambda x: np.array(np.from_dlpack(x)))
+copies.register_download("array_api_strict", lambda x: np.array(np.from_dlpack(x)))
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Backend:
 
     def place(self, host: Any) -> Any:
         """A host array as one of this kind."""
-        array = transfer.to_device(np.array(host), self.device)
+        array = copies.to_device(np.array(host), self.device)
         if self.name == "readonly":
             array.flags.writeable = False
         return array
 
     def host(self, array: Any) -> np.ndarray:
-        return transfer.to_host(array)
+        return copies.to_host(array)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def forbid_on_strict() -> Iterator[None]:
 
     def refuse(name: str) -> Any:
         def method(self: Any) -> Any:
-            raise transfer.TransferError(f"{name} of an array inside guard('forbid')")
+            raise copies.TransferError(f"{name} of an array inside guard('forbid')")
 
         return method
 
@@ -86,5 +86,5 @@ def forbid_on_strict() -> Iterator[None]:
             setattr(array, name, method)
 
 
-transfer.guard_with("array_api_strict", forbid_on_strict)
-transfer.guard_with("cupy stand-in", standin.forbid)
+copies.guard_with("array_api_strict", forbid_on_strict)
+copies.guard_with("cupy stand-in", standin.forbid)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import backends.reference  # noqa: F401  (defines the kernels)
-from backends.kernel import Kernel, kernels, reference_only
+from backends.dispatch import Kernel, kernels, reference_only
 from backends.namespace import name_of
 
 

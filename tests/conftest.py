@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from shim import build
 
 from backends.cuda import compile
-from backends.device import Device, resolve
+from backends.dispatch import Kernel
 from backends.errors import DeviceError
-from backends.kernel import Kernel
+from backends.runtime.device import Device, resolve
 
 pytest_plugins = ["fake_cupy", "full_report", "pytester"]
 
@@ -87,7 +87,7 @@ def _compiled() -> None:
     from backends import cpu
 
     if not cpu.WHY_NOT:
-        from backends.cpu.compile import Compiled
+        from backends.cpu.codegen.compile import Compiled
 
         Compiled.compile_all(backwards=os.environ.get("PYTEST_XDIST_WORKER") == "gw1")
 

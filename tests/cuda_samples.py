@@ -15,7 +15,7 @@ from recurrent_cases import computed_rows
 from update_rules import RULES, gradients, start
 
 from backends.cuda import conv
-from backends.kernel import Kernel, kernels
+from backends.dispatch import Kernel, kernels
 
 __all__ = ["sample"]
 

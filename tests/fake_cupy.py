@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import device as devices
-from backends.device import resolve
 from backends.errors import DeviceError
-from backends.installation import install_line
+from backends.runtime import device as devices
+from backends.runtime.device import resolve
+from backends.runtime.installation import install_line
 
 __all__ = ["CAUSES", "INSTALL", "FakeCupy", "refusal"]
 

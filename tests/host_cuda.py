@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.cuda.launch import real
-from backends.device import resolve
-from backends.kernel import Kernel, explain, kernels
+from backends.dispatch import Kernel, explain, kernels
 from backends.namespace import NUMPY
+from backends.runtime.device import resolve
 
 DTYPES = ("float32", "float64", "float16")
 HALF = Tolerance(2, "computed in float32, and rounded to float16 once, or twice on the way of a gradient")

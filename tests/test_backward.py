@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from differences import check, numbers
 
-from backends import transfer
-from backends.kernel import kernel
+from backends.dispatch import kernel
+from backends.runtime import copies
 from dlcore import Tensor, concat, where
 from dlcore.errors import GraphError, ShapeError
 from dlcore.nn import Dense, Parameter, Sequential
@@ -173,7 +173,7 @@ def test_a_backward_pass_that_failed_leaves_nothing_behind():
 
 
 def test_a_kernel_of_several_outputs_gathers_their_gradients(arrays, monkeypatch):
-    monkeypatch.setattr("backends.kernel._REGISTRY", {})  # a kernel of this test, and no other's
+    monkeypatch.setattr("backends.dispatch._REGISTRY", {})  # a kernel of this test, and no other's
 
     @kernel
     def multiples(xp, x, *, needed):
@@ -266,7 +266,7 @@ def test_recording_and_walking_wait_for_no_device(arrays):
     x = Tensor(arrays.place(numbers(3, 4)), requires_grad=True)
     ids = arrays.place(np.array([0, -1, 1]))
     w = Tensor(arrays.place(numbers(4, 2)), requires_grad=True)
-    with transfer.guard("forbid"):
+    with copies.guard("forbid"):
         y = where(x > 0, x.exp(), abs(x) + 1).sqrt()[ids] @ w
         loss = (concat([y, y * 2], axis=1).max(axis=1) ** 2).mean() + y[0, 1:].log().sum() * 0
         loss.backward()

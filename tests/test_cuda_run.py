@@ -11,9 +11,9 @@ import standin
 from arrays import Backend
 
 import dlcore as dl
-from backends import transfer
-from backends.device import CPU, Device
-from backends.kernel import _REGISTRY, _Dispatch
+from backends.dispatch import _REGISTRY, _Dispatch
+from backends.runtime import copies
+from backends.runtime.device import CPU, Device
 
 pytestmark = [pytest.mark.level2, pytest.mark.level5]
 
@@ -51,7 +51,7 @@ class Losses(dl.train.Callback):
             trainer.interrupt("SIGTERM")
 
     def values(self) -> list[float]:
-        return [transfer.to_host(loss).item() for loss in self.kept]
+        return [copies.to_host(loss).item() for loss in self.kept]
 
 
 def _trainer(device: Device, folder: Path, losses: Losses) -> dl.Trainer:
@@ -126,15 +126,15 @@ def _recurrent_run(device: Device) -> list[float]:
         model.build((6, 3), seed=1, device=device)
         optimizer, losses = dl.optim.Adam(3e-2).attach(model), []
         valid = dl.functional.Lengths(lengths, 6).to(device)
-        x, labels = (transfer.to_device(array, device) for array in (x, labels))
+        x, labels = (copies.to_device(array, device) for array in (x, labels))
         for _ in range(20):
-            with transfer.guard("forbid"):
+            with copies.guard("forbid"):
                 loss = dl.losses.cross_entropy(model(x, lengths=valid), labels)
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
             losses.append(loss.data)
-        return [transfer.to_host(loss).item() for loss in losses]
+        return [copies.to_host(loss).item() for loss in losses]
 
 
 def test_recurrent_layers_learn_through_the_cuda_code_as_on_the_cpu(
@@ -183,13 +183,13 @@ def test_a_step_uploads_one_batch_and_nothing_in_it_waits(host_cuda: Backend) ->
     trainer = dl.Trainer(_cnn(), optimizer=dl.optim.Adam(1e-2), device=host_cuda.device, seed=1, callbacks=[watched])
     trainer.fit(data, epochs=1, batch_size=16)  # builds the model
     watched.between.clear()
-    before = transfer.counts()
+    before = copies.counts()
     trainer.fit(data, epochs=2, batch_size=16)
     inner = watched.between[1 : STEPS - 1] + watched.between[STEPS + 1 : -1]  # the last of an epoch has no next one
     assert {(step.h2d, step.d2h, step.sync) for step in inner} == {(1, 0, 0)}
-    copies = transfer.counts().since(before)
-    assert copies.downloads == 2  # the losses of an epoch, at once
-    assert copies.uploads == 2 * STEPS + 2  # and x and y of the two rows that fit tries first
+    counted = copies.counts().since(before)
+    assert counted.downloads == 2  # the losses of an epoch, at once
+    assert counted.uploads == 2 * STEPS + 2  # and x and y of the two rows that fit tries first
 
 
 def test_early_stopping_ends_the_run_in_the_epoch_of_the_cpu_run(host_cuda: Backend) -> None:

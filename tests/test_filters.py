@@ -19,7 +19,7 @@ from samples import numbers
 from scipy import ndimage, signal
 
 import dlcore as dl
-from backends.transfer import guard
+from backends.runtime.copies import guard
 from dlcore import filters
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional.filter import polar

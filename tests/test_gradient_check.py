@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from wrong_gradients import RIGHT, STRICT, plant, rng, scale
 
-from backends import transfer
-from backends.device import CPU
-from backends.kernel import reference_only
+from backends.dispatch import reference_only
 from backends.reference import conv, embedding, linear, loss, norm
+from backends.runtime import copies
+from backends.runtime.device import CPU
 from dlcore import functional as F
 from dlcore import nn, optim, testing
 from dlcore.errors import ConfigError
@@ -166,7 +166,7 @@ def test_each_head_counts_and_labels_may_be_missing(monkeypatch):
 def test_data_may_be_lists_tensors_and_arrays_of_the_device(device):
     model, (x, y) = dense(device), dense_batch()
     expected = gradient_check(model, x, y, "cross_entropy")
-    there = transfer.to_device(x, device), transfer.to_device(y, device)
+    there = copies.to_device(x, device), copies.to_device(y, device)
     for data in [(x.tolist(), y.tolist()), (Tensor(there[0]), Tensor(there[1])), there]:
         assert gradient_check(model, *data, "cross_entropy") == expected
 
@@ -405,12 +405,12 @@ def test_any_other_layer_that_draws_is_refused():
 def state(model):
     vector = model.vector
     return (
-        transfer.to_host(vector.theta).tobytes(),
-        transfer.to_host(vector.grad).tobytes(),
+        copies.to_host(vector.theta).tobytes(),
+        copies.to_host(vector.grad).tobytes(),
         vector.version,
         replace(model.clock),
         [(path, module.training, copy.deepcopy(vars(module).get("_calls"))) for path, module in model.named_modules()],
-        [(path, transfer.to_host(buffer.data).tobytes()) for path, buffer in model.named_buffers()],
+        [(path, copies.to_host(buffer.data).tobytes()) for path, buffer in model.named_buffers()],
         [(s.path, s.active, s.lr_scale) for s in copy.copy(vector.segments)],
         [(p.requires_grad, p.owner is vector, str(p.dtype)) for p in model.parameters()],
     )
@@ -423,7 +423,7 @@ def test_the_model_is_not_touched(device):
     model.vector.scale_lr("0.w", 0.1)
     model.clock.step = 5
     model.layers[0].training = False
-    F.cross_entropy(model(transfer.to_device(x, device)), transfer.to_device(y, device)).backward()
+    F.cross_entropy(model(copies.to_device(x, device)), copies.to_device(y, device)).backward()
     before, data = state(model), (x.tobytes(), y.tobytes())
     assert np.frombuffer(before[1], np.float32).any()
     assert gradient_check(model, x, y, "cross_entropy", optim.L2(0.1))
@@ -459,9 +459,9 @@ def test_each_evaluation_reads_one_number_from_the_device():
         evaluations += 1
         return F.cross_entropy(prediction, y)
 
-    before = transfer.counts()
+    before = copies.counts()
     assert gradient_check(model, x, y, counting)
-    read = transfer.counts().since(before)
+    read = copies.counts().since(before)
     assert evaluations == 1 + 2 * 4  # one with backward, two for each weight
     assert read.downloads <= evaluations + 6  # and the parameters, once
 

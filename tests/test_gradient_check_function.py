@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from wrong_gradients import RIGHT, STRICT, plant, rng, scale
 
-from backends import transfer
-from backends.kernel import reference_only
+from backends.dispatch import reference_only
 from backends.reference import elementwise, linear
+from backends.runtime import copies
 from dlcore import functional as F
 from dlcore.errors import ConfigError, GraphError
 from dlcore.tensor import no_grad
@@ -20,7 +20,7 @@ def read_only(a):
 
 
 PLACES = pytest.mark.parametrize(
-    "place", [None, read_only, lambda a: transfer.to_device(a, STRICT)], ids=["numpy", "read-only", "strict"]
+    "place", [None, read_only, lambda a: copies.to_device(a, STRICT)], ids=["numpy", "read-only", "strict"]
 )
 
 

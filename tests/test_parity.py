@@ -11,7 +11,7 @@ import pytest
 import standin
 
 import dlcore as dl
-from backends.kernel import Alternative, kernels
+from backends.dispatch import Alternative, kernels
 from dlcore.parity import parity as parity_of_the_module
 from dlcore.parity import place
 from dlcore.testing import parity

@@ -19,7 +19,7 @@ import pytest
 
 import backends
 import dlcore as dl
-from backends.installation import install_line
+from backends.runtime.installation import install_line
 from dlcore.guides.reference import build, markdown, modules
 
 
@@ -115,9 +115,9 @@ _BETWEEN_OURSELVES = {
     "dlcore.nn.Parameter.leave",  # a vector calls it
     "dlcore.nn.Parameter.place",
     "dlcore.train.Callback.on_interrupt",  # needs a signal
-    "backends.half.InFloat32.forward",  # as of every kernel, see backends.kernel
-    "backends.half.InFloat32.backward",
-    "backends.memory.usage",  # needs a GPU
+    "backends.float16.InFloat32.forward",  # as of every kernel, see backends.dispatch
+    "backends.float16.InFloat32.backward",
+    "backends.runtime.memory.usage",  # needs a GPU
 }
 
 

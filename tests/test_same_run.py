@@ -8,8 +8,8 @@ from arrays import KINDS, Backend, backend
 from samples import images
 
 import dlcore as dl
-from backends import transfer
-from backends.device import Device
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore import functional as F
 
 STEPS = 50
@@ -47,7 +47,7 @@ def _run(kind: Backend, dtype: str) -> tuple[np.ndarray, np.ndarray, list[float]
     while len(losses) < STEPS:
         for x, rows in dl.data.batches(dl.data.Dataset(data.x, np.arange(len(data))), 16, seed=3, epoch=epoch):
             x, y = kind.place(x.astype(dtype)), kind.place(data.y[rows])
-            with transfer.guard("forbid"):
+            with copies.guard("forbid"):
                 loss = F.cross_entropy(model(x), y)
                 loss.backward()
                 opt.step()
@@ -109,12 +109,12 @@ def test_a_trained_epoch_copies_each_batch_once_and_reads_the_losses_rarely(arra
     data = images()
     trainer = dl.Trainer(_cnn(), optimizer=dl.optim.Adam(1e-2), device=arrays.device, seed=0)
     trainer.fit(data, epochs=1, batch_size=16)  # builds the model, which uploads its parameters
-    before = transfer.counts()
+    before = copies.counts()
     trainer.fit(data, epochs=1, batch_size=16)
-    copies = transfer.counts().since(before)
-    assert copies.uploads == 6 + 2  # six batches, and x and y of the two rows that fit tries first
-    assert copies.downloads == 1  # the losses of all steps, at once
-    assert copies.downloaded_bytes == 6 * 4
+    counted = copies.counts().since(before)
+    assert counted.uploads == 6 + 2  # six batches, and x and y of the two rows that fit tries first
+    assert counted.downloads == 1  # the losses of all steps, at once
+    assert counted.downloaded_bytes == 6 * 4
 
 
 def test_training_with_everything_on_gives_the_same_history_on_every_kind_of_array(arrays: Backend) -> None:

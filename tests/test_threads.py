@@ -16,8 +16,8 @@ import pytest
 import standin
 
 import dlcore as dl
-from backends import memory, tf32
-from backends.device import resolve
+from backends.runtime import memory, tf32
+from backends.runtime.device import resolve
 
 
 def trained(seed: int) -> bytes:
@@ -221,7 +221,7 @@ def enter_and_leave(block: AbstractContextManager[object]) -> None:
 
 
 def test_threads_that_need_a_kernel_first_share_one_compilation() -> None:
-    from backends.cpu.compile import Compiled
+    from backends.cpu.codegen.compile import Compiled
 
     dl.functional.relu(np.ones(3, np.float32))  # so that there are some
     fresh = Compiled(Compiled._all[0].function, Compiled._all[0].signature)
@@ -310,7 +310,7 @@ def test_the_child_of_a_fork_sets_limits_and_tf32_that_another_thread_was_settin
 
 @needs_fork
 def test_a_fork_waits_for_the_compilation_of_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    from backends.cpu import compile as compiling
+    from backends.cpu.codegen import compile as compiling
 
     dl.functional.relu(np.ones(3, np.float32))  # so that there are some
     first = compiling.Compiled._all[0]

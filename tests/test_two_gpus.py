@@ -19,10 +19,10 @@ import pytest
 import standin
 
 import dlcore as dl
-from backends import transfer
-from backends.current import elsewhere_of
-from backends.device import CPU, Device, resolve
-from backends.kernel import kernels
+from backends.dispatch import kernels
+from backends.runtime import copies
+from backends.runtime.current import elsewhere_of
+from backends.runtime.device import CPU, Device, resolve
 from dlcore import functional as F
 from dlcore import nn, optim
 from dlcore.errors import DeviceError
@@ -95,7 +95,7 @@ def test_an_operation_and_its_gradients_are_on_the_arrays_gpu(name: str) -> None
         (y * y).sum().backward()
         arrays = [y.data, *(x.grad for x in inputs if x.grad is not None)]
         assert all(resolve(where).holds(array) for array in arrays)
-        return [transfer.to_host(array) for array in arrays]
+        return [copies.to_host(array) for array in arrays]
 
     both(run)
 
@@ -158,23 +158,23 @@ def test_a_new_array_without_a_device_is_on_the_current_one(cp: ModuleType) -> N
 
 
 def test_arrays_move_between_the_gpus_and_the_host_in_any_layout() -> None:
-    x = transfer.to_device(numbers(4, 6), resolve("cuda:1"))
-    np.testing.assert_array_equal(transfer.to_host(x[::2, 1::2]), numbers(4, 6)[::2, 1::2])
+    x = copies.to_device(numbers(4, 6), resolve("cuda:1"))
+    np.testing.assert_array_equal(copies.to_host(x[::2, 1::2]), numbers(4, 6)[::2, 1::2])
     moved = dl.Tensor(x).to("cuda:0")
     assert resolve("cuda:0").holds(moved.data)
-    transfer.synchronize(resolve("cuda:1"))
+    copies.synchronize(resolve("cuda:1"))
 
 
 def test_kernels_and_updates_that_are_called_alone() -> None:
-    x, grad = (transfer.to_device(numbers(8, seed=i), resolve("cuda:1")) for i in (0, 1))
+    x, grad = (copies.to_device(numbers(8, seed=i), resolve("cuda:1")) for i in (0, 1))
     assert resolve("cuda:1").holds(kernels()["relu"](x))
     kernels()["sgd_"](x, grad, lr=0.5)
-    np.testing.assert_allclose(transfer.to_host(x), numbers(8) - 0.5 * numbers(8, seed=1), rtol=1e-6)
+    np.testing.assert_allclose(copies.to_host(x), numbers(8) - 0.5 * numbers(8, seed=1), rtol=1e-6)
 
 
 def test_what_is_to_be_entered_is_asked_of_arrays_and_devices() -> None:
     second = resolve("cuda:1")
-    x = transfer.to_device(numbers(2), second)
+    x = copies.to_device(numbers(2), second)
     assert elsewhere_of(x) == second.elsewhere() == second.native
     with second.active():
         assert elsewhere_of(x) is None
@@ -257,7 +257,7 @@ def test_parameters_are_written_and_read() -> None:
     with pytest.raises(DeviceError, match=r"parameter b: an array on cuda:0 came but the parameter is on cuda:1"):
         model.b.data = dl.Tensor(numbers(2)).to("cuda:0")
     model.w.grad = None
-    assert not transfer.to_host(model.w.grad).any()
+    assert not copies.to_host(model.w.grad).any()
 
 
 @pytest.mark.parametrize("settings", [{}, {"precision": "mixed"}, {"clip": optim.clip_by_value(0.1)}],
@@ -286,7 +286,7 @@ def test_filters(apply: Callable[..., Any]) -> None:
         for image in on(where, numbers(9, 8)):
             y = apply(image.data)
             assert resolve(where).holds(y)
-            return transfer.to_host(y)
+            return copies.to_host(y)
         return None
 
     both(run)
@@ -295,7 +295,7 @@ def test_filters(apply: Callable[..., Any]) -> None:
 def test_neighbours_augmentation_checks_and_parity() -> None:
     x, y = numbers(30, 4), np.arange(30) % 3
     both(lambda where: dl.neighbors.KNNClassifier(3, device=where).fit(x, y).predict(x))
-    both(lambda where: transfer.to_host(dl.data.augment.Rotate(20)(on(where, numbers(2, 6, 6, 1))[0].data, 1, 0)))
+    both(lambda where: copies.to_host(dl.data.augment.Rotate(20)(on(where, numbers(2, 6, 6, 1))[0].data, 1, 0)))
     model = nn.Dense(2).build((4,), dtype="float64", device="cuda:1")
     images, labels = on("cuda:1", x[:5].astype(np.float64), y[:5] % 2)
     assert dl.testing.gradient_check(model, images, labels, "cross_entropy")
@@ -333,7 +333,7 @@ def test_a_model_names_its_parameters_and_its_gpu() -> None:
 
 
 def test_kernels_and_launches_refuse_two_gpus() -> None:
-    x, y = (transfer.to_device(numbers(4), resolve(where)) for where in ("cuda:0", "cuda:1"))
+    x, y = (copies.to_device(numbers(4), resolve(where)) for where in ("cuda:0", "cuda:1"))
     for call in (lambda: kernels()["add"](x, y), lambda: kernels()["sgd_"](y, x, lr=0.1)):
         with pytest.raises(DeviceError, match="do not mix"):
             call()

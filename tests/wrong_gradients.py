@@ -3,15 +3,15 @@
 import array_api_strict
 import numpy as np
 
-from backends import transfer
-from backends.device import Device
 from backends.namespace import namespace_of
+from backends.runtime import copies
+from backends.runtime.device import Device
 
 __all__ = ["RIGHT", "STRICT", "plant", "rng", "scale"]
 
 RIGHT = 1e-7  # what a right gradient keeps to: truncation and rounding are near 1e-11, the least gradients near 1e-3
 
-transfer.register_download(
+copies.register_download(
     "array_api_strict",
     lambda x: np.array(array_api_strict.asarray(x, device=array_api_strict.Device("CPU_DEVICE"))),
 )

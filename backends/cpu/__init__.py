@@ -1,26 +1,19 @@
 """Compiled alternatives for NumPy on the CPU; importing the package registers them.
 
-compile      Numba's compiler: late, kept on disk, announced once
-simd         vectors of sixteen numbers
-exponential  exp, sigmoid and tanh of vectors
-sums         several of them at once, in registers
-pool         tasks, and the threads that share them
-product      products of matrices, and the tile that they are made of
-accept       what is taken, and the reasons why not
-columns      convolution by blocks of windows, of any kind
-direct       convolution of images of few channels
-dropout      dropout, with the mask of every other device
-elementwise  activations
-embedding    gradients of tables of many rows
-filter       correlation of images with one kernel
-linear       dense layers
-loss         softmax cross-entropy
-max_pool     max-pooling
-norm         batch normalisation
-norm_relu    batch normalisation, ReLU and max-pooling in one
-optim        the steps of the optimisers
-recurrence   what rnn, lstm and gru share: a task runs some sequences from their first step to their last
-winograd     convolution by 3×3 filters of many channels
+codegen       the only files that know of LLVM, threads and addresses
+conv          convolution: im2col, direct, Winograd
+dropout       dropout, with the mask of every other device
+elementwise   activations
+embedding     gradients of tables of many rows
+filter        correlation of images with one kernel
+linear        dense layers
+loss          softmax cross-entropy
+max_pool      max-pooling
+norm          batch normalisation
+norm_fused    batch normalisation, ReLU and max-pooling in one
+optim         the steps of the optimisers
+recurrent     RNN, LSTM and GRU
+requirements  the arrays that kernels take, and the reasons why not
 
 Without Numba nothing is registered and the references run: :data:`WHY_NOT` then says why. What Numba is not able to
 compile on a machine declines every call, with the compiler's words as the reason.
@@ -33,13 +26,13 @@ import importlib
 from dataclasses import replace
 from typing import Any
 
-from backends.kernel import kernels
+from backends.dispatch import kernels
 
 __all__ = ["WHY_NOT", "not_compiled"]
 
 _FAMILIES = (
-    "dropout", "elementwise", "embedding", "filter", "linear", "loss", "max_pool", "norm", "norm_relu", "optim",
-    "rnn", "lstm", "gru", "columns", "direct", "winograd",
+    "dropout", "elementwise", "embedding", "filter", "linear", "loss", "max_pool", "norm", "norm_fused", "optim",
+    "recurrent.rnn", "recurrent.lstm", "recurrent.gru", "conv.im2col", "conv.direct", "conv.winograd",
 )  # fmt: skip
 """In the order of their registration: of two that take a call, the later one runs it."""
 
@@ -72,7 +65,7 @@ def _words(error: Exception) -> str:
 @functools.cache
 def _why_not_compiled(pair: Any) -> str | None:
     """Why a pair's functions do not compile here; None where they do."""
-    from backends.cpu.pool import compiled_parts
+    from backends.cpu.codegen.thread_pool import compiled_parts
 
     try:
         for compiled in compiled_parts(pair):

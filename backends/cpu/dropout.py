@@ -11,9 +11,9 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from backends import random
-from backends.cpu import accept
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import LANES, _everywhere, greater, integers, load, numbers, spread, store, vector, where
+from backends.cpu import requirements
+from backends.cpu.codegen.simd import LANES, _everywhere, greater, integers, load, numbers, spread, store, vector, where
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
 from backends.reference import dropout
 
 _PIECE = 8192  # elements a task
@@ -87,7 +87,11 @@ def _run(x: Any, *, rate: float, key: random.Key, first_row: int) -> np.ndarray:
 
 
 def _unsuited(x, *, rate, key, first_row) -> str | None:
-    return accept.not_float32(x=x) or accept.too_few(x, _LEAST) or (None if x.size else "there is nothing to drop")
+    return (
+        requirements.not_float32(x=x)
+        or requirements.too_few(x, _LEAST)
+        or (None if x.size else "there is nothing to drop")
+    )
 
 
 @dropout.dropout.alternative("numpy", unless=_unsuited)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import LANES, greater, integers, larger, load, spread, store, where
+from backends.cpu import requirements
+from backends.cpu.codegen.simd import LANES, greater, integers, larger, load, spread, store, where
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
 from backends.reference import elementwise
 
 _PIECE = 32_768  # elements a task
@@ -36,7 +36,7 @@ def too_small_for_pieces(size: int) -> str | None:
 
 
 def _unsuited(x) -> str | None:
-    return accept.not_float32(x=x) or too_small_for_pieces(x.size)
+    return requirements.not_float32(x=x) or too_small_for_pieces(x.size)
 
 
 def relu_in_place(y: np.ndarray) -> None:

@@ -14,11 +14,12 @@ import functools
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.compile import part
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS
-from backends.cpu.simd import (
+from backends.array_ops import Padding, output_size
+from backends.cpu import requirements
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.gemm import COLUMNS
+from backends.cpu.codegen.registers import add_taps, before_line, finish_streams, no_sums, store_sums, stream_sums
+from backends.cpu.codegen.simd import (
     LANES,
     at,
     element,
@@ -31,9 +32,8 @@ from backends.cpu.simd import (
     store,
     store_number,
 )
-from backends.cpu.sums import add_taps, before_line, finish_streams, no_sums, store_sums, stream_sums
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
 from backends.reference import filter
-from backends.standard import Padding, output_size
 
 _ROWS = 4
 _VECTORS = COLUMNS // LANES  # 2, or 1 where a processor has fewer registers
@@ -262,7 +262,7 @@ def _unsuited(x, kernel: tuple[int, int], padding: Padding, stride: tuple[int, i
     room = _cut(x.shape[0], *_size(x, kernel, padding), max(1, x.shape[3]), kernel)[2]
     if room > _MOST:
         return f"a kernel of {kernel[0]} × {kernel[1]}, for which each thread would copy {room:,} numbers"
-    return accept.not_float32(**taps)
+    return requirements.not_float32(**taps)
 
 
 def _unsuited_direct(x, h, *, padding, border, stride) -> str | None:

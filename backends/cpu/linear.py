@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu import accept
+from backends.array_ops import select, sum_axes
+from backends.cpu import requirements
+from backends.cpu.codegen.gemm import product
 from backends.cpu.elementwise import ReluByPieces, relu_in_place, too_small_for_pieces
-from backends.cpu.product import product
 from backends.reference import linear
-from backends.standard import select, sum_axes
 
 _LEAST = 6_000_000  # multiplications; with fewer one thread of the BLAS is as fast
 _NARROWEST = 32  # rows or columns
@@ -20,8 +20,10 @@ _NARROWEST = 32  # rows or columns
 
 def _unsuited(x, w, b) -> str | None:
     d, k = w.shape
-    reason = accept.too_little(x.size * k, _LEAST)
-    return reason or accept.too_narrow(min(x.size // d, d, k), _NARROWEST) or accept.not_float32(x=x, w=w, b=b)
+    reason = requirements.too_little(x.size * k, _LEAST)
+    return (
+        reason or requirements.too_narrow(min(x.size // d, d, k), _NARROWEST) or requirements.not_float32(x=x, w=w, b=b)
+    )
 
 
 @linear.linear.alternative("numpy", unless=_unsuited)
@@ -48,7 +50,7 @@ class LinearByProducts:
 
 def _too_small_behind(x, w, b) -> str | None:
     d, k = w.shape
-    return too_small_for_pieces(x.size // d * k) or accept.not_float32(x=x, w=w, b=b)
+    return too_small_for_pieces(x.size // d * k) or requirements.not_float32(x=x, w=w, b=b)
 
 
 @linear.linear_relu.alternative("numpy", unless=_too_small_behind)

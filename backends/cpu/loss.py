@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.exponential import exp
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import (
+from backends.cpu import requirements
+from backends.cpu.codegen.math import exp
+from backends.cpu.codegen.simd import (
     LANES,
     element,
     first,
@@ -23,6 +22,7 @@ from backends.cpu.simd import (
     store_number,
     total,
 )
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
 from backends.reference import loss
 
 _PIECE = 16_384  # logits a task
@@ -94,7 +94,7 @@ def _softmax_minus_target(piece, arguments):
 
 
 def _unsuited(logits, labels, weight, *, label_smoothing) -> str | None:
-    return accept.not_float32(logits=logits, weight=weight) or accept.too_few(logits, _LEAST)
+    return requirements.not_float32(logits=logits, weight=weight) or requirements.too_few(logits, _LEAST)
 
 
 @loss.cross_entropy.alternative("numpy", unless=_unsuited)

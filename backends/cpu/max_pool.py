@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import (
+from backends.array_ops import output_size
+from backends.cpu import requirements
+from backends.cpu.codegen.simd import (
     LANES,
     greater_or_nan,
     integers,
@@ -18,8 +18,8 @@ from backends.cpu.simd import (
     where,
     where_equal,
 )
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
 from backends.reference import pool
-from backends.standard import output_size
 
 _ZERO = np.float32(0.0)
 
@@ -76,7 +76,7 @@ def _unsuited(x, *, kernel, stride, padding) -> str | None:
         return f"a window of {pixels} pixels, whose numbers do not fit into a byte"
     if any(side >= size for sides, size in zip(padding, kernel, strict=True) for side in sides):
         return f"padding {padding} that fills windows of {kernel}"
-    return accept.not_float32(x=x)
+    return requirements.not_float32(x=x)
 
 
 @pool.max_pool2d.alternative("numpy", unless=_unsuited)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.compile import part
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import LANES, fma, integers, load, spread, store
+from backends.cpu import requirements
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.simd import LANES, fma, integers, load, spread, store
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
 from backends.reference import norm
 
 _PIECE = 16_384  # elements a task
@@ -146,7 +146,7 @@ def statistics(flat: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray, np
 def _unsuited(x, gamma, beta, *, eps) -> str | None:
     if not x.size:
         return "there is nothing to average"
-    return accept.not_float32(x=x, gamma=gamma, beta=beta) or accept.too_few(x, _LEAST)
+    return requirements.not_float32(x=x, gamma=gamma, beta=beta) or requirements.too_few(x, _LEAST)
 
 
 @norm.batch_norm.alternative("numpy", unless=_unsuited)

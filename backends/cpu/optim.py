@@ -10,9 +10,8 @@ from math import sqrt as root_of
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.pool import Task, launch, reads, task, writes
-from backends.cpu.simd import (
+from backends.cpu import requirements
+from backends.cpu.codegen.simd import (
     LANES,
     integers,
     larger,
@@ -25,6 +24,7 @@ from backends.cpu.simd import (
     store_number,
     total,
 )
+from backends.cpu.codegen.thread_pool import Task, launch, reads, task, writes
 from backends.reference import optim
 
 _PIECE = 16_384  # elements a task
@@ -39,7 +39,7 @@ def _unsuited(counts, **vectors) -> str | None:
     """Why a step on these vectors is left to the reference."""
     if counts is not None:
         return "the step may have to be left out"
-    return accept.not_flat(**vectors) or accept.too_few(vectors["theta"], _LEAST)
+    return requirements.not_flat(**vectors) or requirements.too_few(vectors["theta"], _LEAST)
 
 
 def _launch(task: Task, *arrays, numbers) -> None:
@@ -207,7 +207,7 @@ class ClipByNormOnHost:
 
     @staticmethod
     def forward(xp, x, norm, *, limit):
-        long = accept.not_flat(x=x) is None and accept.too_few(x, _LEAST) is None
+        long = requirements.not_flat(x=x) is None and requirements.too_few(x, _LEAST) is None
         pieces = -(-x.size // _PIECE)
         found = np.empty(pieces, np.float32)
         if long:

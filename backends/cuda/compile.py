@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.checkup import cupy_cache_folder
+from backends.diagnostics.libraries import cupy_cache_folder
 
 __all__ = ["DTYPES", "FLAGS", "TAKEN", "function", "sources", "why_not"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from backends.cuda import accept
+from backends.array_ops import output_size
+from backends.cuda import requirements
 from backends.cuda.launch import blocks, by_elements, by_packs, compact, launch, real
 from backends.cuda.products import HALF, add_product, exact_sums
 from backends.cuda.sums import sum_columns
 from backends.reference import conv
-from backends.standard import output_size
 
 COLUMNS = 2**26
 """Bytes that the windows of a block take at most, 64 MiB. More makes the products larger, which no longer makes them
@@ -281,7 +281,7 @@ class _ConvolutionRelu(_Products):
 
 
 def _unsuited(x, w, b, *, pool=None, **how) -> str | None:
-    reason = accept.unsuited("conv", x=x, w=w, b=b)
+    reason = requirements.unsuited("conv", x=x, w=w, b=b)
     if reason is not None:
         return reason
     down, right = pool or (1, 1)
@@ -290,7 +290,7 @@ def _unsuited(x, w, b, *, pool=None, **how) -> str | None:
     windows = _windows(x, w, **how)
     if windows.rows < down or windows.columns < right:
         return "there is nothing to convolve"
-    return accept.uncountable("the output", windows.outputs * w.shape[3])
+    return requirements.uncountable("the output", windows.outputs * w.shape[3])
 
 
 def _too_deep(x, w, b, **how) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import LIMITS, THREADS, blocks, by_elements, compact, launch
 from backends.reference import distance
 
@@ -11,8 +11,8 @@ _ROWS_A_BLOCK = THREADS // 32  # a warp takes a row
 
 
 def _unsuited(a, b) -> str | None:
-    reason = accept.unsuited("distance", a=a, b=b)
-    return accept.uncountable("the output", a.shape[0] * b.shape[0]) if reason is None else reason
+    reason = requirements.unsuited("distance", a=a, b=b)
+    return requirements.uncountable("the output", a.shape[0] * b.shape[0]) if reason is None else reason
 
 
 def _too_many_tiles(a, b) -> str | None:

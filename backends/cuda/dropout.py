@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import by_elements, compact
 from backends.reference import dropout
 
@@ -22,7 +22,7 @@ def _apply(xp, x, rate: float, key: tuple[int, int], first_row: int):
     return y
 
 
-@dropout.dropout.alternative("cupy", unless=lambda x, **_: accept.unsuited("dropout", x=x))
+@dropout.dropout.alternative("cupy", unless=lambda x, **_: requirements.unsuited("dropout", x=x))
 class DropoutInOnePass:
     """The mask is a function of the key, so the gradient's pass computes it again."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import by_packs, compact
 from backends.reference import elementwise
 
 
 def _unsuited(x, **_) -> str | None:
-    return accept.unsuited("elementwise", x=x)
+    return requirements.unsuited("elementwise", x=x)
 
 
 def _run(xp, kernel: str, *arrays, alpha: tuple[float, ...] = ()):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from backends.cuda import accept
+from backends.array_ops import output_size
+from backends.cuda import requirements
 from backends.cuda.launch import THREADS, blocks, by_elements, compact, launch, real
 from backends.reference import filter
-from backends.standard import output_size
 
 _PIECES = 64
 _ELEMENTS_A_PIECE = 8 * THREADS  # at least, before there is a second piece
@@ -64,11 +64,11 @@ def _of_kernel(xp, dy, x, kernel, **how):
 
 def _unsuited(x, kernel, *, padding, border, stride, **parts) -> str | None:
     """Images may be of integers as well; they are converted."""
-    reason = accept.unsuited("filter", **parts)
+    reason = requirements.unsuited("filter", **parts)
     if reason is not None:
         return reason
     size = prod(_shape(x.shape, kernel, padding, stride))
-    return accept.uncountable("x", x.size) or accept.uncountable("the output", size)
+    return requirements.uncountable("x", x.size) or requirements.uncountable("the output", size)
 
 
 @filter.correlate2d.alternative("cupy", unless=lambda x, h, **how: _unsuited(x, h.shape, h=h, **how))

@@ -7,7 +7,7 @@ bias is summed by a kernel of its own, which TF32 does not round.
 
 from __future__ import annotations
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import by_elements, by_rows, compact, launch, real
 from backends.cuda.products import HALF, exact_sums
 from backends.cuda.sums import sum_columns
@@ -25,8 +25,8 @@ def _unsuited_product(x, y) -> str | None:
         return "the second factor is no matrix"
     if x.ndim == 2 and x.dtype != HALF:
         return f"two matrices of {x.dtype}, which the reference multiplies in the same way"
-    reason = accept.unsuited("linear", x=x, y=y)
-    return reason or accept.uncountable("the output", x.size // y.shape[0] * y.shape[1])
+    reason = requirements.unsuited("linear", x=x, y=y)
+    return reason or requirements.uncountable("the output", x.size // y.shape[0] * y.shape[1])
 
 
 @elementwise.matmul.alternative("cupy", unless=_unsuited_product)
@@ -54,8 +54,8 @@ def _gradients(xp, dy, rows, w, needed):
 
 
 def _unsuited(x, w, b) -> str | None:
-    reason = accept.unsuited("linear", x=x, w=w, b=b)
-    return reason or accept.uncountable("the output", x.size // w.shape[0] * w.shape[1])
+    reason = requirements.unsuited("linear", x=x, w=w, b=b)
+    return reason or requirements.uncountable("the output", x.size // w.shape[0] * w.shape[1])
 
 
 @linear.linear.alternative("cupy", unless=_unsuited)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import THREADS, blocks, by_elements, compact, launch, real
 from backends.reference import loss
 
@@ -15,7 +15,7 @@ def _shares(label_smoothing: float, classes: int) -> tuple[float, float]:
 
 
 @loss.cross_entropy.alternative(
-    "cupy", unless=lambda logits, labels, weight, **_: accept.unsuited("loss", logits=logits, weight=weight)
+    "cupy", unless=lambda logits, labels, weight, **_: requirements.unsuited("loss", logits=logits, weight=weight)
 )
 class CrossEntropyByRows:
     """log sum exp(z - max z) - (z - max z) · target, with the exponentials computed anew for the gradient."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cuda import accept, compile
+from backends.cuda import compile, requirements
 from backends.cuda.launch import THREADS, blocks, by_elements, launch
 from backends.reference import mixed
 
@@ -14,7 +14,7 @@ _ELEMENTS_A_BLOCK = 4096  # at least, before there is a second block
 
 def _unsuited(half=None, counts=None, **arrays) -> str | None:
     """Why the kernels do not take these: float16 ``half``, int32 ``counts`` and others of float32, all in one piece."""
-    reason = accept.unsuited("mixed", half=half) if half is not None else compile.why_not()
+    reason = requirements.unsuited("mixed", half=half) if half is not None else compile.why_not()
     wanted = {"half": (half, "float16"), "counts": (counts, "int32")} | {n: (x, "float32") for n, x in arrays.items()}
     for name, (x, dtype) in wanted.items() if reason is None else ():
         if x is None:
@@ -23,7 +23,7 @@ def _unsuited(half=None, counts=None, **arrays) -> str | None:
             return f"{name} is of {x.dtype}, and {dtype} is expected"
         if not x.flags.c_contiguous:
             return f"{name} {x.shape} does not lie in one piece"
-        reason = reason or accept.uncountable(name, x.size)
+        reason = reason or requirements.uncountable(name, x.size)
     return reason
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import prod
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import by_elements, by_rows, compact, launch, real
 from backends.reference import norm
 
@@ -55,7 +55,7 @@ def _finished(xp, x, kernel: str, arrays, rows: int, sizes, inverse, scale) -> l
 
 
 @norm.batch_norm.alternative(
-    "cupy", unless=lambda x, gamma, beta, **_: accept.unsuited("norm", x=x, gamma=gamma, beta=beta)
+    "cupy", unless=lambda x, gamma, beta, **_: requirements.unsuited("norm", x=x, gamma=gamma, beta=beta)
 )
 class BatchNormByPieces:
     """Statistics in one pass by Welford's rule; only the images are kept for the gradient."""
@@ -81,7 +81,7 @@ class BatchNormByPieces:
 
 @norm.batch_norm_fixed.alternative(
     "cupy",
-    unless=lambda x, gamma, beta, mean, variance, **_: accept.unsuited(
+    unless=lambda x, gamma, beta, mean, variance, **_: requirements.unsuited(
         "norm", x=x, gamma=gamma, beta=beta, mean=mean, variance=variance
     ),
 )
@@ -122,7 +122,7 @@ def _sizes(shape, pool) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def _unsuited_relu(x, gamma, beta, *, eps, pool) -> str | None:
     if pool is not None and pool[0] * pool[1] > 256:
         return f"a window of {pool[0] * pool[1]} pixels, whose numbers do not fit into a byte"
-    reason = accept.unsuited("norm", x=x, gamma=gamma, beta=beta)
+    reason = requirements.unsuited("norm", x=x, gamma=gamma, beta=beta)
     return "no window fits into the images" if reason is None and not prod(_sizes(x.shape, pool)[0]) else reason
 
 
@@ -159,7 +159,7 @@ class BatchNormReluByWindows:
 
 
 @norm.running_average_.alternative(
-    "cupy", unless=lambda average, value, **_: accept.not_flat("norm", average=average, value=value)
+    "cupy", unless=lambda average, value, **_: requirements.not_flat("norm", average=average, value=value)
 )
 class RunningAverageInOnePass:
     """average = momentum average + (1 - momentum) value."""

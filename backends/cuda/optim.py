@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf, log, sqrt
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import THREADS, blocks, by_packs, launch
 from backends.reference import optim
 
@@ -16,7 +16,7 @@ def _unsuited(counts, **vectors) -> str | None:
     """Why a step on these vectors is left to the reference."""
     if counts is not None and not (counts.dtype == "int32" and counts.flags.c_contiguous):
         return f"counts of {counts.dtype} are not of int32 in one piece"
-    return accept.not_flat("optim", **vectors)
+    return requirements.not_flat("optim", **vectors)
 
 
 def _step(kernel: str, *vectors, counts=None, numbers) -> None:
@@ -104,7 +104,7 @@ class AdagradInOnePass:
         _step("adagrad", theta, total, grad, counts=counts, numbers=(float(lr), float(eps)))
 
 
-@optim.clip_.alternative("cupy", unless=lambda x, **_: accept.not_flat("optim", x=x))
+@optim.clip_.alternative("cupy", unless=lambda x, **_: requirements.not_flat("optim", x=x))
 class ClipInOnePass:
     """x in one pass."""
 
@@ -114,7 +114,8 @@ class ClipInOnePass:
 
 
 @optim.clip_by_norm_.alternative(
-    "cupy", unless=lambda x, norm, **_: accept.not_flat("optim", x=x) or accept.unsuited("optim", x=x, norm=norm)
+    "cupy",
+    unless=lambda x, norm, **_: requirements.not_flat("optim", x=x) or requirements.unsuited("optim", x=x, norm=norm),
 )
 class ClipByNormInTwoPasses:
     """The sums of squares of at most 256 blocks, whatever the chip; then every block adds them up for itself."""

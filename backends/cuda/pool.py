@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from backends.cuda import accept
+from backends.array_ops import output_size
+from backends.cuda import requirements
 from backends.cuda.launch import by_elements, compact
 from backends.reference import pool
-from backends.standard import output_size
 
 
 def _size(shape, kernel, stride, padding) -> tuple[int, int, int, int]:
@@ -27,7 +27,7 @@ def _unsuited_max(x, *, kernel, stride, padding) -> str | None:
     pixels = kernel[0] * kernel[1]
     if pixels > 256:
         return f"a window of {pixels} pixels, whose numbers do not fit into a byte"
-    return accept.unsuited("pool", x=x)
+    return requirements.unsuited("pool", x=x)
 
 
 @pool.max_pool2d.alternative("cupy", unless=_unsuited_max)
@@ -50,7 +50,7 @@ class MaxPoolByPixels:
         return (dx,)
 
 
-@pool.avg_pool2d.alternative("cupy", unless=lambda x, **_: accept.unsuited("pool", x=x))
+@pool.avg_pool2d.alternative("cupy", unless=lambda x, **_: requirements.unsuited("pool", x=x))
 class AvgPoolByPixels:
     """The mean over the pixels of a window that lie in the image."""
 

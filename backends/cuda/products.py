@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.current import current_device
+from backends.runtime.current import current_device
 
 __all__ = ["add_product", "exact_sums"]
 

@@ -1,10 +1,10 @@
 """RNN, LSTM and GRU: the products of x with u at once, then for each step a product and a launch.
 
 The rows of all steps stand one behind the other, step after step and the longest sequence first, see
-:mod:`backends.packing`: so the sequences that have a step are always the first rows of a state, and what is padding is
-neither read nor computed with. A step writes its states where the next one's product reads them, and its gates where
-their sums stood; backward they become their gradients, for what is saved is used once. The gradients of u and w are one
-product each, over all steps.
+:mod:`backends.packed_sequences`: so the sequences that have a step are always the first rows of a state, and what is
+padding is neither read nor computed with. A step writes its states where the next one's product reads them, and its
+gates where their sums stood; backward they become their gradients, for what is saved is used once. The gradients of u
+and w are one product each, over all steps.
 
 Of arrays of float16 the products are of float16 too. A cell and the state of a GRU, to which a step may add little, are
 carried on in float32, and so are their gradients.
@@ -15,8 +15,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from backends import packing
-from backends.cuda import accept
+from backends import packed_sequences
+from backends.cuda import requirements
 from backends.cuda.launch import by_elements, compact, real
 from backends.cuda.products import exact_sums
 from backends.cuda.sums import sum_columns
@@ -47,7 +47,7 @@ class _Batch:
         self.xp, self.dtype, self.device = xp, x.dtype, x.device
         self.n, self.length, self.features = x.shape
         self.units, self.full = units, lengths is None
-        counts = [*packing.active(lengths, self.n, self.length), 0]
+        counts = [*packed_sequences.active(lengths, self.n, self.length), 0]
         self.steps, begin = [], 0
         for sequences, following in pairwise(counts):
             self.steps.append(_Step(begin, sequences, following))
@@ -57,7 +57,7 @@ class _Batch:
 
     def _every_row(self, reverse):
         place = self.xp.arange(self.n * self.length, dtype=self.xp.int64, device=self.device)
-        return packing.pack(self.xp, self.xp.reshape(place, (self.n, self.length)), None, reverse)
+        return packed_sequences.pack(self.xp, self.xp.reshape(place, (self.n, self.length)), None, reverse)
 
     def room(self, *shape) -> Any:
         return self.xp.empty(shape, dtype=self.dtype, device=self.device)
@@ -159,11 +159,13 @@ class _Batch:
 
 def _unsuited(x, u, w, *others, lengths, reverse) -> str | None:
     floats = {f"array {place}": array for place, array in enumerate(others[:-1], start=4)}  # all but the rows
-    reason = accept.unsuited("recurrent", x=x, u=u, w=w, **floats)
+    reason = requirements.unsuited("recurrent", x=x, u=u, w=w, **floats)
     if reason is not None:
         return reason
     steps = x.shape[0] * x.shape[1]
-    return accept.uncountable("y", steps * w.shape[0]) or accept.uncountable("all gates", steps * w.shape[1])
+    return requirements.uncountable("y", steps * w.shape[0]) or requirements.uncountable(
+        "all gates", steps * w.shape[1]
+    )
 
 
 @recurrent.rnn.alternative("cupy", unless=_unsuited)

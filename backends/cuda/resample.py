@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from backends.cuda import accept
+from backends.cuda import requirements
 from backends.cuda.launch import by_elements, compact, real
 from backends.reference import resample
 
@@ -12,7 +12,7 @@ _BORDERS = ("constant", "reflect", "symmetric", "nearest", "wrap")  # in the ord
 
 
 def _unsuited_maps(x, maps, **_) -> str | None:
-    reason = accept.unsuited("resample", x=x)
+    reason = requirements.unsuited("resample", x=x)
     if reason is None and maps.dtype not in (x.dtype, real(x.dtype)):
         return f"places in {maps.dtype}, and images of {x.dtype}"
     return reason
@@ -21,7 +21,8 @@ def _unsuited_maps(x, maps, **_) -> str | None:
 @resample.move_pixels.alternative(
     "cupy",
     unless=lambda x, rows, columns, **_: (
-        accept.unsuited("resample", x=x) or accept.uncountable("the output", rows.size * columns.shape[1] * x.shape[3])
+        requirements.unsuited("resample", x=x)
+        or requirements.uncountable("the output", rows.size * columns.shape[1] * x.shape[3])
     ),
 )
 class PixelsInOnePass:

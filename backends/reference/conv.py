@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backends.kernel import kernel
+from backends.array_ops import fold_windows, output_size, pad, select, strip, sum_rows, windows
+from backends.dispatch import kernel
 from backends.reference.pool import max_pool2d, max_pool2d_backward
-from backends.standard import fold_windows, output_size, pad, select, strip, sum_rows, windows
 
 
 @kernel

@@ -10,7 +10,7 @@ rows first, in float64, and measures the few rows that are nearest once more by 
 
 from __future__ import annotations
 
-from backends.kernel import kernel
+from backends.dispatch import kernel
 
 
 @kernel

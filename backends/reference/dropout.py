@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 
 from backends import random
-from backends.kernel import kernel
-from backends.standard import device_of, select
+from backends.array_ops import device_of, select
+from backends.dispatch import kernel
 
 
 @kernel

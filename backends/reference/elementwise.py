@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from backends.kernel import kernel
-from backends.standard import device_of, mean_axes, select, sum_axes, unbroadcast
+from backends.array_ops import device_of, mean_axes, select, sum_axes, unbroadcast
+from backends.dispatch import kernel
 
 # --- arithmetic: either operand may be a Python number, which has no shape and whose gradient is never needed
 

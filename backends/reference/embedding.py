@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from math import prod
 
-from backends.half import is_half
-from backends.kernel import kernel, update_kernel
-from backends.standard import device_of, one_hot
+from backends.array_ops import device_of, one_hot
+from backends.dispatch import kernel, update_kernel
+from backends.float16 import is_half
 
 SMALL = 256
 """Rows of a table whose gradient is a product with the one-hot matrix."""

@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from backends.kernel import kernel
-from backends.standard import Padding, device_of, output_size, pad, strip, tap
+from backends.array_ops import Padding, device_of, output_size, pad, strip, tap
+from backends.dispatch import kernel
 
 __all__ = ["BORDERS", "correlate2d", "correlate_separable", "fold", "kernel_gradient", "pixel_at", "polar"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from backends.kernel import kernel
-from backends.standard import select, sum_axes
+from backends.array_ops import select, sum_axes
+from backends.dispatch import kernel
 
 
 @kernel

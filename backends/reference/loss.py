@@ -6,8 +6,8 @@ equal weights; labels and weights get no gradient. An example of weight 0 has no
 
 from __future__ import annotations
 
-from backends.kernel import kernel
-from backends.standard import one_hot, select, sign
+from backends.array_ops import one_hot, select, sign
+from backends.dispatch import kernel
 
 
 def _mean(xp, losses, weight):

@@ -18,7 +18,7 @@ Source: Micikevicius et al. (2018), section 3.2.
 
 from __future__ import annotations
 
-from backends.kernel import update_kernel
+from backends.dispatch import update_kernel
 
 
 @update_kernel

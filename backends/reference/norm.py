@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
-from backends.kernel import kernel, update_kernel
+from backends.array_ops import select, sum_rows
+from backends.dispatch import kernel, update_kernel
 from backends.reference.pool import max_pool2d, max_pool2d_backward
-from backends.standard import select, sum_rows
 
 
 @kernel

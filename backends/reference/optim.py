@@ -13,8 +13,8 @@ import functools
 import inspect
 import math
 
-from backends.kernel import update_kernel
-from backends.standard import clip, sign
+from backends.array_ops import clip, sign
+from backends.dispatch import update_kernel
 
 
 def may_be_left_out(rule):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from backends.kernel import kernel
-from backends.standard import clip, device_of, fold_windows, output_size, pad, select, strip, tap
+from backends.array_ops import clip, device_of, fold_windows, output_size, pad, select, strip, tap
+from backends.dispatch import kernel
 
 _ONE = (1, 1)
 

@@ -4,20 +4,20 @@ x (N, T, D) holds N sequences; u (D, G H) are the weights of the input, w (H, G 
 the biases, with G gates side by side. States are (N, H). Common to the three:
 
 lengths : a tuple of N integers in 1 .. T; None where all sequences have T steps
-rows : ``backends.packing.packed_rows(lengths, T, reverse)`` on the device; None where lengths is None
+rows : ``backends.packed_sequences.packed_rows(lengths, T, reverse)`` on the device; None where lengths is None
 reverse : each sequence is read from its last valid step to its first; y stays aligned with x
 
 y (N, T, H) is zero behind each sequence's end; the last states are those after the last valid step that is read. What
-is there behind a sequence's end is never computed with: see :mod:`backends.packing`. x U of all valid steps is one
-product, and so are the gradients of u and of w.
+is there behind a sequence's end is never computed with: see :mod:`backends.packed_sequences`. x U of all valid steps is
+one product, and so are the gradients of u and of w.
 """
 
 from __future__ import annotations
 
-from backends import packing
-from backends.kernel import kernel
+from backends import packed_sequences
+from backends.array_ops import device_of, sum_axes
+from backends.dispatch import kernel
 from backends.reference.elementwise import sigmoid
-from backends.standard import device_of, sum_axes
 
 
 class _Batch:
@@ -26,22 +26,22 @@ class _Batch:
     def __init__(self, xp, x, rows, lengths, reverse):
         self.n, self.steps = x.shape[:2]
         self.xp, self.rows, self.reverse = xp, rows, reverse
-        self.places = None if rows is None else packing.inverse(xp, rows, self.n * self.steps)
-        self.order = None if rows is None else packing.sequence_order(rows, self.n, self.steps)
+        self.places = None if rows is None else packed_sequences.inverse(xp, rows, self.n * self.steps)
+        self.order = None if rows is None else packed_sequences.sequence_order(rows, self.n, self.steps)
         self.rank = None if rows is None else xp.argsort(self.order)  # of each sequence in that order
         self.spans = []  # of each computed step: its first packed row, and the row after its last
         end = 0
-        for count in packing.active(lengths, self.n, self.steps):
+        for count in packed_sequences.active(lengths, self.n, self.steps):
             self.spans.append((end, end + count))
             end += count
 
     def pack(self, x):
         """(N, T, ...) -> (M, ...)."""
-        return packing.pack(self.xp, x, self.rows, self.reverse)
+        return packed_sequences.pack(self.xp, x, self.rows, self.reverse)
 
     def unpack(self, packed):
         """(M, ...) -> (N, T, ...), zeros where nothing is valid."""
-        return packing.unpack(self.xp, packed, self.places, self.n, self.steps, self.reverse)
+        return packed_sequences.unpack(self.xp, packed, self.places, self.n, self.steps, self.reverse)
 
     def sort(self, state, like, units):
         """A state (N, H) with the longest sequence first; zeros for None."""
@@ -253,21 +253,21 @@ for _cell in (rnn, lstm, gru):
 @kernel
 def pack_steps(xp, x, rows, *, needed):
     """The valid steps of (N, T, ...) as rows (M, ...), where ``rows`` holds their flat positions, each once."""
-    return packing.pack(xp, x, rows), (rows, x.shape[:2])
+    return packed_sequences.pack(xp, x, rows), (rows, x.shape[:2])
 
 
 @pack_steps.backward
 def _(xp, dy, saved, *, needed):
     rows, (n, steps) = saved
-    return packing.unpack(xp, dy, packing.inverse(xp, rows, n * steps), n, steps), None
+    return packed_sequences.unpack(xp, dy, packed_sequences.inverse(xp, rows, n * steps), n, steps), None
 
 
 @kernel
 def unpack_steps(xp, packed, rows, *, n, steps, needed):
     """Rows (M, ...) back to their steps, (N, T, ...), zeros elsewhere: the inverse of :func:`pack_steps`."""
-    return packing.unpack(xp, packed, packing.inverse(xp, rows, n * steps), n, steps), rows
+    return packed_sequences.unpack(xp, packed, packed_sequences.inverse(xp, rows, n * steps), n, steps), rows
 
 
 @unpack_steps.backward
 def _(xp, dy, rows, *, n, steps, needed):
-    return packing.pack(xp, dy, rows), None
+    return packed_sequences.pack(xp, dy, rows), None

@@ -16,8 +16,8 @@ gradient: they work on data, before the model.
 
 from __future__ import annotations
 
-from backends.kernel import kernel
-from backends.standard import clip, device_of
+from backends.array_ops import clip, device_of
+from backends.dispatch import kernel
 
 
 @kernel

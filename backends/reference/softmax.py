@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.kernel import kernel
+from backends.dispatch import kernel
 
 
 @kernel

@@ -33,8 +33,8 @@ LIMIT = 300
 
 def why_not() -> str | None:
     """Why nothing can be measured here; None where a CUDA GPU is."""
-    from backends.device import resolve
     from backends.errors import DeviceError
+    from backends.runtime.device import resolve
 
     try:
         resolve("cuda")

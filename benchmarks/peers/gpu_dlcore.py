@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import dlcore as dl
-from backends.tf32 import products_in_tf32
+from backends.runtime.tf32 import products_in_tf32
 from benchmarks.peers import ours
 from benchmarks.peers.workloads import Training
 

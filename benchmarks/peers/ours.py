@@ -10,10 +10,10 @@ import numpy as np
 
 import dlcore as dl
 from backends import cpu  # the compiled kernels, which are otherwise imported at first use  # noqa: F401
-from backends.device import resolve
-from backends.kernel import kernel
-from backends.threads import blas_threads, kernel_threads
-from backends.transfer import to_device
+from backends.dispatch import kernel
+from backends.runtime.copies import to_device
+from backends.runtime.device import resolve
+from backends.runtime.threads import blas_threads, kernel_threads
 from benchmarks.peers.frameworks import IN_TRAINER
 from benchmarks.peers.timing import Part
 from benchmarks.peers.workloads import (

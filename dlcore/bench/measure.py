@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from backends import transfer
-from backends.device import CPU
+from backends.runtime import copies
+from backends.runtime.device import CPU
 from dlcore.bench import starting
 from dlcore.bench.places import REFERENCE, Place
 from dlcore.bench.timing import FULL, QUICK, SWEEP, Pace, Subject, rounds, summary
@@ -158,7 +158,7 @@ def errors_of(work: Workload, inputs: Sequence[Any], places: Sequence[Place]) ->
 
 def _results(work: Workload, arrays: Sequence[np.ndarray], where: Place) -> list[np.ndarray]:
     with where.active():
-        return [transfer.to_host(x) for x in work.start([where.put(x) for x in arrays]).compare()]
+        return [copies.to_host(x) for x in work.start([where.put(x) for x in arrays]).compare()]
 
 
 def error_of(y: np.ndarray, exact: np.ndarray) -> float:
@@ -171,7 +171,7 @@ def error_of(y: np.ndarray, exact: np.ndarray) -> float:
     return float(np.max(np.abs(y.astype(np.float64) - exact))) / (largest or 1.0)
 
 
-# --- copies
+# --- transfer
 
 
 def transfer_rates(where: Place, mebibytes: int, count: int) -> dict[str, float] | None:
@@ -181,7 +181,7 @@ def transfer_rates(where: Place, mebibytes: int, count: int) -> dict[str, float]
     host = np.zeros(mebibytes << 20, np.uint8)
     there = Subject(lambda: where.put(host), where.wait)
     array = where.put(host)
-    back = Subject(lambda: transfer.to_host(array), where.wait)
+    back = Subject(lambda: copies.to_host(array), where.wait)
     rates = {}
     for name, subject in (("to device", there), ("to host", back)):
         subject.seconds(1)

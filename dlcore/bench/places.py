@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from backends import transfer
-from backends.device import CPU, Device, resolve, survey
-from backends.kernel import reference_only
-from backends.threads import blas_threads
+from backends.dispatch import reference_only
+from backends.runtime import copies
+from backends.runtime.device import CPU, Device, resolve, survey
+from backends.runtime.threads import blas_threads
 from dlcore.bench.provenance import machine
 from dlcore.errors import DeviceError
 
@@ -51,11 +51,11 @@ class Place:
 
     def put(self, host: np.ndarray) -> Any:
         """A host array as one that is here, which may be the same array."""
-        return transfer.to_device(host, self.device)
+        return copies.to_device(host, self.device)
 
     def wait(self) -> None:
         """Return when the work that was given to the device is done."""
-        transfer.synchronize(self.device)
+        copies.synchronize(self.device)
 
     def title(self) -> str:
         """What it is made of, for people: "AMD EPYC 9R14"; for a CUDA device also its driver and CuPy."""
@@ -68,7 +68,9 @@ class Place:
 
 
 def place(name: str | None, threads: int = 1) -> Place:
-    """The place of a name: cpu, cuda, cuda:N, auto, or cpu-reference; None as in :func:`backends.device.resolve`.
+    """The place of a name: cpu, cuda, cuda:N, auto, or cpu-reference.
+
+    None is what it is in :func:`backends.runtime.device.resolve`.
 
     Raises DeviceError for another name, and with its cause for a device that cannot be used.
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backends.threads import kernel_threads
+from backends.runtime.threads import kernel_threads
 from dlcore.bench.measure import Outcome
 from dlcore.bench.provenance import commit_info, machine, machine_info
 from dlcore.errors import DataError

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from backends.device import Device
-from backends.kernel import Kernel, UpdateKernel, reference_only
+from backends.dispatch import Kernel, UpdateKernel, reference_only
 from backends.namespace import namespace
 from backends.random import derive
 from backends.reference import conv, dropout, linear, loss, norm, optim, pool
+from backends.runtime.device import Device
 from dlcore import filters, losses, nn
 from dlcore.optim import Adam
 

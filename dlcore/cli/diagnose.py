@@ -91,7 +91,7 @@ def _parts(run: Run) -> dict[str, dict[str, Any]]:
     if run.result is not None and "parts" in run.result:
         return run.result["parts"]
 
-    from backends.device import resolve
+    from backends.runtime.device import resolve
     from dlcore.experiment.examined import check, data_of
     from dlcore.train.measured import measure_parts
     from dlcore.train.run import objective_of

@@ -16,9 +16,9 @@ from dlcore.errors import ConfigError
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
-    from backends.checkup import Finding
-    from backends.device import DeviceReport
-    from backends.selftest import Measured
+    from backends.diagnostics.libraries import Finding
+    from backends.diagnostics.selftest import Measured
+    from backends.runtime.device import DeviceReport
 
 __all__ = ["doctor"]
 
@@ -75,12 +75,12 @@ def _libraries() -> None:
     import array_api_compat
     import numpy as np
 
-    from backends import checkup
+    from backends.diagnostics import libraries
 
     _line("numpy", np.__version__)
     _line("array-api-compat", array_api_compat.__version__)
     _line("threads", _threads())
-    _findings(checkup.cpu())
+    _findings(libraries.cpu())
 
 
 def _threads() -> str:
@@ -92,9 +92,9 @@ def _threads() -> str:
 
 def _devices() -> bool:
     """Print the devices; whether the CPU is usable."""
-    from backends import checkup
-    from backends.device import resolve, survey
+    from backends.diagnostics import libraries
     from backends.errors import DeviceError
+    from backends.runtime.device import resolve, survey
 
     reports = survey()
     print("devices")
@@ -107,7 +107,7 @@ def _devices() -> bool:
             _line("without --device", f"{default} ({default.why})")
         except DeviceError as error:
             _line("without --device", str(error))
-    found = list(checkup.cuda())
+    found = list(libraries.cuda())
     if found:
         print("CUDA libraries")
         _findings(found)
@@ -148,8 +148,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _self_test(device: str | None) -> int:
-    from backends.device import describe, resolve
-    from backends.selftest import run
+    from backends.diagnostics.selftest import run
+    from backends.runtime.device import describe, resolve
 
     place = resolve(device)
     print(describe(place))

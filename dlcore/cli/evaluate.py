@@ -50,7 +50,7 @@ def evaluate(
     set again. A run of your own model runs the copy of your file that it holds; one whose code was not trained here by
     you is refused until --trust.
     """
-    from backends.device import describe, resolve
+    from backends.runtime.device import describe, resolve
     from dlcore.diagnosis import faults_of
     from dlcore.experiment.trained import TrainedRun
     from dlcore.train.run import Run, plain

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from backends.device import Device
+    from backends.runtime.device import Device
 
 __all__ = ["filter_picture"]
 
@@ -95,7 +95,7 @@ def filter_picture(
     takes 64 MiB, or what one row and those that it depends on take. The most is taken before, by decoding: up to 18
     bytes a pixel in colour and 5 in grey, so 1.8 GB for 100 megapixels in colour. An NPY file is not decoded.
     """
-    from backends.device import describe, resolve
+    from backends.runtime.device import describe, resolve
     from dlcore.cli import pictures
 
     given = {"sigma": sigma, "order": order, "truncate": truncate, "size": size, "k": k, "axis": axis}
@@ -179,7 +179,7 @@ def _reach(kernel: str, settings: dict[str, Any]) -> tuple[int, int]:
 
 def _filter(kernel: str, settings: dict[str, Any], border: str, place: Device) -> Callable[[np.ndarray], np.ndarray]:
     """The filter as a function of arrays on the host."""
-    from backends.transfer import to_device, to_host
+    from backends.runtime.copies import to_device, to_host
     from dlcore import filters
 
     def run(image: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def generate(
     """
     if seed is not None and temperature == 0:
         raise ConfigError("--seed has no effect with --temperature 0, which draws nothing; leave one of them out")
-    from backends.device import resolve
+    from backends.runtime.device import resolve
     from dlcore.experiment.trained import TrainedRun
     from dlcore.train.run import Run
 

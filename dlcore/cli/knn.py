@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.device import Device
+from backends.runtime.device import Device
 from dlcore import metrics, report
 from dlcore.cli import summary
 from dlcore.cli.progress import counting

@@ -62,7 +62,7 @@ def predict(
     if top is not None and top < 1:
         raise ConfigError(f"--top is {top} but a whole number of at least 1 is expected")
 
-    from backends.device import resolve
+    from backends.runtime.device import resolve
     from dlcore.experiment.answers import BATCH, Count, from_files, from_npz, inputs_of
     from dlcore.experiment.forecast import columns_of_arrays, forecasts, is_series
     from dlcore.experiment.trained import TrainedRun

@@ -63,7 +63,7 @@ def run(
 
     recipe = find(name)
     _check_folder(out)
-    from backends.device import describe, resolve
+    from backends.runtime.device import describe, resolve
     from dlcore.recipes import Setup
 
     place = resolve(device)

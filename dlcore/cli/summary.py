@@ -16,7 +16,7 @@ from dlcore.train.config import Config, dump
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
-    from backends.device import Device
+    from backends.runtime.device import Device
     from dlcore.data import Splits
     from dlcore.report import Report
     from dlcore.train import Trainer
@@ -64,9 +64,9 @@ def model_name(settings: Config) -> str:
 
 def about_device(settings: Config, device: Device) -> str:
     """Where it runs and why, and what is asked of the device; DeviceError where that is TF32 and it has none."""
-    from backends import tf32
-    from backends.device import describe
-    from backends.memory import is_cuda
+    from backends.runtime import tf32
+    from backends.runtime.device import describe
+    from backends.runtime.memory import is_cuda
 
     parts, limit = [describe(device)], settings.train.memory_limit
     if settings.train.tf32:

@@ -22,7 +22,7 @@ from dlcore.train.config import Config, load
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from backends.device import Device
+    from backends.runtime.device import Device
     from dlcore.data import Splits
     from dlcore.train.callbacks import Callback
     from dlcore.train.lock import Lock
@@ -105,7 +105,7 @@ def train(
     if overwrite and settings.run.name is None:
         raise ConfigError("--overwrite needs the --name of the run whose place is taken")
 
-    from backends.device import resolve
+    from backends.runtime.device import resolve
     from dlcore.train import run as folders
     from dlcore.train._unused import refuse_unused
 

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from backends import random
-from backends.device import Device
 from backends.namespace import isdtype, namespace_of
 from backends.reference.elementwise import add, where
 from backends.reference.resample import move_pixels, resample
-from backends.transfer import to_device
+from backends.runtime.copies import to_device
+from backends.runtime.device import Device
 from dlcore.errors import ConfigError, DataError, ShapeError
 from dlcore.recorded import Recorded, did_you_mean
 from dlcore.validation import is_number, is_whole, number

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.device import Device
-from backends.threads import blas_threads
+from backends.runtime.device import Device
+from backends.runtime.threads import blas_threads
 from dlcore import metrics
 from dlcore.data import batches
 from dlcore.data.source import as_source

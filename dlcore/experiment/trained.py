@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from backends.device import Device, resolve
+from backends.runtime.device import Device, resolve
 from dlcore.errors import ConfigError, DataError
 from dlcore.experiment.answers import (
     BATCH,

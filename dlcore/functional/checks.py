@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from backends.array_ops import Padding
 from backends.namespace import NUMPY, isdtype, namespace_of
-from backends.standard import Padding
 from dlcore._arrays import asks_for_gradient
 from dlcore.errors import ShapeError
 from dlcore.tensor import Tensor, grad_enabled

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from backends import random, transfer
-from backends.device import Device
-from backends.half import is_half
+from backends import random
+from backends.float16 import is_half
 from backends.random import Key
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore.functional.checks import check_key, floats
 from dlcore.tensor import Tensor
 
@@ -64,7 +65,7 @@ def normal(x: Any, *, key: Key, first_row: int = 0) -> Tensor:
     radius = np.sqrt(-2.0 * np.log((words[:, ::2] + 1.0) * 2.0**-32))  # (0, 1], so that the logarithm is finite
     numbers = radius * np.cos(words[:, 1::2] * (2.0 * np.pi * 2.0**-32))
     device = Device.of(x.data)
-    single = transfer.to_device(numbers.astype(np.float32).reshape(x.shape), device)
+    single = copies.to_device(numbers.astype(np.float32).reshape(x.shape), device)
     with device.active():
         return Tensor(device.xp.astype(single, x.data.dtype, copy=False))
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from backends.array_ops import Padding, device_of, output_size
 from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import filter as _filter
 from backends.reference.filter import BORDERS
-from backends.standard import Padding, device_of, output_size
 from dlcore._arrays import from_list, plain
 from dlcore._place import on_its_device
 from dlcore.errors import ConfigError, ShapeError

@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import inf, prod
 from typing import Any
 
-from backends.half import is_half
+from backends.array_ops import Padding, output_size
+from backends.float16 import is_half
 from backends.namespace import isdtype, namespace_of
 from backends.random import Key
 from backends.reference import conv, norm, pool
 from backends.reference import dropout as _dropout
 from backends.reference import linear as _linear
-from backends.standard import Padding, output_size
 from dlcore._arrays import from_list
 from dlcore.errors import ShapeError
 from dlcore.functional.checks import (

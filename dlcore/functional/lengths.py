@@ -6,11 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from backends import transfer
-from backends.device import Device
 from backends.namespace import NUMPY, namespace_of
-from backends.packing import packed_rows
+from backends.packed_sequences import packed_rows
 from backends.reference import recurrent as _recurrent
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore.functional.checks import refuse
 from dlcore.tensor import Tensor, apply, as_tensor
 
@@ -74,7 +74,7 @@ class Lengths:
     def to(self, device: Device) -> Self:
         """Bring the positions of the valid steps to ``device``, for reading forwards and in reverse.
 
-        >>> from backends.device import CPU
+        >>> from backends.runtime.device import CPU
         >>> Lengths([1, 3], steps=4).to(CPU)
         Lengths(2 sequences of up to 4 steps, 4 valid)
         """
@@ -103,7 +103,7 @@ class Lengths:
         return self
 
     def rows(self, x: Any, reverse: bool = False) -> Any:
-        """``backends.packing.packed_rows`` of these, beside the array ``x``.
+        """``backends.packed_sequences.packed_rows`` of these, beside the array ``x``.
 
         reverse : in the order of reading from the end
 
@@ -116,7 +116,7 @@ class Lengths:
         return self._place(Device.of(x), reverse)
 
     def _place(self, device: Device, reverse: bool) -> Any:
-        rows = transfer.to_device(packed_rows(self.values, self.steps, reverse), device)
+        rows = copies.to_device(packed_rows(self.values, self.steps, reverse), device)
         self._rows[reverse] = rows
         return rows
 

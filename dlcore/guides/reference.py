@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from backends.installation import install_line
+from backends.runtime.installation import install_line
 from dlcore.errors import ConfigError
 
 __all__ = ["build", "markdown", "modules"]
 
-_BACKENDS = ("backends.device", "backends.kernel", "backends.random", "backends.transfer")
+_BACKENDS = ("backends.runtime.device", "backends.dispatch", "backends.random", "backends.runtime.copies")
 _TEMPLATES = Path(__file__).parent / "templates"
 _MARKS = re.compile(r"(?<!\w)\*(?!\w+\*(?!\w))(?<!\*\w)|[_<\[\]|]")
 _ARGUMENTS = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)")
@@ -27,8 +27,8 @@ _ARGUMENTS = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)")
 def modules() -> list[str]:
     """What is public: dlcore, its modules, and those of ``backends`` that a kernel of one's own needs.
 
-    >>> [name for name in modules() if name.endswith(("nn", "kernel"))]
-    ['dlcore.nn', 'backends.kernel']
+    >>> [name for name in modules() if name.endswith(("nn", "dispatch"))]
+    ['dlcore.nn', 'backends.dispatch']
     """
     import dlcore
 

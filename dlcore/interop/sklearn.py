@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from backends.installation import install_line
+from backends.runtime.installation import install_line
 from dlcore.data import Dataset, Normalizer
 from dlcore.errors import ConfigError
 from dlcore.functional import cross_entropy, mse

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from backends import transfer
-from backends.device import Device
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
 
@@ -32,13 +32,13 @@ def copy_as(model: Model, dtype: str, device: Device | None = None) -> Model:
     replaced: dict[int, Any] = {}  # what copy.deepcopy shall put in the place of an object
     parameters = []
     for p in vector.parameters:
-        twin = Parameter(transfer.to_host(p.data).astype(dtype), decay=p.decay)
+        twin = Parameter(copies.to_host(p.data).astype(dtype), decay=p.decay)
         twin.path, twin.requires_grad = p.path, p.requires_grad
         parameters.append(twin)
         replaced[id(p)] = twin
     for _, buffer in model.named_buffers():
-        host = np.array(transfer.to_host(buffer.data))
-        twin = Buffer(transfer.to_device(host.astype(dtype) if host.dtype.kind == "f" else host, device))
+        host = np.array(copies.to_host(buffer.data))
+        twin = Buffer(copies.to_device(host.astype(dtype) if host.dtype.kind == "f" else host, device))
         twin.path = buffer.path
         replaced[id(buffer)] = twin
     own = ParameterVector(parameters, device, dtype)

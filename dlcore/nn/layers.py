@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from backends.array_ops import Padding
 from backends.reference.norm import running_average_
-from backends.standard import Padding
 from dlcore import functional as F
 from dlcore.errors import ConfigError
 from dlcore.functional.checks import padding_of, pair

@@ -10,10 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from backends import random, transfer
-from backends.device import CPU, Device, resolve
+from backends import random
 from backends.namespace import isdtype, namespace_of
 from backends.random import Key
+from backends.runtime import copies
+from backends.runtime.device import CPU, Device, resolve
 from dlcore.errors import CheckpointError, ConfigError, ShapeError
 from dlcore.leaves import leaves, mapped, several, signature_of
 from dlcore.nn import _tree
@@ -303,15 +304,15 @@ class Module(Recorded):
             module.vector = None  # what was built by itself before is now a part of this model
         self.vector = ParameterVector(self.parameters(), device, dtype)
         for _, buffer in self.named_buffers():
-            buffer.data = transfer.to_device(buffer.data.astype(dtype), device)
+            buffer.data = copies.to_device(buffer.data.astype(dtype), device)
         return self
 
     def _to_host(self, dtype: str) -> None:
         """Parameters and buffers that exist already, in the model's dtype on the host: that is where a build begins."""
         for p in self.parameters():
-            p.leave(transfer.to_host(p.data).astype(dtype))
+            p.leave(copies.to_host(p.data).astype(dtype))
         for _, buffer in self.named_buffers():
-            buffer.data = transfer.to_host(buffer.data).astype(dtype)
+            buffer.data = copies.to_host(buffer.data).astype(dtype)
 
     def _convert(self, dtype: str) -> None:
         """This layer's own parameters and buffers, which ``setup`` has made on the host, in the model's dtype."""
@@ -446,7 +447,7 @@ class Module(Recorded):
         device = resolve(device)
         self.built().to(device)
         for _, buffer in self.named_buffers():
-            buffer.data = transfer.to_device(transfer.to_host(buffer.data), device)
+            buffer.data = copies.to_device(copies.to_host(buffer.data), device)
         return self
 
     def train(self, training: bool = True) -> Self:
@@ -537,7 +538,7 @@ class Module(Recorded):
         """
         self._check_ready()
         leaves = [*self.named_parameters(), *self.named_buffers()]
-        return {path: np.array(transfer.to_host(leaf.data)) for path, leaf in leaves}
+        return {path: np.array(copies.to_host(leaf.data)) for path, leaf in leaves}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set every parameter and buffer; checks all names and shapes before it writes any.
@@ -654,7 +655,7 @@ build the model that wrote them
         self.__dict__.update(state)
         if self.vector is not None:  # a model that was pickled: its buffers come as host arrays
             for _, buffer in self.named_buffers():
-                buffer.data = transfer.to_device(buffer.data, self.vector.device)
+                buffer.data = copies.to_device(buffer.data, self.vector.device)
 
 
 def _takes_lengths(forward: Any) -> bool:
@@ -679,4 +680,4 @@ def _on_host(value: Any) -> np.ndarray:
         return value.numpy()
     if isinstance(value, np.ndarray) or not hasattr(value, "shape"):
         return np.asarray(value)
-    return transfer.to_host(value)
+    return copies.to_host(value)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from backends import transfer
-from backends.device import CPU, Device, resolve
 from backends.namespace import NUMPY, namespace_of
 from backends.reference.embedding import add_rows_
+from backends.runtime import copies
+from backends.runtime.device import CPU, Device, resolve
 from dlcore._place import on_its_device
 from dlcore.errors import ConfigError, DeviceError, ShapeError
 from dlcore.recorded import did_you_mean
@@ -185,7 +185,7 @@ class Buffer:
         return twin
 
     def __getstate__(self) -> tuple[Any, str]:
-        return transfer.to_host(self.data), self.path  # the model brings it to its device again
+        return copies.to_host(self.data), self.path  # the model brings it to its device again
 
     def __setstate__(self, state: tuple[Any, str]) -> None:
         self.data, self.path = state
@@ -265,9 +265,9 @@ class ParameterVector:
             end += -(-p.size // ALIGNMENT) * ALIGNMENT
         host = np.zeros(end, dtype=dtype)
         for p, s in zip(self.parameters, self.segments, strict=True):
-            host[s.start : s.start + s.size] = np.ravel(transfer.to_host(p.data))
+            host[s.start : s.start + s.size] = np.ravel(copies.to_host(p.data))
         self._runs: list[Run] | None = None
-        self._lay_out(transfer.to_device(host, device), device)
+        self._lay_out(copies.to_device(host, device), device)
 
     def _lay_out(self, theta: Any, device: Device) -> None:
         self.device: Device = device
@@ -310,7 +310,7 @@ class ParameterVector:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        arrays = {"theta": transfer.to_host(self.theta), "grad": transfer.to_host(self.grad)}
+        arrays = {"theta": copies.to_host(self.theta), "grad": copies.to_host(self.grad)}
         return {**arrays, "device": self.device.name} | {
             name: getattr(self, name) for name in ("parameters", "segments", "version")
         }
@@ -319,9 +319,9 @@ class ParameterVector:
         self.parameters, self.segments = state["parameters"], state["segments"]
         self.version, self._runs = state["version"], None
         device = resolve(state["device"])
-        self._lay_out(transfer.to_device(state["theta"], device), device)
+        self._lay_out(copies.to_device(state["theta"], device), device)
         with device.active():
-            self.grad[...] = transfer.to_device(state["grad"], device)
+            self.grad[...] = copies.to_device(state["grad"], device)
 
     def to(self, device: Device) -> None:
         """Move every parameter to ``device``; gradients start at zero there.
@@ -331,7 +331,7 @@ class ParameterVector:
         >>> str(vector.device)
         'cpu'
         """
-        self._lay_out(transfer.to_device(transfer.to_host(self.theta), device), device)
+        self._lay_out(copies.to_device(copies.to_host(self.theta), device), device)
         self.version += 1
 
     def zero_grad(self) -> None:

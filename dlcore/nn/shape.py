@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from backends.standard import Padding
+from backends.array_ops import Padding
 from dlcore import functional as F
 from dlcore.errors import ShapeError
 from dlcore.functional.checks import padding_of, pair

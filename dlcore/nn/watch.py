@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backends import transfer
+from backends.runtime import copies
 from dlcore.leaves import leaves
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter
@@ -164,7 +164,7 @@ class _Tell:
 
 
 def _host(x: Any) -> np.ndarray:
-    return np.array(transfer.to_host(x))
+    return np.array(copies.to_host(x))
 
 
 def _titles(members: list[Module]) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.kernel import Kernel
+from backends.dispatch import Kernel
 from backends.reference import loss as _loss
 from dlcore.errors import ConfigError
 from dlcore.nn.module import Module

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from backends import transfer
-from backends.device import Device
 from backends.reference import optim as update
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore.errors import CheckpointError, ConfigError, DeviceError
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import ParameterVector, Run
@@ -67,7 +67,7 @@ class Optimizer(Recorded):
         >>> opt.to(model.to("cpu").device)
         """
         self.state = {
-            name: array if device.holds(array) else transfer.to_device(transfer.to_host(array), device)
+            name: array if device.holds(array) else copies.to_device(copies.to_host(array), device)
             for name, array in self.state.items()
         }
 
@@ -146,10 +146,10 @@ class Optimizer(Recorded):
         {'steps': 1, 'velocity/w': array([[0.2]], dtype=float32)}
         """
         segments = self._attached().segments
-        taken = self.steps if self.counts is None else int(transfer.to_host(self.counts)[1])
+        taken = self.steps if self.counts is None else int(copies.to_host(self.counts)[1])
         state: dict[str, Any] = {"steps": taken}
         for slot, array in self.state.items():
-            host = transfer.to_host(array)
+            host = copies.to_host(array)
             for s in segments:
                 state[f"{slot}/{s.path}"] = np.array(host[s.start : s.start + s.size]).reshape(s.shape)
         return state
@@ -176,10 +176,10 @@ class Optimizer(Recorded):
                 "give the rule and the model that it was saved with"
             )
         for slot in self.slots:
-            host = np.zeros(len(vector), dtype=transfer.to_host(vector.theta).dtype)
+            host = np.zeros(len(vector), dtype=copies.to_host(vector.theta).dtype)
             for s in vector.segments:
                 host[s.start : s.start + s.size] = np.ravel(state[f"{slot}/{s.path}"])
-            self.state[slot] = transfer.to_device(host, vector.device)
+            self.state[slot] = copies.to_device(host, vector.device)
         self.steps = int(state["steps"])
 
     def _check_place(self, vector: ParameterVector) -> None:

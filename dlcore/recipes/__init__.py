@@ -19,7 +19,7 @@ from dlcore.recipes.lesson import Check, Recipe, Result, Setup, at_least, at_mos
 from dlcore.recorded import did_you_mean
 
 if TYPE_CHECKING:
-    from backends.device import Device
+    from backends.runtime.device import Device
 
 __all__ = ["NAMES", "Check", "Recipe", "Result", "Setup", "at_least", "at_most", "find", "recipe", "run"]
 
@@ -90,6 +90,6 @@ def run(name: str, *, seed: int = 0, quick: bool = False, device: str | Device |
     >>> found.holds, found.checks[0].what
     (True, "difference from the notes' result")
     """
-    from backends.device import resolve
+    from backends.runtime.device import resolve
 
     return find(name)(Setup(seed=seed, quick=quick, device=resolve(device)))

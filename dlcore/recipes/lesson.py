@@ -16,7 +16,7 @@ from dlcore.validation import whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from backends.device import Device
+    from backends.runtime.device import Device
 
 __all__ = ["Check", "Recipe", "Result", "Setup", "at_least", "at_most", "recipe"]
 
@@ -29,7 +29,7 @@ class Setup:
     seed : names everything that is random
     quick : do a smaller experiment
 
-    >>> from backends.device import CPU
+    >>> from backends.runtime.device import CPU
     >>> Setup(CPU, seed=3, quick=True).pick(full=60, quick=5)  # such as epochs
     5
     """
@@ -215,7 +215,7 @@ def recipe(chapter: str, claim: str) -> Callable[[Callable[[Setup], Result]], Re
 
     chapter, claim : as in :class:`Recipe`
 
-    >>> from backends.device import CPU
+    >>> from backends.runtime.device import CPU
     >>> @recipe("1.4", "A step against the gradient makes the loss smaller.")
     ... def one_step(setup):
     ...     before, after = 1.0, (1.0 - 0.1 * 2.0) ** 2  # of θ² at θ = 1, lr 0.1

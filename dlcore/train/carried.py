@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backends import transfer
+from backends.runtime import copies
 from dlcore.leaves import mapped, several
 from dlcore.nn.module import Module
 from dlcore.nn.recurrent import detach
@@ -41,7 +41,7 @@ class Carried:
 
     def state_dict(self) -> Any:
         """The state as arrays on the host, in lists; waits for the device."""
-        return _mapped(lambda entry: transfer.to_host(as_tensor(entry).data), self.state, list)
+        return _mapped(lambda entry: copies.to_host(as_tensor(entry).data), self.state, list)
 
     def load_state_dict(self, state: Any, upload: Callable[[Any], Any]) -> None:
         """Go on from what :meth:`state_dict` gave; ``upload`` brings an array to the device."""

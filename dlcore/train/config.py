@@ -66,7 +66,7 @@ from dlcore.train._suited import (
 from dlcore.train._tasks import default_metrics, losses_of, metrics_of, outputs_of, recorded, standardized, tasks_of
 
 if TYPE_CHECKING:
-    from backends.device import Device
+    from backends.runtime.device import Device
     from dlcore.data import Splits
     from dlcore.nn import Module
     from dlcore.train.callbacks import Callback
@@ -388,7 +388,7 @@ lr_decay out or change schedule
         >>> len(trainer.fit(data.train, data.dev, epochs=settings.train.epochs)["dev_accuracy"])
         2
         """
-        from backends.device import resolve
+        from backends.runtime.device import resolve
         from dlcore.data.source import as_source
         from dlcore.train.memory import Memory
         from dlcore.train.trainer import Trainer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends import transfer
+from backends.runtime import copies
 from dlcore.data import Dataset, Source, Stream, Text, batches
 from dlcore.data.batches import numbers_of
 from dlcore.data.source import BadExampleError
@@ -82,7 +82,7 @@ class Mean:
 
     def add(self, value: Tensor, rows: int, call: Call | None) -> None:
         """One batch: its loss, how many examples it has, and how the loss came about where they have weights."""
-        loss = transfer.to_host(value.data).item()
+        loss = copies.to_host(value.data).item()
         if call is None:
             self.total += loss * rows
             self.count += rows
@@ -103,7 +103,7 @@ class Mean:
 
 
 def _number(figure: Any) -> float:
-    return figure if isinstance(figure, float) else transfer.to_host(figure).item()
+    return figure if isinstance(figure, float) else copies.to_host(figure).item()
 
 
 def examples(x: Any, model: Module) -> Source:
@@ -129,7 +129,7 @@ def predictions(trainer: Trainer, x: Source, batch_size: int = 256) -> Any:
     carried = Carried.over(x)
     with trainer.place(), evaluation(), trainer._fed(batches(x, batch_size, shuffle=False), targets=False) as fed:
         outputs = (trainer.forward(batch.inputs, batch.lengths, carried) for batch in fed)
-        parts = [each(lambda y: transfer.to_host(y.data), one) for one in outputs]
+        parts = [each(lambda y: copies.to_host(y.data), one) for one in outputs]
     if isinstance(parts[0], dict):
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return {name: trainer.objectives.in_unit(values, name) for name, values in whole.items()}

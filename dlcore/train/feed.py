@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from backends.device import Device
-from backends.prefetch import Prefetch
+from backends.runtime.device import Device
+from backends.runtime.prefetch import Prefetch
 from dlcore.functional import Lengths
 from dlcore.leaves import leaves, like, rows_of, several, steps_of
 
@@ -38,7 +38,7 @@ class Batch:
 
 
 class Feed:
-    """Brings the batches of any number of passes to a device, each by one upload; see :mod:`backends.prefetch`."""
+    """Brings the batches of passes to a device, each by one upload; see :mod:`backends.runtime.prefetch`."""
 
     def __init__(self, device: Device) -> None:
         self._prefetch = Prefetch(device)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from backends import random, transfer
+from backends import random
+from backends.runtime import copies
 from dlcore.data.text import Vocabulary
 from dlcore.errors import ConfigError, DataError
 from dlcore.nn.mode import evaluation
@@ -64,8 +65,8 @@ def generate(
     ids, state, drawn = vocabulary.encode(start, "prompt"), None, []
     with reading(model, "generate"), model.built().device.active(), evaluation(), no_grad():
         for step in range(length):
-            outputs, state = model(transfer.to_device(ids[None], model.built().device), state=state)
-            logits = transfer.to_host(outputs.data)[0, -1].astype(np.float64)
+            outputs, state = model(copies.to_device(ids[None], model.built().device), state=state)
+            logits = copies.to_host(outputs.data)[0, -1].astype(np.float64)
             ids = np.array([_draw(logits, vocabulary.unknown, temperature, seed, step)])
             drawn.append(int(ids[0]))
     return vocabulary.decode(drawn)

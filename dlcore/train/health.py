@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends import transfer
 from backends.namespace import namespace_of
+from backends.runtime import copies
 from dlcore.data.dataset import Dataset
 from dlcore.data.source import Stream, as_source
 from dlcore.errors import DataError
@@ -127,13 +127,13 @@ class GradientHealth(Callback):
         before, self._before = self._before, None
         layers = _layers(trainer, self.data)
         if layers is not None:
-            updates = {} if before is None else _updates(trainer, transfer.to_host(before))
+            updates = {} if before is None else _updates(trainer, copies.to_host(before))
             self.records.append(
                 {"epoch": record["epoch"], "layers": [layer.record(updates) for layer in layers if layer.counts]}
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"records": self.records, "before": None if self._before is None else transfer.to_host(self._before)}
+        return {"records": self.records, "before": None if self._before is None else copies.to_host(self._before)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.records = Growing(state["records"])
@@ -233,7 +233,7 @@ class _Layer:
         before = math.fsum(square for _, square in moved)
         dead = None
         if self.relu and self.alive:
-            dead = 1.0 - float(np.mean(np.any([transfer.to_host(alive) for alive in self.alive], axis=0)))
+            dead = 1.0 - float(np.mean(np.any([copies.to_host(alive) for alive in self.alive], axis=0)))
         return {
             "layer": self.name,
             "signal": _finite(signal),
@@ -316,13 +316,13 @@ def _alive(seen: Seen, x: Any) -> Any:
 
 def _total(parts: list[Any]) -> float:
     """The length of all arrays together, in float64 on the host."""
-    return math.hypot(*(float(np.linalg.norm(transfer.to_host(part).astype(np.float64))) for part in parts))
+    return math.hypot(*(float(np.linalg.norm(copies.to_host(part).astype(np.float64))) for part in parts))
 
 
 def _updates(trainer: Trainer, before: np.ndarray) -> dict[str, tuple[float, float]]:
     """By path, the square of what the last step has added to a parameter, and of what it was before."""
     vector = trainer.model.built()
-    before, after = before.astype(np.float64), transfer.to_host(vector.theta).astype(np.float64)
+    before, after = before.astype(np.float64), copies.to_host(vector.theta).astype(np.float64)
     found = {}
     for segment in vector.segments:
         place = slice(segment.start, segment.start + segment.size)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from backends import memory
+from backends.runtime import memory
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
-    from backends.device import Device
+    from backends.runtime.device import Device
 
 __all__ = ["Memory", "limit_of"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from backends import transfer
 from backends.namespace import namespace_of
+from backends.runtime import copies
 from dlcore import losses
 from dlcore import metrics as _metrics
 from dlcore.data.source import BadExampleError
@@ -386,7 +386,7 @@ class Measured:
                 )
 
     def _on_host(self) -> tuple[dict[tuple[str, str], np.ndarray], dict[str, np.ndarray]]:
-        host = {key: transfer.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}
+        host = {key: copies.to_host(namespace_of(parts[0]).concat(parts, axis=0)) for key, parts in self.kept.items()}
         return host, {name: np.concatenate(parts) for name, parts in self.targets.items()}
 
     def state_dict(self) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends import transfer
-from backends.device import Device
-from backends.half import is_half
+from backends.array_ops import device_of
+from backends.float16 import is_half
 from backends.namespace import isdtype, namespace_of
 from backends.reference import mixed
-from backends.standard import device_of
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore.errors import ConfigError
 from dlcore.leaves import mapped
 from dlcore.nn.half import Half
@@ -78,8 +78,8 @@ class Mixed:
 
     def _place(self, device: Device, scale: float, counts: list[int]) -> None:
         """Write scale and counts to the device, in place where they are there already: the optimiser holds them too."""
-        new_scale = transfer.to_device(np.array([scale], np.float32), device)
-        new_counts = transfer.to_device(np.array(counts, np.int32), device)
+        new_scale = copies.to_device(np.array([scale], np.float32), device)
+        new_counts = copies.to_device(np.array(counts, np.int32), device)
         if self.counts is not None and device.holds(self.counts):
             self.scale[...], self.counts[...] = new_scale, new_counts
         else:
@@ -126,7 +126,7 @@ class Mixed:
         return taken + skipped - failed if failed else None
 
     def _read(self) -> tuple[float, list[int]]:
-        return float(transfer.to_host(self.scale)[0]), transfer.to_host(self.counts).tolist()
+        return float(copies.to_host(self.scale)[0]), copies.to_host(self.counts).tolist()
 
     def record(self) -> dict[str, int]:
         """For the record of an epoch: the loss scale, and how many of its steps were left out, as read last."""

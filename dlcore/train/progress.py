@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from backends import transfer
 from backends.namespace import namespace_of
+from backends.runtime import copies
 from dlcore.train.carried import Carried
 from dlcore.train.objectives import Measured, Objectives
 
@@ -78,7 +78,7 @@ class Progress:
         *columns, rows = zip(*self._ring, strict=True)
         there = [column[0] is not None for column in columns]
         arrays = [column for column, known in zip(columns, there, strict=True) if known]
-        host = transfer.to_host(xp.stack([xp.stack([xp.asarray(v) for v in column]) for column in arrays]))
+        host = copies.to_host(xp.stack([xp.stack([xp.asarray(v) for v in column]) for column in arrays]))
         figures = iter(host.astype(np.float64))
         losses, penalties, norms, weights = (next(figures) if known else np.zeros(len(rows)) for known in there)
         self._ring.clear()

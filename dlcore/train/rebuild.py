@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.device import Device, resolve
+from backends.runtime.device import Device, resolve
 from dlcore.errors import CheckpointError, ConfigError, DeviceError, in_one_line
 from dlcore.leaves import leaves, mapped, several
 from dlcore.nn._inputs import as_shapes, several_shapes

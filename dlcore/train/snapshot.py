@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends import transfer
+from backends.runtime import copies
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
@@ -522,7 +522,7 @@ def put_back(trainer: Trainer, snapshot: Snapshot) -> None:
         trainer.history.records = Growing(history["records"])
         trainer.history.best_epoch, trainer.history.stopped_epoch = history["best_epoch"], history["stopped_epoch"]
         device = trainer.device
-        trainer.progress.load_state_dict(state["progress"], lambda array: transfer.to_device(array, device))
+        trainer.progress.load_state_dict(state["progress"], lambda array: copies.to_device(array, device))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, CheckpointError) as error:
         text = in_one_line(error)
         named = text if str(snapshot.path) in text else f"{snapshot.path}: it does not fit: {text}"

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from backends import tf32 as _tf32
-from backends import transfer
-from backends.device import Device, resolve
-from backends.threads import blas_threads
+from backends.runtime import copies
+from backends.runtime import tf32 as _tf32
+from backends.runtime.device import Device, resolve
+from backends.runtime.threads import blas_threads
 from dlcore.data import Source, Stream, batches
 from dlcore.data.augment import Augmentation
 from dlcore.data.batches import numbers_of
@@ -80,9 +80,11 @@ class Trainer:
     precision : "float32", "float64", or "mixed": float16 beside master parameters in float32, with a loss scale (see
         :mod:`dlcore.train.precision`); by default the model's, float32 where it is not built yet
     memory_limit : the most that CuPy's pool may take of a CUDA device wherever the trainer computes, "4GiB" or a share
-        such as 0.5 of the device's memory; no limit by default, and no effect on a CPU (see :mod:`backends.memory`)
+        such as 0.5 of the device's memory; no limit by default, and no effect on a CPU (see
+        :mod:`backends.runtime.memory`)
     tf32 : compute products of float32 in TF32 wherever the trainer computes: faster on a GPU of compute capability 8.0
-        or later, refused elsewhere; a CPU's and a GPU's results then differ by about 1e-3 (see :mod:`backends.tf32`)
+        or later, refused elsewhere; a CPU's and a GPU's results then differ by about 1e-3 (see
+        :mod:`backends.runtime.tf32`)
     class_weight : of cross_entropy and binary_cross_entropy: "balanced", n / (k · n_c) of the training set's labels, as
         in scikit-learn; one weight a class; or a dict by label, where others weigh 1. With heads, a dict by head
     threads : of the BLAS on a CPU; with 1 a run gives the same bits on any number of cores. None leaves the BLAS's own
@@ -407,7 +409,7 @@ class Trainer:
         """
         if self.progress.last is None:
             raise ConfigError("step_loss: no step of this epoch is done; call it in on_step, after a step")
-        return float(transfer.to_host(self.progress.last))
+        return float(copies.to_host(self.progress.last))
 
     def stop(self) -> None:
         """End training after this epoch.
@@ -692,7 +694,7 @@ class Trainer:
             return mapped(self.upload, host)
         if host.dtype.kind == "f":
             host = host.astype(self._precision(), copy=False)
-        return transfer.to_device(host, self.device)
+        return copies.to_device(host, self.device)
 
     def _fed(self, host: Iterable[tuple[Any, ...]], targets: bool = True) -> closing[Any]:
         """The batches on the device, floats in the model's precision: one upload each, the next one ahead."""

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from backends.installation import install_line
+from backends.runtime.installation import install_line
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.regular import open_regular, read_regular
 from dlcore.train.lock import lock_file

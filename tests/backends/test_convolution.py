@@ -14,21 +14,22 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from backends.cpu import accept, columns, direct
-from backends.kernel import explain
+from backends.cpu import requirements
+from backends.cpu.conv import direct, im2col
+from backends.dispatch import explain
 from backends.namespace import NUMPY
 from backends.reference import conv
 
 Pair = tuple[int, int]
-PLAIN = {"conv2d": [conv.conv2d, columns.Conv2dByColumns, direct.Conv2dOfFewChannels]}
+PLAIN = {"conv2d": [conv.conv2d, im2col.Conv2dByColumns, direct.Conv2dOfFewChannels]}
 PLAIN["conv2d_relu"] = [
-    conv.conv2d_relu, columns.Conv2dReluByColumns, direct.Conv2dReluOfFewChannels,
+    conv.conv2d_relu, im2col.Conv2dReluByColumns, direct.Conv2dReluOfFewChannels,
 ]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def _small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accept, "too_little", lambda work, least: None)
+    monkeypatch.setattr(requirements, "too_little", lambda work, least: None)
 
 
 class Oracle:

@@ -18,13 +18,13 @@ import pytest
 from scipy import special
 
 import backends.cpu
-import backends.cpu.pool
-from backends.cpu.exponential import exp, sigmoid, tanh
-from backends.cpu.pool import Task, launch, reads, task, tasks_of, writes
-from backends.cpu.simd import LANES, integers, load, store
-from backends.kernel import Kernel, explain, kernels
+import backends.cpu.codegen.thread_pool
+from backends.cpu.codegen.math import exp, sigmoid, tanh
+from backends.cpu.codegen.simd import LANES, integers, load, store
+from backends.cpu.codegen.thread_pool import Task, launch, reads, task, tasks_of, writes
+from backends.dispatch import Kernel, explain, kernels
 from backends.namespace import NUMPY
-from backends.threads import kernel_threads, limit_kernel_threads
+from backends.runtime.threads import kernel_threads, limit_kernel_threads
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.01, "step": 3}
@@ -161,7 +161,7 @@ def test_results_do_not_depend_on_the_number_of_threads_nor_on_the_run(work: Cal
 
 
 def test_the_pool_ends_beside_a_launch_that_does_not() -> None:
-    pool = backends.cpu.pool._Pool()
+    pool = backends.cpu.codegen.thread_pool._Pool()
     pool.lock.acquire()  # as a launch of a thread that was left behind
     ending = threading.Thread(target=pool.stop, daemon=True)
     ending.start()
@@ -194,8 +194,8 @@ def test_the_child_of_a_fork_gets_the_same():
         import os
         import numpy as np
         import backends.reference
-        from backends.kernel import kernels
-        from backends.threads import limit_kernel_threads
+        from backends.dispatch import kernels
+        from backends.runtime.threads import limit_kernel_threads
         def step():
             arrays = [np.linspace(1, 2, 200_000, dtype=np.float32) for _ in range(4)]
             settings = dict(lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, decay=0.0, step=3)
@@ -245,11 +245,13 @@ def test_results_do_not_depend_on_what_memory_held_before(
         return x
 
     monkeypatch.setattr(np, "empty", spoilt)
-    monkeypatch.setattr(backends.cpu.pool, "_pool", backends.cpu.pool._Pool())  # with scratch of its own
+    monkeypatch.setattr(
+        backends.cpu.codegen.thread_pool, "_pool", backends.cpu.codegen.thread_pool._Pool()
+    )  # with scratch of its own
     try:
         assert work() == expected
     finally:
-        backends.cpu.pool._pool.stop()
+        backends.cpu.codegen.thread_pool._pool.stop()
 
 
 @pytest.mark.parametrize(
@@ -373,7 +375,7 @@ def test_the_kernels_are_there():
 USE = """
     import numpy as np
     import backends.reference
-    from backends.kernel import kernels
+    from backends.dispatch import kernels
     x = np.full((200, 200), 2.0, np.float32)
     print(round(float(kernels()["cross_entropy"](x, np.zeros(200, int), None, label_smoothing=0.0)), 4))
     import backends.cpu
@@ -406,7 +408,7 @@ def test_what_does_not_compile_declines_and_the_reference_runs():
     result = python("""
         import numpy as np
         import backends.reference
-        from backends.kernel import explain, kernels
+        from backends.dispatch import explain, kernels
         from numba.core.ccallback import CFunc
         original = CFunc.compile
         def compile(self):

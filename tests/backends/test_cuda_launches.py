@@ -15,7 +15,7 @@ import standin
 from arrays import Backend
 
 import dlcore as dl
-from backends import transfer
+from backends.runtime import copies
 from dlcore import nn
 
 pytestmark = pytest.mark.level5
@@ -70,7 +70,7 @@ def launches(layers: list[nn.Module], shape: tuple[int, ...], batch: int, host_c
     """What a step of training makes the device do, by name."""
     device, rng = host_cuda.device, np.random.default_rng(0)
     host = rng.random((batch, *shape), np.float32), np.arange(batch) % 4
-    x, y = (transfer.to_device(a, device) for a in host)
+    x, y = (copies.to_device(a, device) for a in host)
     model = nn.Sequential(*layers).build(shape, seed=0, device=device)
     optimizer = dl.optim.Adam(1e-3).attach(model)
     made: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from host_cuda import (
 )
 
 from backends.cuda import compile, conv
-from backends.kernel import kernels
+from backends.dispatch import kernels
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 

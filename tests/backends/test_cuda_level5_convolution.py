@@ -13,7 +13,7 @@ from host_cuda import DTYPES, agree, check_table, few_bits, numbers, on_random_s
 from hypothesis import strategies as st
 
 from backends.cuda import conv
-from backends.kernel import kernels
+from backends.dispatch import kernels
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 

@@ -11,7 +11,7 @@ from extreme_cases import BEHIND_A_MASK, EXTREMES, behind_a_mask
 from host_cuda import HALF, in_float64, on_host, wanted, widened
 
 from backends.cuda import compile
-from backends.kernel import Kernel, kernels
+from backends.dispatch import Kernel, kernels
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 

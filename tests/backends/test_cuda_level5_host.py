@@ -27,12 +27,12 @@ from host_cuda import (
 )
 
 import backends.cuda
-from backends import transfer
-from backends.cuda import accept, compile
+from backends.cuda import compile, requirements
 from backends.cuda import launch as launch_module
 from backends.cuda.launch import by_elements, launch
+from backends.dispatch import Kernel, explain, kernels
 from backends.errors import DeviceError
-from backends.kernel import Kernel, explain, kernels
+from backends.runtime import copies
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 
@@ -113,10 +113,10 @@ def test_nothing_is_copied_or_waited_for(kernel: str, host_cuda: Backend):
         inputs, xp = place(host_cuda, host), host_cuda.device.xp
         pair = alternative(kernel, host_cuda, inputs, case.params)
         dy = host_cuda.place(np.ones(case.expected("float64")[0].shape, np.float32))
-        before = transfer.counts()
-        with transfer.guard("forbid"):
+        before = copies.counts()
+        with copies.guard("forbid"):
             both_passes(pair, xp, inputs, wanted(case), dy, **case.params)
-        assert transfer.counts() == before
+        assert copies.counts() == before
 
 
 @pytest.mark.parametrize("kernel", PAIRS)
@@ -139,18 +139,18 @@ def test_reasons_to_decline(host_cuda: Backend, monkeypatch: pytest.MonkeyPatch)
     xp = host_cuda.device.xp
     x, wide = host_cuda.place(np.ones((2, 3), np.float32)), host_cuda.place(np.ones(3))
     whole, complex_ = host_cuda.place(np.ones(3, np.int32)), host_cuda.place(np.ones(3, np.complex64))
-    assert "int32" in str(accept.unsuited("loss", x=whole))
-    assert "complex64" in str(accept.unsuited("loss", x=complex_))
-    assert "float64, and others of float32" in str(accept.unsuited("norm", x=x, gamma=wide))
-    assert "0 elements" in str(accept.unsuited("norm", x=x[:0]))
-    assert "a number" in str(accept.unsuited("elementwise", x=2.0))
-    assert "float16" in str(accept.not_flat("optim", x=xp.astype(wide, xp.float16)))
-    assert "one piece" in str(accept.not_flat("optim", x=x))
-    assert "one piece" in str(accept.not_flat("optim", x=wide[::2]))
-    assert "vector of 3" in str(accept.not_flat("optim", x=wide, y=wide[:2]))
-    monkeypatch.setattr(accept, "LARGEST", 6)
-    assert "6 or more" in str(accept.unsuited("norm", x=x))
-    assert accept.unsuited("norm", x=x[:1]) is None
+    assert "int32" in str(requirements.unsuited("loss", x=whole))
+    assert "complex64" in str(requirements.unsuited("loss", x=complex_))
+    assert "float64, and others of float32" in str(requirements.unsuited("norm", x=x, gamma=wide))
+    assert "0 elements" in str(requirements.unsuited("norm", x=x[:0]))
+    assert "a number" in str(requirements.unsuited("elementwise", x=2.0))
+    assert "float16" in str(requirements.not_flat("optim", x=xp.astype(wide, xp.float16)))
+    assert "one piece" in str(requirements.not_flat("optim", x=x))
+    assert "one piece" in str(requirements.not_flat("optim", x=wide[::2]))
+    assert "vector of 3" in str(requirements.not_flat("optim", x=wide, y=wide[:2]))
+    monkeypatch.setattr(requirements, "LARGEST", 6)
+    assert "6 or more" in str(requirements.unsuited("norm", x=x))
+    assert requirements.unsuited("norm", x=x[:1]) is None
     large = {"kernel": (16, 17), "stride": (1, 1), "padding": ((0, 0), (0, 0))}
     assert "byte" in str(kernels()["max_pool2d"].explain(host_cuda.place(np.ones((1, 20, 20, 1))), **large))
 
@@ -167,7 +167,7 @@ def test_reasons_of_one_family(host_cuda: Backend, monkeypatch: pytest.MonkeyPat
     assert "places in float64, and images of float32" in str(choice)
     half = place(2, 3, dtype="float16")
     assert "float16" in str(explain(kernels()["l1_distances"], half, half))
-    monkeypatch.setattr(accept, "LARGEST", 20)
+    monkeypatch.setattr(requirements, "LARGEST", 20)
     a, b = place(5, 2), place(4, 2)
     assert "the output has 20 elements, 20 or more" in str(explain(kernels()["squared_distances"], a, b))
     rows = host_cuda.place(np.zeros((1, 10), np.int64))

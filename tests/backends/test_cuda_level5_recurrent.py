@@ -16,10 +16,10 @@ from host_cuda import alternative, numbers, on_random_shapes, place, tolerance, 
 from hypothesis import strategies as st
 from recurrent_cases import computed_rows
 
-from backends import transfer
-from backends.cuda import accept
-from backends.kernel import explain, kernels
+from backends.cuda import requirements
+from backends.dispatch import explain, kernels
 from backends.namespace import NUMPY
+from backends.runtime import copies
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 
@@ -84,7 +84,7 @@ def test_a_step_is_a_product_and_a_launch(name: str, lengths: Lengths, host_cuda
     inputs, xp, needed = place(host_cuda, [*host, rows]), host_cuda.device.xp, [True] * len(host) + [False]
     pair, dy = alternative(name, host_cuda, inputs, how), host_cuda.place(np.ones((5, 5, 4), np.float32))
     calls: Counter[str] = Counter()
-    with shim.recorded() as launches, standin.hook(lambda event: calls.update([event.call])), transfer.guard("forbid"):
+    with shim.recorded() as launches, standin.hook(lambda event: calls.update([event.call])), copies.guard("forbid"):
         y, saved = pair.forward(xp, *inputs, needed=needed, **how)
         assert sum(count for made, count in calls.items() if "matmul" in made) == 1 + steps
         pair.backward(xp, (dy, *[None] * (len(y) - 1)), saved, needed=needed, **how)
@@ -163,8 +163,8 @@ def test_reasons_to_decline(host_cuda: Backend, monkeypatch: pytest.MonkeyPatch)
     wide = [*inputs[:5], host_cuda.place(host[5].astype(np.float64)), None]
     assert "array 6 is of float64, and others of float32" in str(explain(gru, *wide, **how))
     assert "x has 0 elements" in str(explain(gru, inputs[0][:0], *inputs[1:5], None, None, **how))
-    monkeypatch.setattr(accept, "LARGEST", 80)
+    monkeypatch.setattr(requirements, "LARGEST", 80)
     assert "all gates has 90 elements, 80 or more" in str(explain(gru, *inputs, **how))
-    monkeypatch.setattr(accept, "LARGEST", 40)
+    monkeypatch.setattr(requirements, "LARGEST", 40)
     narrow = place(host_cuda, [*cell("rnn", 7, 2, 1, 3)[:4], None, None])
     assert "y has 42 elements, 40 or more" in str(explain(kernels()["rnn"], *narrow, **how))

@@ -16,7 +16,7 @@ from host_cuda import (
 )
 from hypothesis import strategies as st
 
-from backends.kernel import kernels
+from backends.dispatch import kernels
 from backends.namespace import NUMPY
 from backends.random import bits
 from backends.reference import filter

@@ -13,8 +13,8 @@ from case import EXACT, SUMS, Tolerance
 from host_cuda import alternative, half_steps
 from update_rules import RULES, Rule, gradients, start
 
-from backends import transfer
-from backends.kernel import kernels, reference_only
+from backends.dispatch import kernels, reference_only
+from backends.runtime import copies
 
 pytestmark = [pytest.mark.level5, pytest.mark.usefixtures("built_units")]
 
@@ -26,7 +26,7 @@ def update(arrays: Backend, rule: Rule, written: list[Any], grads: list[Any]) ->
     """All steps by the CUDA kernel."""
     for t, grad in enumerate(grads, start=1):
         pair = alternative(rule.kernel, arrays, [*written, grad], rule.at(t))
-        with transfer.guard("forbid"):
+        with copies.guard("forbid"):
             pair.forward(arrays.device.xp, *written, grad, **rule.at(t))
 
 
@@ -73,7 +73,7 @@ def test_a_step_that_counts_let_be_taken(rule: Rule, dtype: str, host_cuda: Back
                 dtheta = host_cuda.place(grad if taken else np.full_like(grad, np.nan))
                 arguments = [*written, dtheta, counts]
                 pair = alternative(rule.kernel, host_cuda, arguments, rule.at(99))
-                with shim.schedule(seed), transfer.guard("forbid"):
+                with shim.schedule(seed), copies.guard("forbid"):
                     pair.forward(host_cuda.device.xp, *arguments, **rule.at(99))
                 if not taken:
                     assert all(a.tobytes() == host_cuda.host(b).tobytes() for a, b in zip(kept, written, strict=True))
@@ -113,7 +113,7 @@ def test_clip_by_norm_of_any_size(n: int, dtype: str, host_cuda: Backend):
         length = math.sqrt(math.fsum((host.astype(float) / scale) ** 2)) * scale
         for limit in (0.5 * length, 2.0 * length):
             x, norm = host_cuda.place(host), host_cuda.place(np.zeros((), dtype))
-            with shim.schedule(seed), transfer.guard("forbid"):
+            with shim.schedule(seed), copies.guard("forbid"):
                 alternative("clip_by_norm_", host_cuda, [x, norm], {"limit": limit}).forward(
                     host_cuda.device.xp, x, norm, limit=limit
                 )

@@ -19,10 +19,10 @@ from backends.cuda import compile, conv, distance
 from backends.cuda import launch as launch_module
 from backends.cuda.products import HALF, add_product, exact_sums
 from backends.cuda.sums import sum_columns
-from backends.device import resolve
+from backends.dispatch import explain, kernels
 from backends.errors import DeviceError
-from backends.kernel import explain, kernels
-from backends.memory import told
+from backends.runtime.device import resolve
+from backends.runtime.memory import told
 
 pytestmark = pytest.mark.level5
 

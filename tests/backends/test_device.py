@@ -18,10 +18,10 @@ import pytest
 from fake_cupy import refusal
 from standin import counts, installed
 
-from backends import device as devices
 from backends import namespace
-from backends.device import CPU, describe, resolve
-from backends.transfer import to_device
+from backends.runtime import device as devices
+from backends.runtime.copies import to_device
+from backends.runtime.device import CPU, describe, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("bare_machine")
@@ -215,7 +215,7 @@ def python(code: str) -> str:
 
 
 def test_asking_for_the_cpu_does_not_import_cupy():
-    code = "import sys, backends.device as d; d.resolve('cpu'); print('cupy' in sys.modules)"
+    code = "import sys, backends.runtime.device as d; d.resolve('cpu'); print('cupy' in sys.modules)"
     assert python(code) == "False\n"
 
 
@@ -223,7 +223,7 @@ def test_asking_for_the_cpu_does_not_import_cupy():
 @pytest.mark.skipif(devices._nvidia_hardware(), reason="there is a GPU, and perhaps a driver")
 def test_the_real_wheel_without_a_driver_is_no_cuda_driver():
     code = """
-from backends.device import describe, resolve, survey
+from backends.runtime.device import describe, resolve, survey
 print(describe(resolve("auto")))
 try:
     resolve("cuda")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fake_cupy import CAUSES, INSTALL, refusal
 
-from backends import device as devices
-from backends.device import CPU, describe, resolve
-from backends.installation import install_line
+from backends.runtime import device as devices
+from backends.runtime.device import CPU, describe, resolve
+from backends.runtime.installation import install_line
 
 pytestmark = pytest.mark.usefixtures("bare_machine")
 

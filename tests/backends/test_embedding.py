@@ -10,9 +10,9 @@ import pytest
 from arrays import Backend
 
 import backends.reference  # noqa: F401  (defines the kernels)
-from backends import transfer
-from backends.kernel import explain, kernels, reference_only
+from backends.dispatch import explain, kernels, reference_only
 from backends.reference.embedding import SMALL, add_rows_, embedding
+from backends.runtime import copies
 
 IDS = {
     "one": [3],
@@ -32,9 +32,9 @@ def test_rows_are_added_where_their_ids_say(arrays: Backend, ids: list[int], dty
     expected = table.tolist()
     for i, row in zip(ids, rows.tolist(), strict=True):
         expected[i] = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(expected[i], row, strict=True)]
-    written = transfer.to_device(table.astype(dtype), arrays.device)
+    written = copies.to_device(table.astype(dtype), arrays.device)
     places, values = arrays.place(np.array(ids, np.int64)), arrays.place(rows.astype(dtype))
-    with transfer.guard("forbid"):
+    with copies.guard("forbid"):
         if reference:
             with reference_only():
                 add_rows_(written, places, values)

@@ -13,9 +13,9 @@ from case import Case, implementations, outputs
 from cases import CASES
 from extreme_cases import BEHIND_A_MASK, EXTREMES, behind_a_mask
 
-import backends.cpu.accept
 import backends.cpu.elementwise
-from backends.kernel import kernels
+import backends.cpu.requirements
+from backends.dispatch import kernels
 from backends.namespace import NUMPY
 
 KERNELS = list(dict.fromkeys(case.kernel for case in CASES))
@@ -24,9 +24,9 @@ KERNELS = list(dict.fromkeys(case.kernel for case in CASES))
 @pytest.fixture(autouse=True)
 def _small_calls_too(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The alternatives take small arrays here; and that a number is not finite is what is asked for."""
-    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
-    monkeypatch.setattr(backends.cpu.accept, "too_little", lambda work, least: None)
-    monkeypatch.setattr(backends.cpu.accept, "too_narrow", lambda side, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_few", lambda x, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_little", lambda work, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_narrow", lambda side, least: None)
     monkeypatch.setattr(backends.cpu.elementwise, "_LEAST", 0)
     with np.errstate(all="ignore"):
         yield

@@ -9,7 +9,7 @@ from samples import numbers
 from scipy import ndimage
 from test_filters import KERNELS, SCIPY_MODES, check, fits, image_of, padded, scale_of
 
-from backends.kernel import explain, kernels
+from backends.dispatch import explain, kernels
 from dlcore import filters
 
 

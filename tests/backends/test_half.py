@@ -11,10 +11,10 @@ from case import Case, Tolerance, outputs
 from cases import CASES
 from host_cuda import KINKED, few_bits
 
-from backends import transfer
-from backends.half import is_half
-from backends.kernel import Kernel, explain, kernels, reference_only
+from backends.dispatch import Kernel, explain, kernels, reference_only
+from backends.float16 import is_half
 from backends.namespace import NUMPY
+from backends.runtime import copies
 
 ONCE = Tolerance(1, "rounded to float16 once; the errors of float32 are 8000 times as small")
 MOVED = {"move_pixels", "resample", "l1_distances", "squared_distances"}  # on data, or beyond the range of float16
@@ -120,7 +120,7 @@ def unscaled(arrays: Backend, half: list[float], scale: float, counts: list[int]
     held = [arrays.place(x) if arrays.name != "readonly" else x for x in written]
     how = {"grow_every": 3, "least": 1.0, "most": 2.0**24, **limits}
     source = arrays.place(np.float16(half))
-    with transfer.guard("forbid"):
+    with copies.guard("forbid"):
         kernels()["unscale_"](*held, source, **how)
     return [arrays.host(x).tolist() for x in held]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from backends import installation
-from backends.installation import install_line
+from backends.runtime import installation
+from backends.runtime.installation import install_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of packages in which this one lies, without a pyproject.toml; the current folder is another."""
     folder = tmp_path / "site-packages"
     (folder / "backends").mkdir(parents=True)
-    monkeypatch.setattr(installation, "__file__", str(folder / "backends" / "installation.py"))
+    monkeypatch.setattr(installation, "__file__", str(folder / "backends" / "runtime" / "installation.py"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     return folder

@@ -15,8 +15,8 @@ from arrays import backend
 from case import implementations
 from cases import CASES
 
-from backends import kernel as kernel_module
-from backends.kernel import Kernel, UpdateKernel, explain, kernel, kernels, reference_only, update_kernel
+from backends import dispatch as kernel_module
+from backends.dispatch import Kernel, UpdateKernel, explain, kernel, kernels, reference_only, update_kernel
 from backends.namespace import NUMPY
 
 X = np.array([1.0, 2.0, 3.0])
@@ -238,7 +238,7 @@ def test_a_kernel_keeps_the_documentation_of_its_reference():
 def package_of_alternatives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """A package that registers an alternative of the kernel ``double`` for NumPy when it is imported."""
     (tmp_path / "toy_alternatives.py").write_text(
-        "from backends.kernel import kernels\n"
+        "from backends.dispatch import kernels\n"
         "@kernels()['double'].alternative('numpy')\n"
         "class Late:\n"
         "    forward = staticmethod(lambda xp, x, *, needed, **params: (40.0 * x, None))\n"

@@ -13,11 +13,11 @@ from arrays import Backend
 from case import SUMS, Case, implementations, outputs, widened
 from cases import CASES
 
-import backends.cpu.accept
 import backends.cpu.elementwise
-from backends import transfer
-from backends.kernel import Kernel, kernels
+import backends.cpu.requirements
+from backends.dispatch import Kernel, kernels
 from backends.namespace import NUMPY
+from backends.runtime import copies
 
 STEP = 2.0**-10
 # Four points leave an error of STEP**4 / 30 times the fifth derivative, which is 1e-12 for numbers of size 1 and up to
@@ -28,9 +28,9 @@ DIFFERENCE = 1e-8
 @pytest.fixture(autouse=True)
 def _small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The alternatives take small arrays here, which they would leave to the reference for its speed."""
-    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
-    monkeypatch.setattr(backends.cpu.accept, "too_little", lambda work, least: None)
-    monkeypatch.setattr(backends.cpu.accept, "too_narrow", lambda side, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_few", lambda x, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_little", lambda work, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_narrow", lambda side, least: None)
     monkeypatch.setattr(backends.cpu.elementwise, "_LEAST", 0)
 
 
@@ -200,11 +200,11 @@ def test_backward_is_the_derivative(case: Case, arrays: Backend):
 def test_nothing_is_copied_or_waited_for(case: Case, arrays: Backend):
     inputs, dy = place(arrays, case.host("float32")), arrays.place(make_dy(case, "float32"))
     for _, pair in pairs(case, arrays, inputs):
-        before = transfer.counts()
-        with transfer.guard("forbid"):
+        before = copies.counts()
+        with copies.guard("forbid"):
             backward(case, pair, arrays.device.xp, inputs, dy)
             forward(case, pair, arrays.device.xp, inputs, [False] * len(inputs))
-        assert transfer.counts() == before
+        assert copies.counts() == before
 
 
 @every_case_in_both_dtypes

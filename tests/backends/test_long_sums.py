@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.kernel import kernels
+from backends.array_ops import mean_axes, sum_axes, sum_rows
+from backends.dispatch import kernels
 from backends.namespace import NUMPY
-from backends.standard import mean_axes, sum_axes, sum_rows
 
 MILLION = 1_000_000
 ERROR = 1e-6

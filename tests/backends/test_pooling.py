@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from backends.kernel import Kernel
+from backends.dispatch import Kernel
 from backends.namespace import NUMPY
 from backends.reference import pool
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import standin
 
-from backends import prefetch, transfer
-from backends.device import CPU, Device, resolve
-from backends.prefetch import Prefetch
+from backends.runtime import copies, prefetch
+from backends.runtime.device import CPU, Device, resolve
+from backends.runtime.prefetch import Prefetch
 
 pytestmark = pytest.mark.level2
 
@@ -27,7 +27,7 @@ def read(device: Device, source: Any) -> list[list[Any]]:
     results = [
         [kept, *(x + 0 if x.dtype != bool else x & True for x in xs)] for kept, xs in Prefetch(device).batches(source)
     ]
-    return [[kept, *(transfer.to_host(x).tolist() for x in xs)] for kept, *xs in results]
+    return [[kept, *(copies.to_host(x).tolist() for x in xs)] for kept, *xs in results]
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def test_batches_come_whole_and_in_order(behind: bool) -> None:
 
 
 def test_a_batch_is_one_upload_and_no_wait(device: Device) -> None:
-    before = transfer.counts()
+    before = copies.counts()
     batches = Prefetch(device).batches(items())
     standin.reset()
     with standin.forbid("sync", "d2h"):
         for _, xs in batches:
             _ = xs[0] + 1
     assert standin.counts().h2d == 6
-    assert transfer.counts().since(before).uploads == 6
-    assert transfer.counts().since(before).uploaded_bytes == 6 * (60 + 24 + 1)
+    assert copies.counts().since(before).uploads == 6
+    assert copies.counts().since(before).uploaded_bytes == 6 * (60 + 24 + 1)
 
 
 def test_the_next_batch_is_sent_before_the_present_one_is_handed_over(device: Device) -> None:
@@ -99,7 +99,7 @@ def test_a_pass_that_is_left_early_lets_no_memory_go_while_it_is_copied_to(behin
 
 
 def test_a_copy_inside_a_guard_is_refused(device: Device) -> None:
-    with pytest.raises(transfer.TransferError), transfer.guard("forbid"):
+    with pytest.raises(copies.TransferError), copies.guard("forbid"):
         next(Prefetch(device).batches(items()))
 
 

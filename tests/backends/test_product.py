@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS, ROWS, product
-from backends.cpu.simd import LANES, integers, load, store, transpose
-from backends.threads import limit_kernel_threads
+from backends.cpu.codegen.gemm import COLUMNS, ROWS, product
+from backends.cpu.codegen.simd import LANES, integers, load, store, transpose
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
+from backends.runtime.threads import limit_kernel_threads
 
 sizes = st.integers(0, 70) | st.integers(250, 300)
 

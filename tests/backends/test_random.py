@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from backends import random, transfer
+from backends import random
 from backends.random import STREAMS, bits, derive, fold, normal, permutation, threefry2x32, uniform
+from backends.runtime import copies
 
 # Random123's kat_vectors for threefry2x32 of 20 rounds: counter, key, result.
 KNOWN_ANSWERS = [
@@ -69,10 +70,10 @@ def test_fold_is_threefry_on_python_numbers(key, word0, word1):
 )
 @pytest.mark.parametrize("key", [(0, 0), (0xC0FFEE, 7), (2**32 - 1, 2**32 - 1)])
 def test_bits_are_the_same_on_every_device(rows, columns, first_row, key, arrays: Backend):
-    before = transfer.counts()
-    with transfer.guard("forbid"):
+    before = copies.counts()
+    with copies.guard("forbid"):
         words = bits(arrays.device.xp, key, rows, columns, first_row=first_row, device=arrays.device.native)
-    assert transfer.counts() == before
+    assert copies.counts() == before
     assert arrays.device.holds(words)
     host = arrays.host(words)
     assert host.dtype == np.uint32

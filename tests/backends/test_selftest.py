@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from arrays import Backend
 
-from backends import cpu, selftest
-from backends.device import CPU, Device
-from backends.kernel import Alternative, Kernel, kernels, reference_only
+from backends import cpu
+from backends.diagnostics import selftest
+from backends.dispatch import Alternative, Kernel, kernels, reference_only
 from backends.namespace import NUMPY
+from backends.runtime.device import CPU, Device
 
 CALLS = list(selftest.calls())
 OWN = sorted(name for name, kernel in kernels().items() if kernel.__module__.startswith("backends."))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fake_cupy import CAUSES, INSTALL
 
-from backends import device as devices
-from backends.device import Device, DeviceReport, describe, resolve, survey
+from backends.runtime import device as devices
+from backends.runtime.device import Device, DeviceReport, describe, resolve, survey
 
 pytestmark = pytest.mark.usefixtures("bare_machine")
 nvidia_hardware, driver_release = devices._nvidia_hardware, devices._driver_release  # every test replaces them

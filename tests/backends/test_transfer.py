@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from arrays import STRICT, Backend, backend
 
-from backends import transfer
-from backends.device import CPU
 from backends.errors import DeviceError, DlcoreError
-from backends.transfer import Counts, TransferError, counts, guard, to_device, to_host
+from backends.runtime import copies
+from backends.runtime.copies import Counts, TransferError, counts, guard, to_device, to_host
+from backends.runtime.device import CPU
 
 X = np.arange(6.0, dtype=np.float32).reshape(2, 3)  # 24 bytes
 REFUSALS = (TransferError, AssertionError)  # the stand-in raises its own
@@ -100,15 +100,15 @@ def test_a_reading_of_the_counters_stays_as_it_is():
 
 def test_an_unknown_library_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch):
     x = to_device(X, STRICT)
-    monkeypatch.delitem(transfer._downloads, "array_api_strict")
+    monkeypatch.delitem(copies._downloads, "array_api_strict")
     with pytest.raises(DeviceError, match=r"array_api_strict.*register_download"):
         to_host(x)
 
 
 def test_a_registered_download_is_used(monkeypatch: pytest.MonkeyPatch):
     x = to_device(X, STRICT)
-    monkeypatch.setattr(transfer, "_downloads", dict(transfer._downloads))
-    transfer.register_download("array_api_strict", lambda array: np.full(array.shape, 7.0))
+    monkeypatch.setattr(copies, "_downloads", dict(copies._downloads))
+    copies.register_download("array_api_strict", lambda array: np.full(array.shape, 7.0))
     np.testing.assert_array_equal(to_host(x), np.full((2, 3), 7.0))
 
 
@@ -219,8 +219,8 @@ def test_a_library_adds_its_own_guard(monkeypatch: pytest.MonkeyPatch):
         yield
         log.append("off")
 
-    monkeypatch.setattr(transfer, "_guards", dict(transfer._guards))
-    transfer.guard_with("a library", context)
+    monkeypatch.setattr(copies, "_guards", dict(copies._guards))
+    copies.guard_with("a library", context)
     with guard("forbid"):
         assert log == ["on"]
     assert log == ["on", "off"]

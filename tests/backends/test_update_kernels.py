@@ -11,11 +11,11 @@ import pytest
 from arrays import Backend, backend
 from update_rules import RULES, STEPS, TOLERANCE, Numbers, Rule, gradients, start
 
-import backends.cpu.accept
+import backends.cpu.requirements
 import backends.reference
-from backends import transfer
-from backends.kernel import UpdateKernel, kernels, reference_only
+from backends.dispatch import UpdateKernel, kernels, reference_only
 from backends.namespace import NUMPY
+from backends.runtime import copies
 
 every_rule = pytest.mark.parametrize("rule", RULES, ids=str)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -23,7 +23,7 @@ every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 def writable(arrays: Backend, host: np.ndarray) -> Any:
     """An array that may be written into, also where the inputs are read-only."""
-    return transfer.to_device(host.copy(), arrays.device)
+    return copies.to_device(host.copy(), arrays.device)
 
 
 def by_formula(rule: Rule, first: list[np.ndarray], grads: list[np.ndarray]) -> list[Numbers]:
@@ -43,10 +43,10 @@ def run(rule: Rule, arrays: Backend, written: list[Any], grads: list[np.ndarray]
     assert isinstance(kernel, UpdateKernel)
     for t, host in enumerate(grads, start=1):
         grad = arrays.place(host)
-        before = transfer.counts()
-        with transfer.guard("forbid"):
+        before = copies.counts()
+        with copies.guard("forbid"):
             assert kernel(*written, grad, **rule.at(t)) is None
-        assert transfer.counts() == before
+        assert copies.counts() == before
         np.testing.assert_array_equal(arrays.host(grad), host, "the gradient was written into")
 
 
@@ -105,7 +105,7 @@ def test_strided_views_and_several_axes_are_updated_in_place(rule: Rule, arrays:
 @pytest.mark.parametrize("n", [1, 16, 33, 40_007])
 @every_rule
 def test_every_alternative_gives_the_bits_of_the_reference(rule: Rule, n: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)  # small arrays are taken here too
+    monkeypatch.setattr(backends.cpu.requirements, "too_few", lambda x, least: None)  # small arrays are taken here too
     kernel, first, grads = kernels()[rule.kernel], start(rule, n, "float32"), gradients(n, "float32")
     kernel.choose(NUMPY, [*first, grads[0]], rule.at(1))  # imports what there is
     with reference_only(), backend("numpy") as arrays:
@@ -134,10 +134,10 @@ def test_zeros_stay_zeros(rule: Rule, dtype: str, arrays: Backend):
 def test_clip_brings_every_element_into_the_limits(dtype: str, arrays: Backend):
     host = np.array([9.0, -0.5, -2.0, 2.0, 2.5, 0.0, -3e30, 9.0], dtype)
     vector = writable(arrays, host)
-    before = transfer.counts()
-    with transfer.guard("forbid"):
+    before = copies.counts()
+    with copies.guard("forbid"):
         kernels()["clip_"](vector[1:7], limit=2.0)
-    assert transfer.counts() == before
+    assert copies.counts() == before
     result = arrays.host(vector)
     assert result.dtype == dtype
     assert result.tolist() == [9.0, -0.5, -2.0, 2.0, 2.0, 0.0, -2.0, 9.0]
@@ -155,10 +155,10 @@ def test_clip_keeps_nan(arrays: Backend):
 def test_clip_by_norm_shortens_what_is_longer(values: Numbers, limit: float, dtype: str, arrays: Backend):
     host = np.array([7.0, *values, 7.0], dtype)
     vector, norm = writable(arrays, host), writable(arrays, np.array(-1.0, dtype))
-    before = transfer.counts()
-    with transfer.guard("forbid"):
+    before = copies.counts()
+    with copies.guard("forbid"):
         assert kernels()["clip_by_norm_"](vector[1:4], norm, limit=limit) is None
-    assert transfer.counts() == before
+    assert copies.counts() == before
     result, length = arrays.host(vector), arrays.host(norm)
     assert result.dtype == length.dtype == dtype
     expected = math.hypot(*(float(v) for v in host[1:4]))
@@ -217,7 +217,7 @@ EXTREME = [math.inf, -math.inf, math.nan, 1e-40, -1e-42, 1e4, -1e4, 0.0, -0.0, 1
 @every_rule
 def test_extreme_numbers_give_what_the_formula_says(rule: Rule, where: str, monkeypatch: pytest.MonkeyPatch):
     """By the reference in both dtypes, and by every alternative, of which each gives the reference's bits."""
-    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_few", lambda x, least: None)
     kernel, n = kernels()[rule.kernel], len(EXTREME)
     for dtype in ("float64", "float32"):
         first, grads = start(rule, n, dtype), gradients(n, dtype)[:1]
@@ -243,7 +243,7 @@ def test_extreme_numbers_give_what_the_formula_says(rule: Rule, where: str, monk
 @pytest.mark.parametrize("n", [1, 17, 16_385, 40_007])
 @pytest.mark.parametrize("kind", ["ordinary", "short", "zero", "huge", "denormal", "infinite", "NaN"])
 def test_clip_by_norm_compiled_gives_what_the_reference_gives(n: int, kind: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_few", lambda x, least: None)
     x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
     x *= {"short": np.float32(1e-4 / n), "zero": np.float32(0), "huge": np.float32(1e37)}.get(kind, np.float32(1))
     x[n // 2] = {"infinite": -math.inf, "NaN": math.nan, "denormal": 1e-42}.get(kind, x[n // 2])

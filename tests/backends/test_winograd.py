@@ -16,11 +16,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
 
-import backends.cpu.accept
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import LANES, integers, linear
-from backends.cpu.winograd import Conv2dByWinograd, Conv2dReluByWinograd
-from backends.kernel import explain, kernels
+import backends.cpu.requirements
+from backends.cpu.codegen.simd import LANES, integers, linear
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
+from backends.cpu.conv.winograd import Conv2dByWinograd, Conv2dReluByWinograd
+from backends.dispatch import explain, kernels
 from backends.namespace import NUMPY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,7 +204,7 @@ def test_calls_that_do_not_suit_are_declined_with_the_reason(arrays: Any, params
 
 def test_the_cases_of_many_channels_are_taken(monkeypatch: pytest.MonkeyPatch):
     """Else the table of all kernels would not compare them."""
-    monkeypatch.setattr(backends.cpu.accept, "too_few", lambda x, least: None)
+    monkeypatch.setattr(backends.cpu.requirements, "too_few", lambda x, least: None)
     for x, w, padding in MANY_CHANNELS.values():
         arrays = [np.zeros(shape, np.float32) for shape in (x, w, w[-1:])]
         params = how(as_sides(padding))
@@ -244,7 +244,7 @@ def test_narrower_vectors_give_the_same_bits(tmp_path: Path):
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}, {str(ROOT / "tests" / "backends")!r}]
 import test_winograd
-from backends.cpu.product import COLUMNS, ROWS
+from backends.cpu.codegen.gemm import COLUMNS, ROWS
 print(ROWS, COLUMNS, test_winograd.digest())
 """
     narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": AVX2, "NUMBA_CACHE_DIR": str(tmp_path)}

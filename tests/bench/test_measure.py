@@ -10,10 +10,10 @@ import pytest
 import standin
 from threadpoolctl import threadpool_info
 
-from backends import transfer
-from backends.device import CPU
-from backends.kernel import reference_only
+from backends.dispatch import reference_only
 from backends.reference import linear
+from backends.runtime import copies
+from backends.runtime.device import CPU
 from dlcore.bench import measure as m
 from dlcore.bench.places import Place, place
 from dlcore.bench.timing import Pace
@@ -148,9 +148,9 @@ def test_a_second_place_that_is_faster_in_the_median_alone_is_not_faster(monkeyp
 
 @pytest.mark.level2
 def test_copies_to_a_gpu_and_back_are_made_waited_for_and_timed(cuda: Place) -> None:
-    before = transfer.counts()
+    before = copies.counts()
     rates = m.transfer_rates(cuda, mebibytes=1, count=3)
-    since = transfer.counts().since(before)
+    since = copies.counts().since(before)
     assert rates is not None
     assert rates.keys() == {"to device", "to host"}
     assert all(rate > 0 for rate in rates.values())
@@ -195,5 +195,5 @@ def test_a_wait_for_a_gpu_is_counted_and_forbidden_where_copies_are(cuda: Place)
     standin.reset()
     cuda.wait()
     assert standin.counts().sync == 1
-    with transfer.guard("forbid"), pytest.raises(transfer.TransferError, match="a wait for cuda:0"):
+    with copies.guard("forbid"), pytest.raises(copies.TransferError, match="a wait for cuda:0"):
         cuda.wait()

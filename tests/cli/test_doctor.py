@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import standin
 
-from backends import checkup
-from backends.checkup import Finding
-from backends.installation import install_line
-from backends.kernel import Alternative, kernels
+from backends.diagnostics import libraries
+from backends.diagnostics.libraries import Finding
+from backends.dispatch import Alternative, kernels
+from backends.runtime.installation import install_line
 from dlcore.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def test_what_does_not_compile_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
     from backends import cpu
 
     cpu._why_not_compiled.cache_clear()
-    monkeypatch.setattr("backends.cpu.pool.compiled_parts", broken)
+    monkeypatch.setattr("backends.cpu.codegen.thread_pool.compiled_parts", broken)
     try:
         out = report(capsys)
     finally:
@@ -83,15 +83,15 @@ def test_what_does_not_compile_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_a_folder_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.cpu.compile.cache_folder", lambda: None)
-    found = finding("compiled kernels", checkup.cpu())
+    monkeypatch.setattr("backends.cpu.codegen.compile.cache_folder", lambda: None)
+    found = finding("compiled kernels", libraries.cpu())
     assert "anew" in found.text
     assert "NUMBA_CACHE_DIR" in found.fix
 
 
 def test_a_numpy_without_a_known_blas_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.threads.loaded_blas", list)
-    assert "reinstall numpy" in finding("BLAS", checkup.cpu()).fix
+    monkeypatch.setattr("backends.runtime.threads.loaded_blas", list)
+    assert "reinstall numpy" in finding("BLAS", libraries.cpu()).fix
 
 
 # --- CUDA
@@ -101,7 +101,7 @@ def test_without_cupy_nothing_is_said_of_its_libraries(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(checkup, "_packages", list)
+    monkeypatch.setattr(libraries, "_packages", list)
     out = report(capsys)
     assert "cuda not usable: cupy is not installed fix: pip install" in out
     assert "CUDA libraries" not in out
@@ -142,7 +142,7 @@ def test_what_turns_cub_off_is_told(
         monkeypatch.setattr(cupy.cuda, "cub", cub, raising=False)
         if "CUPY_ACCELERATORS" in setting:
             monkeypatch.setenv("CUPY_ACCELERATORS", setting["CUPY_ACCELERATORS"])
-        found = finding("CUB", checkup.cuda())
+        found = finding("CUB", libraries.cuda())
     assert text in found.text
     assert fix in found.fix
     assert bool(found.fix) == bool(fix)
@@ -155,7 +155,7 @@ def test_a_missing_nvrtc_is_told_with_its_fix(monkeypatch: pytest.MonkeyPatch) -
 
     with standin.installed() as cupy:
         monkeypatch.setattr(cupy.cuda, "nvrtc", SimpleNamespace(getVersion=missing), raising=False)
-        found = finding("NVRTC", checkup.cuda())
+        found = finding("NVRTC", libraries.cuda())
     assert "no kernel compiles" in found.text
     assert found.fix == f"{install_line('cuda13')}, which brings the CUDA libraries"
 
@@ -165,20 +165,20 @@ def test_the_folder_of_cuda_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     (tmp_path / "a file").write_text("")
     with standin.installed():
         monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "a file"))
-        assert "set CUPY_CACHE_DIR" in finding("CUDA kernels", checkup.cuda()).fix
+        assert "set CUPY_CACHE_DIR" in finding("CUDA kernels", libraries.cuda()).fix
         monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
-        assert not finding("CUDA kernels", checkup.cuda()).fix
+        assert not finding("CUDA kernels", libraries.cuda()).fix
         monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
-        assert "unset CUPY_CACHE_IN_MEMORY" in finding("CUDA kernels", checkup.cuda()).fix
+        assert "unset CUPY_CACHE_IN_MEMORY" in finding("CUDA kernels", libraries.cuda()).fix
 
 
 @pytest.mark.level2
 def test_two_packages_of_cupy_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["cupy-cuda12x", "cupy-cuda13x", "cupyish", "numpy"]
     packages = [SimpleNamespace(metadata={"Name": name}) for name in names]
-    monkeypatch.setattr(checkup.metadata, "distributions", lambda: packages)
+    monkeypatch.setattr(libraries.metadata, "distributions", lambda: packages)
     with standin.installed():
-        found = finding("cupy", checkup.cuda())
+        found = finding("cupy", libraries.cuda())
     assert "2 packages" in found.text
     assert found.fix.startswith("pip uninstall cupy-cuda12x cupy-cuda13x, then pip install")
 

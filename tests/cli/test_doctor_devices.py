@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from backends import device as devices
-from backends.device import DeviceReport
-from backends.installation import install_line
+from backends.runtime import device as devices
+from backends.runtime.device import DeviceReport
+from backends.runtime.installation import install_line
 from dlcore.cli.doctor import doctor
 
 pytestmark = pytest.mark.usefixtures("bare_machine")

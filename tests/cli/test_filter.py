@@ -149,7 +149,7 @@ def test_a_montage_of_a_large_picture_and_of_numbers_is_small(capsys: pytest.Cap
 def test_strips_give_what_the_whole_image_gives(
     monkeypatch: pytest.MonkeyPatch, kernel: str, changed: dict[str, Any], border: str
 ) -> None:
-    from backends.device import CPU
+    from backends.runtime.device import CPU
 
     settings = {**_TAKES[kernel], **changed}
     run, reach = _filter(kernel, settings, border, CPU), _reach(kernel, settings)
@@ -165,7 +165,7 @@ def test_strips_give_what_the_whole_image_gives(
 @pytest.mark.parametrize("kernel", _TAKES)
 def test_a_strip_takes_no_more_memory_than_said(monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
     """100 megapixels in 64 MiB are as 1.2 megapixels in 1.5 MiB: the bound holds whatever the picture's size."""
-    from backends.device import CPU
+    from backends.runtime.device import CPU
 
     bound = 1_500_000
     monkeypatch.setattr(pictures, "STRIP", bound)

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
 import dlcore as dl
-from backends.device import resolve
+from backends.runtime.device import resolve
 from dlcore.cli import main
 from dlcore.experiment.neighbours import Memory
 from dlcore.neighbors import KNNClassifier

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backends.kernel import Alternative, kernels
+from backends.dispatch import Alternative, kernels
 from dlcore.cli import main
 
 CPU = ["--devices", "cpu", "cpu-reference"]

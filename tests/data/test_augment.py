@@ -9,9 +9,9 @@ import pytest
 from arrays import KINDS, Backend, backend
 
 import dlcore as dl
-from backends import transfer
-from backends.device import Device
 from backends.random import bits, derive
+from backends.runtime import copies
+from backends.runtime.device import Device
 from dlcore.data.augment import (
     FILLS,
     Augmentation,
@@ -70,7 +70,7 @@ def test_a_seed_and_a_step_give_one_batch_on_every_kind_of_array(
 @pytest.mark.parametrize("augmentation", ALL, ids=repr)
 def test_a_real_gpu_gives_the_same_batch(augmentation: Augmentation, cuda: Device) -> None:
     x = batch()
-    y = transfer.to_host(augmentation(transfer.to_device(x, cuda), seed=3, step=8))
+    y = copies.to_host(augmentation(copies.to_device(x, cuda), seed=3, step=8))
     expected = augmentation(x, seed=3, step=8)
     if augmentation in MOVING:
         assert y.tobytes() == expected.tobytes()
@@ -81,10 +81,10 @@ def test_a_real_gpu_gives_the_same_batch(augmentation: Augmentation, cuda: Devic
 @pytest.mark.parametrize("augmentation", ALL, ids=repr)
 def test_nothing_comes_back_and_each_augmentation_uploads_once(augmentation: Augmentation, arrays: Backend) -> None:
     x = arrays.place(batch())
-    before = transfer.counts()
+    before = copies.counts()
     augmentation(x)
-    copies = transfer.counts().since(before)
-    assert (copies.uploads, copies.downloads) == (_count(augmentation), 0)
+    counted = copies.counts().since(before)
+    assert (counted.uploads, counted.downloads) == (_count(augmentation), 0)
 
 
 def _count(augmentation: Augmentation) -> int:
@@ -357,9 +357,9 @@ def test_an_augmented_run_is_the_same_on_every_kind_of_array() -> None:
         with backend(name) as kind:
             trainer = _trainer(kind, augment=augment)
             trainer.fit(_data(), epochs=2, batch_size=8)
-            before = transfer.counts()
+            before = copies.counts()
             histories[name] = trainer.fit(_data(), epochs=1, batch_size=8)
-            uploads[name] = transfer.counts().since(before).uploads
+            uploads[name] = copies.counts().since(before).uploads
     # three batches, each x and y at once, and a trial of both; with seven augmentations each
     assert set(uploads.values()) == {(1 + 7) * 3 + (2 + 7)}
     for name, history in histories.items():

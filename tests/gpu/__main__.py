@@ -19,8 +19,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--part", nargs=2, metavar=("NAME", "RESULT"), help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     try:
-        from backends.device import resolve
         from backends.errors import DeviceError
+        from backends.runtime.device import resolve
         from gpu import suite
         from gpu.parts import PARTS
     except ImportError as error:

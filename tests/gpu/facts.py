@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from backends import checkup
-from backends.device import Device, survey
+from backends.diagnostics.libraries import cuda
+from backends.runtime.device import Device, survey
 
 __all__ = ["device", "libraries"]
 
@@ -31,8 +31,7 @@ def device(where: Device) -> dict[str, Any]:
 def libraries() -> dict[str, str]:
     """CuPy's package, NVRTC, CUB, the folder of compiled kernels: each with the fix where something is wrong."""
     return {
-        finding.label: f"{finding.text} (fix: {finding.fix})" if finding.fix else finding.text
-        for finding in checkup.cuda()
+        finding.label: f"{finding.text} (fix: {finding.fix})" if finding.fix else finding.text for finding in cuda()
     }
 
 

@@ -12,10 +12,11 @@ from case import outputs
 from host_cuda import DTYPES, cases_of, on_host_and_in_float64, tolerance, wanted, widened
 from update_rules import RULES, STEPS, TOLERANCE, Rule, gradients, start
 
-from backends import random, selftest
+from backends import random
 from backends.cuda import compile
-from backends.device import Device
-from backends.kernel import Kernel, kernels, reference_only
+from backends.diagnostics import selftest
+from backends.dispatch import Kernel, kernels, reference_only
+from backends.runtime.device import Device
 from gpu.result import Result, judged
 
 __all__ = ["Row", "check", "pairs", "table", "updates", "words"]

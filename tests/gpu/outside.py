@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from backends.device import Device
+from backends.runtime.device import Device
 from dlcore.bench.provenance import ROOT
 from gpu.result import Result, judged
 

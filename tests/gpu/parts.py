@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backends.device import Device
+from backends.runtime.device import Device
 from gpu import kernels, outside, runs, stream, warm
 from gpu.result import Result
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import dlcore as dl
-from backends import transfer
-from backends.device import CPU, Device
+from backends.runtime import copies
+from backends.runtime.device import CPU, Device
 from dlcore import losses as losses_of
 from gpu.result import Result, judged
 
@@ -51,21 +51,21 @@ class Run:
         x, y = self.data()
         model = self.model().build(x.shape[1:], seed=3, dtype=dtype, device=device)
         vector = model.built()
-        initial, found = transfer.to_host(vector.theta).tobytes(), []
+        initial, found = copies.to_host(vector.theta).tobytes(), []
         rule, epoch = self.optimizer().attach(model), 0
         with device.active():
             while len(found) < steps:
                 for some, labels in dl.data.batches(dl.data.Dataset(x, y), self.batch, seed=3, epoch=epoch):
                     if len(found) == steps:
                         break
-                    inputs = transfer.to_device(some.astype(dtype), device)
-                    targets = transfer.to_device(labels.astype(dtype) if labels.dtype.kind == "f" else labels, device)
+                    inputs = copies.to_device(some.astype(dtype), device)
+                    targets = copies.to_device(labels.astype(dtype) if labels.dtype.kind == "f" else labels, device)
                     if self.augment is not None:  # which draws on the host
                         inputs = self.augment(inputs, 3, len(found))
-                    with transfer.guard("forbid"):
+                    with copies.guard("forbid"):
                         found.append(self._step(model, rule, inputs, targets))
                 epoch += 1
-        return initial, [float(transfer.to_host(loss)) for loss in found]
+        return initial, [float(copies.to_host(loss)) for loss in found]
 
     def _step(self, model: dl.nn.Module, rule: Any, x: Any, y: Any) -> Any:
         loss = losses_of.named(self.loss)(model(x), y)

@@ -9,8 +9,8 @@ from arrays import Backend
 from cuda_samples import sample
 
 from backends.cuda import compile
-from backends.device import resolve
-from backends.transfer import synchronize
+from backends.runtime.copies import synchronize
+from backends.runtime.device import resolve
 
 
 def main(name: str) -> None:

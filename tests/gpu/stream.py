@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 import dlcore as dl
-from backends import transfer
-from backends.device import Device
+from backends.runtime import copies
+from backends.runtime.device import Device
 from gpu.result import Result, judged
 
 __all__ = ["captured", "check", "guarded", "held_up", "steps_of", "without_products"]
@@ -77,8 +77,8 @@ def _step(model: dl.nn.Module, shape: tuple[int, ...], optimizer: Any, clip: Any
     rng = np.random.default_rng(0)
     model.build(shape[1:], seed=0, device=device)
     rule = optimizer.attach(model)
-    x = transfer.to_device(rng.standard_normal(shape).astype(np.float32), device)
-    y = transfer.to_device(rng.integers(0, 10, shape[0]), device)
+    x = copies.to_device(rng.standard_normal(shape).astype(np.float32), device)
+    y = copies.to_device(rng.integers(0, 10, shape[0]), device)
 
     def step() -> Any:
         loss = dl.losses.cross_entropy(model(x), y)
@@ -97,7 +97,7 @@ def _waits(step: Step) -> Step:
 
 
 def _copies(step: Step) -> Step:
-    return lambda: transfer.to_host(step().data)
+    return lambda: copies.to_host(step().data)
 
 
 # --- the three ways: whether the step is free of waits, and how that shows
@@ -107,9 +107,9 @@ def guarded(step: Step, device: Device, cupy: Any) -> tuple[bool, str]:
     """Inside ``guard("forbid")``."""
     with device.active():
         try:
-            with transfer.guard("forbid"):
+            with copies.guard("forbid"):
                 step()
-        except transfer.TransferError as error:
+        except copies.TransferError as error:
             return False, str(error)
     return True, "no copy and no wait of the project's own"
 

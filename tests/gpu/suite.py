@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backends.device import Device
+from backends.runtime.device import Device
 from dlcore.bench.provenance import commit_info, machine
 from dlcore.train.checkpoint import write_atomically
 from gpu import facts

@@ -21,7 +21,7 @@ from arrays import Backend
 from case import SUMS
 
 from backends.cuda import compile
-from backends.kernel import kernels
+from backends.dispatch import kernels
 from gpu import facts, outside, runs, stream, suite, warm
 from gpu import kernels as tables
 from gpu.parts import PARTS, Part
@@ -360,7 +360,7 @@ def test_a_run_that_goes_another_way_fails(host_cuda: Backend, monkeypatch: pyte
 @pytest.mark.parametrize("run", runs.RUNS, ids=lambda run: run.name)
 def test_every_run_learns(run: runs.Run) -> None:
     """Losses that do not fall would be equal for no good reason."""
-    from backends.device import CPU
+    from backends.runtime.device import CPU
 
     _, losses = run.losses(CPU, "float32", 50)
     assert np.mean(losses[-5:]) < np.mean(losses[:5])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from backends.cuda import compile
-from backends.device import Device
+from backends.runtime.device import Device
 from gpu.result import Result, judged
 
 __all__ = ["check"]

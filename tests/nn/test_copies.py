@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from samples import numbers
 
-from backends.device import resolve
+from backends.runtime.device import resolve
 from dlcore import functional as F
 from dlcore import nn
 from dlcore.errors import DeviceError

@@ -13,7 +13,7 @@ import pytest
 
 import dlcore as dl
 from backends import random
-from backends.kernel import reference_only
+from backends.dispatch import reference_only
 from backends.random import STREAMS, derive, own
 from dlcore import functional as F
 from dlcore import nn

@@ -5,8 +5,8 @@ import pytest
 from samples import numbers
 
 import dlcore as dl
-from backends import transfer
-from backends.device import CPU
+from backends.runtime import copies
+from backends.runtime.device import CPU
 from dlcore import functional as F
 from dlcore import nn
 from dlcore.errors import CheckpointError, ConfigError, ShapeError
@@ -347,7 +347,7 @@ def test_a_whole_training_step_waits_for_no_device(arrays):
     x, y = arrays.place(numbers(4, 8, 8, 1)), arrays.place(np.array([0, 1, 2, 1]))
 
     before = arrays.host(model.vector.theta).copy()
-    with transfer.guard("forbid"):
+    with copies.guard("forbid"):
         loss = F.cross_entropy(model(x), y, label_smoothing=0.1) + penalty(model, 4)
         loss.backward()
         clip(model)

@@ -11,7 +11,7 @@ from arrays import Backend
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends import transfer
+from backends.runtime import copies
 from dlcore import functional as F
 from dlcore import losses, nn
 from dlcore.errors import ConfigError, ShapeError
@@ -175,7 +175,7 @@ def test_a_step_with_lengths_uploads_nothing_once_they_are_on_the_device(arrays:
     model.build((None, 2), device=arrays.device)
     x = arrays.place(np.random.default_rng(0).standard_normal((2, 5, 2)).astype(np.float32))
     y, lengths = arrays.place(np.zeros((2, 5), dtype=np.int64)), F.Lengths([2, 5], 5).to(arrays.device)
-    with transfer.guard("forbid"):
+    with copies.guard("forbid"):
         losses.cross_entropy(model(x, lengths=lengths), y, lengths=lengths).backward()
     assert np.abs(arrays.host(model.vector.grad)).max() > 0
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.kernel import reference_only
+from backends.dispatch import reference_only
 from dlcore import nn
 from dlcore.tensor import Tensor
 

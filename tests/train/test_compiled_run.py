@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from backends.kernel import explain, kernels, reference_only
+from backends.dispatch import explain, kernels, reference_only
 from dlcore import nn
 
 STEPS, BATCH = 60, 64

@@ -14,7 +14,7 @@ from arrays import Backend
 from job import Interrupt
 
 import dlcore as dl
-from backends import transfer
+from backends.runtime import copies
 from dlcore.cli import main
 from dlcore.nn import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, MaxPool2D, ReLU, Sequential, Sigmoid
 from dlcore.report.health import health_section
@@ -224,9 +224,9 @@ def test_training_has_the_same_bits_and_no_step_waits(arrays: Backend) -> None:
 
     class Counted(GradientHealth):
         def on_step(self, trainer: dl.Trainer) -> None:
-            before = transfer.counts()
+            before = copies.counts()
             super().on_step(trainer)
-            waits.append(transfer.counts().since(before).downloads)
+            waits.append(copies.counts().since(before).downloads)
 
     for callbacks in ([], [Counted(data)]):
         trainer = dl.Trainer(_images_model(), callbacks=callbacks, device=arrays.device, seed=3)

@@ -12,8 +12,8 @@ import pytest
 import standin
 
 import dlcore as dl
-from backends import memory
-from backends.device import CPU, resolve
+from backends.runtime import memory
+from backends.runtime.device import CPU, resolve
 from dlcore.cli import main
 from dlcore.train import run
 from dlcore.train.memory import Memory, limit_of

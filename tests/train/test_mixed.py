@@ -13,7 +13,7 @@ from job import Interrupt
 from samples import images
 
 import dlcore as dl
-from backends import transfer
+from backends.runtime import copies
 from dlcore.errors import ConfigError, TrainingError
 from dlcore.nn.half import Half
 from dlcore.optim.clipping import Clip
@@ -55,7 +55,7 @@ def step(trainer: dl.Trainer, data: dl.data.Dataset, scale: float = 1.0) -> None
     """A step on a batch that is on the device already, where nothing may be copied or waited for."""
     x, y = data.x[:16] * np.float32(scale), data.y[:16]
     batch = Batch(x, y, trainer.upload(x), trainer.upload(y))
-    with transfer.guard("forbid"):
+    with copies.guard("forbid"):
         one_step(trainer, batch, False)
 
 
@@ -200,12 +200,12 @@ def test_what_no_scale_helps_ends_the_training() -> None:
 
 def test_a_step_waits_for_nothing_and_reads_with_the_losses(arrays: Backend) -> None:
     trainer = ready(arrays)
-    before = transfer.counts()
+    before = copies.counts()
     for _ in range(3):
         step(trainer, images())
-    assert transfer.counts().since(before).downloads == 0
+    assert copies.counts().since(before).downloads == 0
     trainer.read_losses()
-    assert transfer.counts().since(before).downloads == 3  # losses, scale, counts
+    assert copies.counts().since(before).downloads == 3  # losses, scale, counts
 
 
 def test_frozen_parameters_and_learning_rates_by_layer(arrays: Backend) -> None:

@@ -11,7 +11,7 @@ from arrays import KINDS, Backend, backend
 from job import Interrupt
 
 import dlcore as dl
-from backends import transfer
+from backends.runtime import copies
 from dlcore import nn
 from dlcore.data import Dataset, Text, Vocabulary
 from dlcore.errors import ConfigError, DataError
@@ -179,7 +179,7 @@ def test_a_step_copies_nothing_and_waits_for_nothing(sample: str) -> None:
             trainer.model.train()
             with trainer.place(), trainer._fed(dl.data.batches(data, 8)) as fed:
                 for batch, _ in zip(fed, range(2), strict=False):
-                    with transfer.guard("forbid"):
+                    with copies.guard("forbid"):
                         one_step(trainer, batch, False)
             assert trainer.progress.waiting == 2
 

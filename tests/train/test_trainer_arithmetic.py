@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from backends import transfer
+from backends.runtime import copies
 from dlcore.train import trainer as trainer_module
 
 LAM, LIMIT, LR, K, SIZE, EPOCHS = 0.5, 0.2, 0.05, 1.5, 8, 3
@@ -141,9 +141,9 @@ def test_losses_are_read_within_a_long_epoch(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(trainer_module, "READ_EVERY", 5)
     trainer = dl.Trainer(dl.nn.Dense(3), optimizer=dl.optim.SGD(0.1), device="cpu")
     trainer.fit(_data(), epochs=1, batch_size=1)
-    before = transfer.counts()
+    before = copies.counts()
     trainer.fit(_data(), epochs=1, batch_size=1)
-    assert transfer.counts().since(before).downloads == 6  # 29 steps: after 5, 10, ..., 25, and at the end
+    assert copies.counts().since(before).downloads == 6  # 29 steps: after 5, 10, ..., 25, and at the end
 
 
 def test_a_loss_that_is_not_finite_is_noticed_within_fifty_steps_of_a_long_epoch() -> None:

@@ -10,7 +10,7 @@ import standin
 from arrays import Backend
 
 import dlcore as dl
-from backends.device import resolve
+from backends.runtime.device import resolve
 
 nn = dl.nn
 

@@ -33,8 +33,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from backends.cpu.compile import Compiled
-from backends.threads import kernel_threads
+from backends.cpu.codegen.compile import Compiled
+from backends.runtime.threads import kernel_threads
 
 __all__ = ["Task", "compiled_parts", "launch", "reads", "scratch", "task", "tasks_of", "writes"]
 
@@ -129,7 +129,12 @@ def task(**arrays: _Declared) -> Callable[[Callable[..., None]], Task]:
     return lambda function: Task(function, arrays)
 
 
-_SHARED = ("backends.cpu.product", "backends.cpu.norm", "backends.cpu.elementwise", "backends.cpu.recurrence")
+_SHARED = (
+    "backends.cpu.codegen.gemm",
+    "backends.cpu.norm",
+    "backends.cpu.elementwise",
+    "backends.cpu.recurrent.common",
+)
 """Files whose functions launch tasks for others."""
 
 

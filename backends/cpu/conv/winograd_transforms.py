@@ -18,15 +18,15 @@ polynomial at 0, 1, -1, 2, -2 and infinity, so the result is exact but for round
 
 Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016).
 
-The functions here are parts of the tasks in :mod:`backends.cpu.winograd`. Each works on sixteen channels at once.
+The functions here are parts of the tasks in :mod:`backends.cpu.conv.winograd`. Each works on sixteen channels at once.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu.compile import part
-from backends.cpu.simd import LANES, at, greater, linear, load, load_bytes, spread, store, where, where_equal
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.simd import LANES, at, greater, linear, load, load_bytes, spread, store, where, where_equal
 
 __all__ = [
     "NOWHERE",

@@ -44,17 +44,11 @@ def _fingerprint() -> str:
 
     Numba notices only that the file of a function itself has changed, and would go on with the old vector operations.
     """
+    here = Path(__file__).parent
+    shared = [here.parent / "recurrent" / "common.py", here.parent / "conv" / "winograd_transforms.py"]
     digest = hashlib.sha256()
-    for name in (
-        "compile.py",
-        "exponential.py",
-        "simd.py",
-        "sums.py",
-        "product.py",
-        "recurrence.py",
-        "winograd_tiles.py",
-    ):
-        digest.update(Path(__file__).with_name(name).read_bytes())
+    for path in [*sorted(here.glob("*.py")), *shared]:
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,13 +1,14 @@
-"""The simple recurrent layer, h = tanh(x U + h' W + b): see :mod:`backends.cpu.recurrence`."""
+"""The simple recurrent layer, h = tanh(x U + h' W + b): see :mod:`backends.cpu.recurrent.common`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu.exponential import tanh
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS
-from backends.cpu.recurrence import (
+from backends.cpu.codegen.gemm import COLUMNS
+from backends.cpu.codegen.math import tanh
+from backends.cpu.codegen.simd import LANES, at, integers, load, load_integer, spread, store
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
+from backends.cpu.recurrent.common import (
     PAD,
     copy_rows,
     empty,
@@ -26,7 +27,6 @@ from backends.cpu.recurrence import (
     weight_gradients,
     whole,
 )
-from backends.cpu.simd import LANES, at, integers, load, load_integer, spread, store
 from backends.reference import recurrent
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)

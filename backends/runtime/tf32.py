@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.errors import DeviceError
-from backends.memory import is_cuda
+from backends.runtime.memory import is_cuda
 
 if TYPE_CHECKING:
-    from backends.device import Device
+    from backends.runtime.device import Device
 
 __all__ = ["check", "products_in_tf32"]
 
@@ -33,7 +33,7 @@ _LEAST = 80
 def check(device: Device) -> None:
     """Refuse a device that has no TF32, by a :class:`DeviceError`.
 
-    >>> from backends.device import CPU
+    >>> from backends.runtime.device import CPU
     >>> check(CPU)
     Traceback (most recent call last):
     ...

@@ -1,11 +1,11 @@
 """Convolution by 3×3 filters in steps of one pixel, 4 × 4 outputs at once: Winograd's algorithm F(4×4, 3×3).
 
-:mod:`backends.cpu.winograd_tiles` has the formulas. A task takes some sixteen tiles through all steps while they lie in
-the cache: transforms, 36 products of matrices (tiles, channels) and (channels, filters), the transform back, bias, ReLU
-and pooling. So what lies between is never stored, and for the gradient only the output is kept, or of pooled outputs a
-byte each: which pixel of the window was the largest. The gradient of the image is the same computation with the filters
-turned about and transposed. That of the filters adds the tiles' products up over fixed groups of tiles, which are added
-in order: its bits do not depend on the number of threads.
+:mod:`backends.cpu.conv.winograd_transforms` has the formulas. A task takes some sixteen tiles through all steps while
+they lie in the cache: transforms, 36 products of matrices (tiles, channels) and (channels, filters), the transform
+back, bias, ReLU and pooling. So what lies between is never stored, and for the gradient only the output is kept, or of
+pooled outputs a byte each: which pixel of the window was the largest. The gradient of the image is the same computation
+with the filters turned about and transposed. That of the filters adds the tiles' products up over fixed groups of
+tiles, which are added in order: its bits do not depend on the number of threads.
 
 The products add and subtract neighbouring pixels. Errors are some millionths of the largest output, about ten times
 those of plain sums, so a number that is zero but for rounding may fall on the other side of a ReLU, and of a window's
@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.compile import part
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS, ROWS, add_tile, tile
-from backends.cpu.simd import (
+from backends.cpu import requirements
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.gemm import COLUMNS, ROWS, add_tile, tile
+from backends.cpu.codegen.simd import (
     LANES,
     at,
     greater,
@@ -37,7 +36,8 @@ from backends.cpu.simd import (
     transpose,
     where,
 )
-from backends.cpu.winograd_tiles import (
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
+from backends.cpu.conv.winograd_transforms import (
     NOWHERE,
     PLAIN,
     POINTS,
@@ -365,7 +365,7 @@ def _unsuited(x, w, b, *, stride, padding, dilation, pool=None) -> str | None:
         return "there is no output"
     if height * width < _FILLED * _up(height, 4) * _up(width, 4):
         return f"outputs of {height}×{width}, which leave most of the tiles of 4×4 empty"
-    return accept.not_float32(x=x, w=w, b=b) or accept.too_few(x, _PIXELS * c)
+    return requirements.not_float32(x=x, w=w, b=b) or requirements.too_few(x, _PIXELS * c)
 
 
 def _size(shape, padding) -> tuple[int, int]:

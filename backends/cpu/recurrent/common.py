@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.compile import part
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.product import COLUMNS, ROWS, copy_panel, product, tile, transpose_panel
-from backends.cpu.simd import LANES, at, integers, load, load_integer, store
+from backends.cpu import requirements
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.gemm import COLUMNS, ROWS, copy_panel, product, tile, transpose_panel
+from backends.cpu.codegen.simd import LANES, at, integers, load, load_integer, store
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
 
 __all__ = [
     "PAD",
@@ -240,5 +240,5 @@ def unsuited(x, *others, lengths, reverse) -> str | None:
     return (
         "there is no step"
         if not x.size
-        else accept.not_float32(x=x, **{f"array {i + 1}": a for i, a in floats.items()})
+        else requirements.not_float32(x=x, **{f"array {i + 1}": a for i, a in floats.items()})
     )

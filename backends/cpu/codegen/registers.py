@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from backends.cpu.simd import (
+from backends.cpu.codegen.simd import (
     LANES,
     _constant,
     _everywhere,

@@ -3,17 +3,18 @@
 What is kept of a step stands in the order n, r, z, h' W_n + b_hn, and so do the gradients that take its place: those of
 x U are then the first three, and those of h' W the last three.
 
-See :mod:`backends.cpu.recurrence`.
+See :mod:`backends.cpu.recurrent.common`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu.exponential import sigmoid, tanh
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS, product
-from backends.cpu.recurrence import (
+from backends.cpu.codegen.gemm import COLUMNS, product
+from backends.cpu.codegen.math import sigmoid, tanh
+from backends.cpu.codegen.simd import LANES, at, fma, integers, load, load_integer, spread, store
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
+from backends.cpu.recurrent.common import (
     PAD,
     add_to_sums,
     copy_rows,
@@ -33,7 +34,6 @@ from backends.cpu.recurrence import (
     unsuited,
     whole,
 )
-from backends.cpu.simd import LANES, at, fma, integers, load, load_integer, spread, store
 from backends.reference import recurrent
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)

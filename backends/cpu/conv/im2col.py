@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.compile import part
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS, ROWS, add_tile, copy_panel, product, tile
-from backends.cpu.simd import (
+from backends.array_ops import output_size
+from backends.cpu import requirements
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.gemm import COLUMNS, ROWS, add_tile, copy_panel, product, tile
+from backends.cpu.codegen.simd import (
     LANES,
     at,
     greater,
@@ -37,8 +37,8 @@ from backends.cpu.simd import (
     where,
     where_equal,
 )
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
 from backends.reference import conv
-from backends.standard import output_size
 
 __all__ = ["NOTHING", "backward", "forward", "input_gradient", "output_shape", "pack", "unpooled", "unsuited"]
 
@@ -393,7 +393,7 @@ def unsuited(x, w, b, *, stride, padding, dilation, pool=None) -> str | None:
         return f"a pool of {down * right} pixels, whose numbers do not fit into a byte"
     if not n * (oh // down) * (ow // right) * w.size:
         return "there is nothing to convolve"
-    return accept.not_float32(x=x, w=w, b=b) or accept.too_little(n * oh * ow * w.size, _LEAST)
+    return requirements.not_float32(x=x, w=w, b=b) or requirements.too_little(n * oh * ow * w.size, _LEAST)
 
 
 @conv.conv2d.alternative("numpy", unless=unsuited)

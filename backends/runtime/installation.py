@@ -37,7 +37,7 @@ def install_line(extra: str) -> str:
     >>> install_line("cuda13").startswith("pip install ")
     True
     """
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parents[2]
     if _is_checkout(home):
         return _command("-e", "." if _is_here(home) else str(home), extra)
     from importlib import metadata

@@ -7,9 +7,9 @@ machines with narrower registers. A function reads as for one number::
     for i in range(first, last, LANES):
         store(y, i, load(x, i, last - i) * load(x, i, last - i), last - i)
 
-``x`` and ``y`` are what :func:`backends.cpu.pool.launch` hands a task for its arrays. An offset counts elements, and
-the last argument of ``load`` and ``store`` how many are left: of a vector that hangs over, the rest is neither read nor
-written, and 0 after reading.
+``x`` and ``y`` are what :func:`backends.cpu.codegen.thread_pool.launch` hands a task for its arrays. An offset counts
+elements, and the last argument of ``load`` and ``store`` how many are left: of a vector that hangs over, the rest is
+neither read nor written, and 0 after reading.
 
 No operation is contracted or reordered, so elements get the same bits as from NumPy's loops; only :func:`fma` rounds
 once where two operations round twice.

@@ -1,7 +1,7 @@
 """What the libraries behind the devices are like on this machine, and what to do where one is not as it should be.
 
-:func:`backends.device.survey` says which devices can be used; here is what decides how fast they are, and what they
-need when they compile.
+:func:`backends.runtime.device.survey` says which devices can be used; here is what decides how fast they are, and what
+they need when they compile.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from backends.installation import install_line
+from backends.runtime.installation import install_line
 
 __all__ = ["Finding", "cpu", "cuda", "cupy_cache_folder"]
 
@@ -49,7 +49,7 @@ def cpu() -> Iterator[Finding]:
 
 def _blas() -> Finding:
     """The libraries that are loaded, with the threads that each would use."""
-    from backends.threads import loaded_blas
+    from backends.runtime.threads import loaded_blas
 
     found = [
         " ".join(str(x) for x in (one["internal_api"], one.get("version"), one.get("architecture")) if x)
@@ -67,13 +67,13 @@ def _blas() -> Finding:
 
 def _numba() -> Iterator[Finding]:
     from backends.cpu import WHY_NOT, not_compiled
-    from backends.threads import kernel_threads
+    from backends.runtime.threads import kernel_threads
 
     if WHY_NOT:
         fix = "unset NUMBA_DISABLE_JIT" if "NUMBA_DISABLE_JIT" in WHY_NOT else "pip install --upgrade numba"
         yield Finding("numba", f"not used, so the CPU has no compiled kernels: {WHY_NOT}", fix)
         return
-    from backends.cpu.compile import cache_folder
+    from backends.cpu.codegen.compile import cache_folder
 
     threads = kernel_threads()
     yield Finding("numba", f"{metadata.version('numba')}, compiled kernels on {threads} thread{'s' * (threads != 1)}")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.standard import device_of
+from backends.array_ops import device_of
 
 __all__ = ["active", "inverse", "pack", "packed_rows", "sequence_order", "unpack"]
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu import accept
-from backends.cpu.norm import statistics
-from backends.cpu.pool import launch, reads, task, writes
-from backends.cpu.simd import (
+from backends.cpu import requirements
+from backends.cpu.codegen.simd import (
     LANES,
     fma,
     greater,
@@ -26,6 +24,8 @@ from backends.cpu.simd import (
     where,
     where_equal,
 )
+from backends.cpu.codegen.thread_pool import launch, reads, task, writes
+from backends.cpu.norm import statistics
 from backends.reference import norm
 
 _PIECE = 16_384  # elements of a window's pixels that a task sums
@@ -128,7 +128,7 @@ def _unsuited(x, gamma, beta, *, eps, pool) -> str | None:
         return "there is nothing to average"
     if pool is not None and pool[0] * pool[1] > 256:
         return f"a window of {pool[0] * pool[1]} pixels, whose numbers do not fit into a byte"
-    return accept.not_float32(x=x, gamma=gamma, beta=beta) or accept.too_few(x, _LEAST)
+    return requirements.not_float32(x=x, gamma=gamma, beta=beta) or requirements.too_few(x, _LEAST)
 
 
 def _images(x) -> np.ndarray:

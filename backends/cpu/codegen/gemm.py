@@ -19,9 +19,9 @@ from llvmlite import binding, ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
-from backends.cpu.compile import part
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.simd import LANES, at, integers, larger, load, number, spread, store, store_number, transpose
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.simd import LANES, at, integers, larger, load, number, spread, store, store_number, transpose
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
 
 __all__ = [
     "COLUMNS",

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 import backends.reference  # noqa: F401  (defines the kernels)
-from backends import transfer
-from backends.device import Device
-from backends.kernel import Kernel, kernels
+from backends.dispatch import Kernel, kernels
 from backends.namespace import NUMPY, name_of
-from backends.packing import packed_rows
+from backends.packed_sequences import packed_rows
+from backends.runtime import copies
+from backends.runtime.device import Device
 
 __all__ = ["Call", "Measured", "calls", "run"]
 
@@ -108,7 +108,7 @@ class Measured:
 def run(device: Device) -> Iterator[Measured]:
     """Measure every kernel on ``device``: its reference, then its alternatives; as they come.
 
-    >>> from backends.device import CPU
+    >>> from backends.runtime.device import CPU
     >>> all(measured.ok for measured in run(CPU) if measured.kernel in ("add", "linear"))
     True
     """
@@ -147,14 +147,14 @@ def _measure(call: Call, device: Device, found: dict[str, Measured]) -> None:
 
 def _placed(call: Call, device: Device) -> list[Any]:
     """The arrays on the device, fresh: update kernels write into them."""
-    return [transfer.to_device(x.copy(), device) if isinstance(x, np.ndarray) else x for x in call.arrays]
+    return [copies.to_device(x.copy(), device) if isinstance(x, np.ndarray) else x for x in call.arrays]
 
 
 def _compute(pair: Any, xp: Any, arrays: list[Any], call: Call, dtype: Any) -> tuple[list[Any], list[Any]]:
     """Outputs and gradients on the host; of an update kernel all its arrays are outputs."""
     if not isinstance(kernels()[call.kernel], Kernel):
         pair.forward(xp, *arrays, **call.params)
-        return [transfer.to_host(x) for x in arrays], []
+        return [copies.to_host(x) for x in arrays], []
     needed = call.differentiable()
     result, saved = pair.forward(xp, *arrays, needed=needed, **call.params)
     outputs = list(result) if isinstance(result, tuple) else [result]
@@ -164,10 +164,10 @@ def _compute(pair: Any, xp: Any, arrays: list[Any], call: Call, dtype: Any) -> t
         dy = np.asarray(_generator(call.kernel, "dy").standard_normal(shape).astype(np.float32), dtype)
         device = Device.of(outputs[0])
         with device.active():
-            first = transfer.to_device(dy, device)
+            first = copies.to_device(dy, device)
         dys = [first, *[None] * (len(outputs) - 1)] if isinstance(result, tuple) else first
         slopes = [g for g in pair.backward(xp, dys, saved, needed=needed, **call.params) if g is not None]
-    return [transfer.to_host(y) for y in outputs], [transfer.to_host(g) for g in slopes]
+    return [copies.to_host(y) for y in outputs], [copies.to_host(g) for g in slopes]
 
 
 def _add(measured: Measured, call: Call, actual: tuple[list, list], expected: tuple[list, list]) -> None:

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu import columns
-from backends.cpu.compile import part
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS, ROWS, TAPS, add_tile_of_taps, tile_over_taps
-from backends.cpu.simd import (
+from backends.cpu.codegen.compile import part
+from backends.cpu.codegen.gemm import COLUMNS, ROWS, TAPS, add_tile_of_taps, tile_over_taps
+from backends.cpu.codegen.simd import (
     LANES,
     at,
     greater,
@@ -31,6 +29,8 @@ from backends.cpu.simd import (
     where,
     where_equal,
 )
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
+from backends.cpu.conv import im2col
 from backends.reference import conv
 
 _ZERO = np.float32(0.0)
@@ -172,14 +172,14 @@ def _offsets(w, line: int, dilation, unit: int) -> np.ndarray:
 
 
 def _forward(x, w, b, *, stride, padding, dilation, pool=None, relu=False, winners=False):
-    n, oh, ow, k = columns.output_shape(x, w, stride=stride, padding=padding, dilation=dilation)
+    n, oh, ow, k = im2col.output_shape(x, w, stride=stride, padding=padding, dilation=dilation)
     window = pool or (1, 1)
     oh, ow = oh // window[0], ow // window[1]
     how, tasks = _cut(x, w, oh, ow, window, stride, padding, dilation)
     y = np.empty((n, oh, ow, k), np.float32)
     winner = np.empty(y.size if winners and pool is not None else 0, np.uint8)
     bias = y.reshape(-1)[:k] if b is None else np.ascontiguousarray(b)
-    arrays = (x, _offsets(w, how[6], dilation, 1), columns.pack(w.reshape(-1, k)), bias, y, winner)
+    arrays = (x, _offsets(w, how[6], dilation, 1), im2col.pack(w.reshape(-1, k)), bias, y, winner)
     room = how[-1] + window[0] * (ow * window[1] + ROWS) * COLUMNS
     launch(_convolve_band, tasks, (*arrays, room), (*how, b is not None, relu, winner.size > 0))
     return y, winner
@@ -190,9 +190,9 @@ def _backward(dy, x, w, y=None, winner=None, *, stride, padding, dilation, pool=
     (_, oh, ow, k), window = dy.shape, pool or (1, 1)
     dx = dw = db = None
     if needed[0]:
-        shape = columns.output_shape(x, w, stride=stride, padding=padding, dilation=dilation)
-        before = dy if y is None else columns.unpooled(dy, y, winner, pool, shape)
-        dx = columns.input_gradient(before, w, x.shape, stride=stride, padding=padding, dilation=dilation)
+        shape = im2col.output_shape(x, w, stride=stride, padding=padding, dilation=dilation)
+        before = dy if y is None else im2col.unpooled(dy, y, winner, pool, shape)
+        dx = im2col.input_gradient(before, w, x.shape, stride=stride, padding=padding, dilation=dilation)
     if needed[1] or needed[2]:
         how, tasks = _cut(x, w, oh, ow, window, stride, padding, dilation)
         offsets = _offsets(w, how[6], dilation, TAPS)
@@ -200,7 +200,7 @@ def _backward(dy, x, w, y=None, winner=None, *, stride, padding, dilation, pool=
         groups = -(-tasks // bands_a_group)
         shares = np.empty((groups, len(offsets), -(-k // COLUMNS) * COLUMNS), np.float32)
         sums = np.empty((groups, k), np.float32)
-        winner = columns.NOTHING if winner is None else winner
+        winner = im2col.NOTHING if winner is None else winner
         arrays = (x, offsets, dy, dy if y is None else y, winner, shares, sums)
         room = how[-1] + window[0] * ow * window[1] * COLUMNS
         launch(_filter_share, groups, (*arrays, room), (*how, y is not None, pool is not None, bands_a_group))
@@ -217,7 +217,7 @@ def _backward(dy, x, w, y=None, winner=None, *, stride, padding, dilation, pool=
 def _unsuited(x, w, b, **how) -> str | None:
     if x.shape[3] > _CHANNELS:
         return f"{x.shape[3]} channels are more than {_CHANNELS}"
-    return columns.unsuited(x, w, b, **how)
+    return im2col.unsuited(x, w, b, **how)
 
 
 @conv.conv2d.alternative("numpy", unless=_unsuited)

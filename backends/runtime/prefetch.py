@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from backends import transfer
-from backends.device import Device
 from backends.errors import ShapeError
 from backends.namespace import name_of
+from backends.runtime import copies
+from backends.runtime.device import Device
 
 __all__ = ["PINNED_BYTES", "Prefetch"]
 
@@ -46,7 +46,7 @@ Arrays = Sequence[np.ndarray]
 class Prefetch:
     """Brings batches, lists of host arrays, to a device in their order; its buffers serve one pass after another.
 
-    >>> from backends.device import CPU
+    >>> from backends.runtime.device import CPU
     >>> [[x.tolist() for x in batch] for _, batch in Prefetch(CPU).batches([("first", [np.arange(2), np.ones(1)])])]
     [[[0, 1], [1.0]]]
     """
@@ -79,7 +79,7 @@ class Prefetch:
 
 
 def _one_by_one(arrays: Arrays, device: Device) -> list[Any]:
-    transfer.count_upload(sum(x.nbytes for x in arrays), device)
+    copies.count_upload(sum(x.nbytes for x in arrays), device)
     with device.active():
         return [x if device.holds(x) else device.xp.asarray(x, device=device.native) for x in arrays]
 
@@ -137,7 +137,7 @@ class _Ring:
                 raise ShapeError(f"a batch holds an array of {x.dtype}; numbers are expected")
             starts.append(end)
             end += math.ceil(x.nbytes / _ALIGNMENT) * _ALIGNMENT
-        transfer.count_upload(sum(x.nbytes for x in arrays), self.device)
+        copies.count_upload(sum(x.nbytes for x in arrays), self.device)
         with self.device.active():
             pinned = self._free(end)
             for x, start in zip(arrays, starts, strict=True):

@@ -1,13 +1,14 @@
-"""LSTM: the gates i, f, g and o stand beside one another. See :mod:`backends.cpu.recurrence`."""
+"""LSTM: the gates i, f, g and o stand beside one another. See :mod:`backends.cpu.recurrent.common`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from backends.cpu.exponential import sigmoid, tanh
-from backends.cpu.pool import launch, reads, scratch, task, writes
-from backends.cpu.product import COLUMNS
-from backends.cpu.recurrence import (
+from backends.cpu.codegen.gemm import COLUMNS
+from backends.cpu.codegen.math import sigmoid, tanh
+from backends.cpu.codegen.simd import LANES, at, fma, integers, load, load_integer, spread, store
+from backends.cpu.codegen.thread_pool import launch, reads, scratch, task, writes
+from backends.cpu.recurrent.common import (
     PAD,
     add_to_sums,
     copy_rows,
@@ -28,7 +29,6 @@ from backends.cpu.recurrence import (
     weight_gradients,
     whole,
 )
-from backends.cpu.simd import LANES, at, fma, integers, load, load_integer, spread, store
 from backends.reference import recurrent
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from backends.cpu.simd import LANES, _call, _constant, _fma, _operation, vector
+from backends.cpu.codegen.simd import LANES, _call, _constant, _fma, _operation, vector
 
 __all__ = ["exp", "sigmoid", "tanh"]
 
