@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         train,
         tune,
     )
-    from dlcore.diagnosis import diagnose
+    from dlcore.analysis.diagnosis import diagnose
     from dlcore.errors import (
         CheckpointError,
         ConfigError,
@@ -96,7 +96,7 @@ _MODULES = {
 _HOME = {
     "Device": "backends.runtime.device",
     "device": "backends.runtime.device",
-    "diagnose": "dlcore.diagnosis",
+    "diagnose": "dlcore.analysis.diagnosis",
     "Tensor": "dlcore.tensor",
     "Trainer": "dlcore.train.trainer",
     "concat": "dlcore.tensor",

@@ -32,13 +32,13 @@ from typing import Any
 
 import numpy as np
 
+from dlcore._core.configurable import settings
+from dlcore._core.validation import is_number, is_whole
 from dlcore.errors import ConfigError
 from dlcore.functional import filter as _filter
 from dlcore.functional.checks import pair, refuse, tensor
 from dlcore.functional.filter import Way, known, separate
-from dlcore.recorded import settings
 from dlcore.tensor import Tensor
-from dlcore.validation import is_number, is_whole
 
 __all__ = [
     "Way",

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from backends.namespace import isdtype, namespace_of
-from dlcore._arrays import from_list, plain
-from dlcore._place import on_its_device
+from dlcore._core.arrays import from_list, plain
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.current_device import on_its_device
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import binary_cross_entropy, cross_entropy, mse
-from dlcore.recorded import did_you_mean
 from dlcore.tensor import Tensor, as_tensor
 
 __all__ = [

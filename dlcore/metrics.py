@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from dlcore._arrays import beyond_int64
+from dlcore._core.arrays import beyond_int64
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.validation import flag, number, whole
 from dlcore.errors import ConfigError, DataError, ShapeError
-from dlcore.recorded import did_you_mean
 from dlcore.selection import SelectionPolicy
 from dlcore.tensor import Tensor
-from dlcore.validation import flag, number, whole
 
 __all__ = [
     "ExponentialAverage",

@@ -25,10 +25,10 @@ from backends.namespace import isdtype, namespace_of
 from backends.reference.distance import l1_distances, squared_distances
 from backends.runtime import copies
 from backends.runtime.device import Device, resolve
-from dlcore._arrays import beyond_int64
+from dlcore._core.arrays import beyond_int64
+from dlcore._core.configurable import Recorded, did_you_mean
+from dlcore._core.validation import whole
 from dlcore.errors import ConfigError, DataError, DeviceError, ShapeError
-from dlcore.recorded import Recorded, did_you_mean
-from dlcore.validation import whole
 
 __all__ = ["KNNClassifier"]
 

@@ -38,8 +38,8 @@ from backends.dispatch import reference_only
 from backends.runtime import copies
 from backends.runtime.device import Device, resolve
 from dlcore import losses, nn
+from dlcore._core.input_tree import mapped
 from dlcore.errors import ConfigError
-from dlcore.leaves import mapped
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor

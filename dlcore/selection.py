@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.validation import is_number
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
-from dlcore.validation import is_number
 
 __all__ = ["SelectionPolicy", "condition"]
 

@@ -20,10 +20,10 @@ from backends.reference import elementwise, embedding
 from backends.runtime import copies
 from backends.runtime.current import elsewhere, elsewhere_of
 from backends.runtime.device import Device, resolve
-from dlcore._arrays import PLAIN, axes_of, from_list, plain
-from dlcore._arrays import whole_numbers as _whole_numbers
-from dlcore._place import on_its_device
-from dlcore.apart import arguments_apart, together
+from dlcore._core.arrays import PLAIN, axes_of, from_list, plain
+from dlcore._core.arrays import whole_numbers as _whole_numbers
+from dlcore._core.current_device import on_its_device
+from dlcore._core.device_mismatch import arguments_apart, together
 from dlcore.errors import DeviceError, DlcoreError, GraphError, ShapeError
 from dlcore.tape import Node, grad_enabled, no_grad, recording, walk
 

@@ -23,9 +23,9 @@ from backends.namespace import namespace_of
 from backends.runtime import copies
 from backends.runtime.device import Device
 from dlcore import nn
+from dlcore._core.input_tree import mapped, rows_of, steps_of
 from dlcore.errors import ConfigError
 from dlcore.functional import Lengths
-from dlcore.leaves import mapped, rows_of, steps_of
 from dlcore.nn.copies import copy_as
 from dlcore.nn.parameter import Parameter
 from dlcore.parity import Parity, parity

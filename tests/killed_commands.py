@@ -21,8 +21,8 @@ from typing import Any
 
 from killed_runs import end, start
 
-import dlcore.cli.train
-import dlcore.cli.tune
+import dlcore.cli.commands.train
+import dlcore.cli.commands.tune
 import dlcore.data
 import dlcore.report
 import dlcore.tune  # noqa: F401

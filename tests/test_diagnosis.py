@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import binomtest
 
 import dlcore as dl
+from dlcore.analysis.diagnosis import diagnose_parts
+from dlcore.analysis.intervals import difference_interval, difference_of, positive_interval, wilson_interval
 from dlcore.cli import main
-from dlcore.diagnosis import diagnose_parts
-from dlcore.intervals import difference_interval, difference_of, positive_interval, wilson_interval
 from dlcore.train.config import Config
 from dlcore.train.measured import measure_parts
 

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 import dlcore as dl
-from dlcore._html import table
+from dlcore._core.escapes import Escaping, escape, escaped
+from dlcore._core.markup import table
 from dlcore.cli import main
-from dlcore.cli.runs import print_table
-from dlcore.cli.train import Log
-from dlcore.escapes import Escaping, escape, escaped
+from dlcore.cli.commands.runs import print_table
+from dlcore.cli.commands.train import Log
 from dlcore.report.html import Report, page
 
 SENT = [

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from dlcore.data.sources import has_fashion
+from dlcore.data.builtin.registry import has_fashion
 
 pytestmark = pytest.mark.full
 ROOT = Path(__file__).parent.parent

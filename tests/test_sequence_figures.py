@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.cli.summary import last_value
+from dlcore.cli.texts import last_value
 from dlcore.train.config import Config
 from dlcore.train.generation import generate
 

@@ -289,11 +289,11 @@ def test_the_child_of_a_fork_decodes_a_large_picture_that_another_thread_was_dec
 ) -> None:
     from PIL import Image
 
-    from dlcore.data.readers import _decode
+    from dlcore.data.readers.images import decode
 
     Image.new("L", (8, 8), 7).save(tmp_path / "a.png")
-    monkeypatch.setattr(_decode, "_LARGE", 1)
-    assert end_of_child_beside(_decode._ONE_LARGE, lambda: _decode.decode(tmp_path / "a.png", (4, 4), 1)) == 0
+    monkeypatch.setattr(decode, "_LARGE", 1)
+    assert end_of_child_beside(decode._ONE_LARGE, lambda: decode.decode(tmp_path / "a.png", (4, 4), 1)) == 0
 
 
 @needs_fork

@@ -7,11 +7,11 @@ import pytest
 
 import dlcore as dl
 from dlcore import nn, optim
+from dlcore._core.configurable import Recorded
+from dlcore._core.validation import plain
 from dlcore.data import augment
 from dlcore.errors import DlcoreError
-from dlcore.recorded import Recorded
 from dlcore.train.config import Config, dump
-from dlcore.validation import plain
 
 F, I, T = np.float32, np.int64, np.bool_
 

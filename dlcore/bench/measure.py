@@ -11,12 +11,12 @@ import numpy as np
 
 from backends.runtime import copies
 from backends.runtime.device import CPU
+from dlcore._core.configurable import did_you_mean
 from dlcore.bench import starting
 from dlcore.bench.places import REFERENCE, Place
 from dlcore.bench.timing import FULL, QUICK, SWEEP, Pace, Subject, rounds, summary
 from dlcore.bench.workloads import SUITES, Started, Workload, suite
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
 
 __all__ = ["Asked", "Figure", "Outcome", "break_even", "chosen", "error_of", "measure", "transfer_rates"]
 

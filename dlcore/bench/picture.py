@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.quiet import quiet
 from dlcore.errors import ConfigError, DataError
-from dlcore.quiet import quiet
 from dlcore.report.curves import COLOURS, STYLE
 from dlcore.train.checkpoint import write_atomically
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
+from dlcore._core.escapes import Escaping, escaped
 from dlcore.cli.help import tell_all
 from dlcore.errors import ConfigError, DlcoreError
-from dlcore.escapes import Escaping, escaped
 from dlcore.version import __version__
 
 __all__ = ["app", "main"]
@@ -40,71 +40,77 @@ app = App(
 )
 # Commands by the place of their function: a command's module is imported when it is run or asked for help.
 app.command(
-    "dlcore.cli.train:train",
+    "dlcore.cli.commands.train:train",
     name="train",
     help="Train a model: without any flag, a small CNN on the 5,000 images of Fashion-MNIST in the package.",
 )
 app.command(
-    "dlcore.cli.evaluate:evaluate",
+    "dlcore.cli.commands.evaluate:evaluate",
     name="evaluate",
     help="Measure a run's model again: its loss and metrics on the test set, or on another part of its data.",
 )
 app.command(
-    "dlcore.cli.predict:predict",
+    "dlcore.cli.commands.predict:predict",
     name="predict",
     help="Say what a run's model makes of images, of a table, or of arrays in an NPZ file.",
 )
 app.command(
-    "dlcore.cli.generate:generate",
+    "dlcore.cli.commands.generate:generate",
     name="generate",
     help="Write text with the model of a run that has learnt from text.",
 )
 app.command(
-    "dlcore.cli.filter:filter_picture",
+    "dlcore.cli.commands.filter:filter_picture",
     name="filter",
     help="Filter a picture: smooth it or find its edges; or show several filters side by side.",
 )
 app.command(
-    "dlcore.cli.parity:parity",
+    "dlcore.cli.commands.parity:parity",
     name="parity",
     help="Take one training step on several devices, and compare every layer, forward and backward.",
 )
 app.command(
-    "dlcore.cli.tune:tune",
+    "dlcore.cli.commands.tune:tune",
     name="tune",
     help="Search hyper-parameters: train with many settings, and say which were best and which mattered.",
 )
 app.command(
-    "dlcore.cli.diagnose:diagnose_run",
+    "dlcore.cli.commands.diagnose:diagnose_run",
     name="diagnose",
     help="Say whether a run's model underfits or overfits, with intervals, and what to do next.",
 )
 app.command(
-    "dlcore.cli.gradcheck:gradcheck",
+    "dlcore.cli.commands.gradcheck:gradcheck",
     name="gradcheck",
     help="Check the backward pass of a model against differences of its loss, parameter by parameter.",
 )
 runs = App(name="runs", help="List the runs in a folder, and compare some of them.")
-runs.command("dlcore.cli.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good.")
-runs.command("dlcore.cli.compare:compare", name="compare", help="Set runs side by side, and choose one of them.")
+runs.command(
+    "dlcore.cli.commands.runs:show", name="list", help="List the runs, the oldest first: how far each is, how good."
+)
+runs.command(
+    "dlcore.cli.commands.compare:compare", name="compare", help="Set runs side by side, and choose one of them."
+)
 app.command(runs)
 app.command(
-    "dlcore.cli.bench:bench",
+    "dlcore.cli.commands.bench:bench",
     name="bench",
     help="Measure how fast dlcore is on this machine, or on one device beside another; compare files of figures.",
 )
 app.command(
-    "dlcore.cli.doctor:doctor",
+    "dlcore.cli.commands.doctor:doctor",
     name="doctor",
     help="Show versions, devices and data: what this machine offers, and what to do about what it does not.",
 )
 recipes = App(name="recipe", help="Try the claims of the course notes: what they say, what is measured, and a picture.")
-recipes.command("dlcore.cli.recipe:show", name="list", help="List the recipes: section of the notes, and the claim.")
-recipes.command("dlcore.cli.recipe:run", name="run", help="Try one claim, and draw it.")
+recipes.command(
+    "dlcore.cli.commands.recipe:show", name="list", help="List the recipes: section of the notes, and the claim."
+)
+recipes.command("dlcore.cli.commands.recipe:run", name="run", help="Try one claim, and draw it.")
 app.command(recipes)
 data = App(name="data", help="List the data sets, and download the one that is too large for the package.")
-data.command("dlcore.cli.data:show", name="list", help="List the data sets, and where they are found.")
-data.command("dlcore.cli.data:fetch", name="fetch", help="Download the full Fashion-MNIST: 30.9 MB.")
+data.command("dlcore.cli.commands.data:show", name="list", help="List the data sets, and where they are found.")
+data.command("dlcore.cli.commands.data:fetch", name="fetch", help="Download the full Fashion-MNIST: 30.9 MB.")
 app.command(data)
 
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from backends.runtime.device import Device
 from dlcore import metrics, report
-from dlcore.cli import summary
+from dlcore.analysis.diagnosis import faults_of
+from dlcore.cli import texts
 from dlcore.cli.progress import counting
 from dlcore.cli.strict_json import json_text
-from dlcore.diagnosis import faults_of
 from dlcore.experiment.neighbours import BATCH, Memory, about_of, asked_of, labels_of
 from dlcore.train import Interrupted, rebuild
 from dlcore.train import run as folders
@@ -28,10 +28,10 @@ from dlcore.train.learned_rows import write_rows
 from dlcore.train.lines import ProgressLines
 
 if TYPE_CHECKING:
-    from dlcore.cli.train import Log
+    from dlcore._core.lock import Lock
+    from dlcore.cli.commands.train import Log
     from dlcore.data import Splits
     from dlcore.train import Trainer
-    from dlcore.train.lock import Lock
     from dlcore.train.run import Run
 
 __all__ = ["Knn"]
@@ -50,13 +50,13 @@ class Knn:
         model, examples = settings.model, len(data.train)
         log(
             f"model: knn, neighbors {model.neighbors}, distance {model.distance}, votes {model.votes}; "
-            f"{examples:,} {summary.unit(data)}, {_size(self.memory.classifier.nbytes)}"
+            f"{examples:,} {texts.unit(data)}, {_size(self.memory.classifier.nbytes)}"
         )
         if settings.run.baseline != "none":
             beside = settings.beside().resolve(data)
             self.rival = beside.trainer(data, device)
-            log(summary.about_model(beside, self.rival, "baseline"))
-            log(summary.about_training(beside, data))
+            log(texts.about_model(beside, self.rival, "baseline"))
+            log(texts.about_training(beside, data))
 
     def train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         """Measure both and write what came out into the folder of ``run``; if it does not come to that, nothing."""
@@ -89,14 +89,14 @@ class Knn:
         log("\n".join(_table(found)))
         log(
             f"query: in batches of {BATCH}, threads {memory.threads}; knn compares each with all {len(data.train):,} "
-            f"{summary.unit(data)}"
+            f"{texts.unit(data)}"
         )
         lock.check()
         self._write(run, found, labels)
 
     def _network(self, trainer: Trainer) -> _Figures:
         data, train = self.data, self.settings.train
-        trainer.callbacks = [*self.log.bar(), ProgressLines(self.log, summary.unit(data)), *trainer.callbacks]
+        trainer.callbacks = [*self.log.bar(), ProgressLines(self.log, texts.unit(data)), *trainer.callbacks]
         begin = time.perf_counter()
         trainer.fit(data.train, data.dev, train.epochs or 1, train.batch_size or 1, verbose=False)
         trained = time.perf_counter() - begin
@@ -124,7 +124,7 @@ class Knn:
                 title=run.name,
                 lines=[line for line in log.lines if line.startswith(shown)],
                 settings=dump(self.settings),
-                environment=summary.environment(),
+                environment=texts.environment(),
                 results=results,
                 examination=report.Examination(len(labels), confusion),
                 faults=faults,
@@ -168,7 +168,7 @@ def _table(found: dict[str, _Figures]) -> list[str]:
         figures = [f"{one.test[measure]:.4f}" for measure in names]
         times = [f"{one.training:,.2f} s", f"{1000 * one.query:.3f} ms"]
         rows.append([name, *figures, f"{one.dev[first]:.4f}", *times])
-    return summary.table(rows, left={0})
+    return texts.table(rows, left={0})
 
 
 def _size(count: int) -> str:

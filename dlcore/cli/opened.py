@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.recorded import did_you_mean
 from dlcore.train.config import Config, outputs_of
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from backends.reference.filter import pixel_at
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.files import replacing
 from dlcore.errors import ConfigError, DataError
-from dlcore.files import replacing
-from dlcore.recorded import did_you_mean
 
 __all__ = [
     "CLIPPED",
@@ -52,7 +52,7 @@ def read(path: str) -> np.ndarray:
     Raises DataError, naming the file, where it cannot be read.
     """
     from dlcore.data.readers import decode
-    from dlcore.data.readers._decode import look
+    from dlcore.data.readers.images.decode import look
 
     if Path(path).suffix.lower() == ".npy":
         return _read_numbers(path)
@@ -64,7 +64,7 @@ def read(path: str) -> np.ndarray:
 def small(path: str) -> np.ndarray:
     """A picture scaled down to a panel of a montage; of an NPY file every n-th pixel is taken."""
     from dlcore.data.readers import decode
-    from dlcore.data.readers._decode import look
+    from dlcore.data.readers.images.decode import look
 
     if Path(path).suffix.lower() == ".npy":
         image = _read_numbers(path)
@@ -78,7 +78,7 @@ def small(path: str) -> np.ndarray:
 
 
 def _read_numbers(path: str) -> np.ndarray:
-    from dlcore.data.readers._file import opened, shown
+    from dlcore.data.readers.file import opened, shown
 
     name = shown(path)
     with opened(path):  # says what is wrong with a path

@@ -8,16 +8,16 @@
 """
 
 from dlcore.data import augment
-from dlcore.data.batches import batches
+from dlcore.data._open_path import open_path
+from dlcore.data._open_series import open_series
+from dlcore.data.builtin.download import fetch
+from dlcore.data.builtin.registry import load, names
 from dlcore.data.dataset import Dataset, Splits
-from dlcore.data.fetch import fetch
-from dlcore.data.inputs import Inputs
+from dlcore.data.loader import batches
 from dlcore.data.normalize import Normalizer
-from dlcore.data.own import open_path
+from dlcore.data.preprocess import Inputs
 from dlcore.data.readers import ImageFolder, Table, read_csv, read_folder, read_idx, read_npz
-from dlcore.data.series import open_series
 from dlcore.data.source import Source, Stream
-from dlcore.data.sources import load, names
 from dlcore.data.split import hold_out, split
 from dlcore.data.text import Text, Vocabulary, open_text
 

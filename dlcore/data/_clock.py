@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data.readers._moments import ISO, NUMBER, join_parts, parse, seconds_of, zone_of
+from dlcore.data.readers.csv.moments import ISO, NUMBER, join_parts, parse, seconds_of, zone_of
 from dlcore.errors import DataError
 
 __all__ = ["Clock"]

@@ -14,7 +14,7 @@ from dlcore.data._calendar import calendar_features
 from dlcore.data._clock import Clock
 from dlcore.data._series_table import SeriesTable, read_table
 from dlcore.data._time_order import in_order
-from dlcore.data.readers._rows import name_of, no_column
+from dlcore.data.readers.csv.rows import name_of, no_column
 from dlcore.errors import DataError
 
 __all__ = ["MISSING", "Ahead", "SeriesInputs", "filled"]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dlcore.data._clock import Clock
-from dlcore.data.readers._file import shown
-from dlcore.data.readers._moments import NUMBER, formats_of, is_time_name, join_parts, part_of
-from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
+from dlcore.data.readers.csv.moments import NUMBER, formats_of, is_time_name, join_parts, part_of
+from dlcore.data.readers.csv.rows import MISSING, name_of, no_column, number, table_rows, too_large
+from dlcore.data.readers.file import shown
 from dlcore.errors import DataError
 
 __all__ = ["Column", "SeriesTable", "find_clock", "read_table"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlcore import _html
+from dlcore._core import markup
 
 if TYPE_CHECKING:
     from dlcore.data.dataset import Dataset, Splits
@@ -24,8 +24,8 @@ _PARTS = ("train", "dev", "test", "train_dev")
 def dataset_html(data: Dataset) -> str:
     """A table of the arrays: shape, dtype, and the range of their values."""
     rows = [(name, array.shape, array.dtype, _values(array)) for name, array in _arrays(data)]
-    return _html.together(
-        _html.title("Dataset", f"{len(data):,} examples"), _html.table(("Array", "Shape", "Type", "Values"), rows)
+    return markup.together(
+        markup.title("Dataset", f"{len(data):,} examples"), markup.table(("Array", "Shape", "Type", "Values"), rows)
     )
 
 
@@ -93,10 +93,10 @@ def splits_html(data: Splits) -> str:
         "normalized": "yes" if data.normalizer is not None else "no",
     }
     notes = [("note", note) for note in data.notes[:_NOTES]]
-    return _html.together(
-        _html.title("Splits", data.name),
-        _html.table(("Part", "Examples", "Shape of x", "Type", "Targets"), rows, numbers=(1,)),
-        _html.table((), [(name, value) for name, value in known.items() if value] + notes),
+    return markup.together(
+        markup.title("Splits", data.name),
+        markup.table(("Part", "Examples", "Shape of x", "Type", "Targets"), rows, numbers=(1,)),
+        markup.table((), [(name, value) for name, value in known.items() if value] + notes),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore.data._clock import Clock
 from dlcore.data._series_table import SeriesTable
-from dlcore.data.readers._rows import name_of
+from dlcore.data.readers.csv.rows import name_of
 from dlcore.errors import DataError
 
 __all__ = ["Order", "in_order"]

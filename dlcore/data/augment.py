@@ -32,9 +32,9 @@ from backends.reference.elementwise import add, where
 from backends.reference.resample import move_pixels, resample
 from backends.runtime.copies import to_device
 from backends.runtime.device import Device
+from dlcore._core.configurable import Recorded, did_you_mean
+from dlcore._core.validation import is_number, is_whole, number
 from dlcore.errors import ConfigError, DataError, ShapeError
-from dlcore.recorded import Recorded, did_you_mean
-from dlcore.validation import is_number, is_whole, number
 
 __all__ = ["FILLS", "Augmentation", "Brightness", "Compose", "Crop", "Cutout", "Flip", "Rotate", "Shift", "Zoom"]
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
 import numpy as np
 
-from dlcore._arrays import plain
+from dlcore._core.arrays import plain
+from dlcore._core.input_tree import leaves, like, mapped, named_leaves, rows_of, several, steps_of
 from dlcore.data import _shown
 from dlcore.errors import ConfigError, DataError, ShapeError
-from dlcore.leaves import leaves, like, mapped, named_leaves, rows_of, several, steps_of
 
 if TYPE_CHECKING:
     from dlcore.data._change import Change
     from dlcore.data._series_inputs import SeriesInputs
-    from dlcore.data.inputs import Inputs
     from dlcore.data.normalize import Normalizer
     from dlcore.data.origins import Origins
+    from dlcore.data.preprocess import Inputs
 
 __all__ = ["Dataset", "Part", "Splits", "Task", "check_labels"]
 

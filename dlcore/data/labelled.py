@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.data.dataset import Dataset, Targets
-from dlcore.data.inputs import Inputs
 from dlcore.data.normalize import Normalizer
 from dlcore.data.parts import part_named
+from dlcore.data.preprocess import Inputs
 from dlcore.data.readers import ImageFolder, plain_inputs, read_npz
-from dlcore.data.readers._common_form import Form
-from dlcore.data.readers._file import shown
-from dlcore.data.readers._levels import Levels
-from dlcore.data.readers._picture_files import find
-from dlcore.data.readers._rows import MISSING, name_of, no_column, number, table_rows, too_large
-from dlcore.data.readers.images import read_parts
+from dlcore.data.readers.csv.levels import Levels
+from dlcore.data.readers.csv.rows import MISSING, name_of, no_column, number, table_rows, too_large
+from dlcore.data.readers.file import shown
+from dlcore.data.readers.images.common_form import Form
+from dlcore.data.readers.images.folder import read_parts
+from dlcore.data.readers.images.paths import find
 from dlcore.errors import DataError
-from dlcore.recorded import did_you_mean
 
 __all__ = ["Reading", "prepared"]
 

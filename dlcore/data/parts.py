@@ -12,8 +12,8 @@ import numpy as np
 from backends.random import derive, permutation
 from dlcore.data._series_table import SeriesTable, find_clock
 from dlcore.data.overlap import in_training
-from dlcore.data.readers._file import shown
-from dlcore.data.readers._rows import MISSING, name_of
+from dlcore.data.readers.csv.rows import MISSING, name_of
+from dlcore.data.readers.file import shown
 from dlcore.data.split import split_rows
 from dlcore.errors import ConfigError, DataError
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from dlcore._core.input_tree import leaves, mapped
 from dlcore.data.dataset import Dataset
 from dlcore.errors import DataError
-from dlcore.leaves import leaves, mapped
 
 __all__ = ["Indexed", "Source", "Stream", "as_source", "collate", "fingerprint"]
 

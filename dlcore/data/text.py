@@ -19,7 +19,7 @@ import numpy as np
 
 from backends.random import derive, permutation
 from dlcore.data.dataset import Splits
-from dlcore.data.readers._file import bytes_of, opened, shown
+from dlcore.data.readers.file import bytes_of, opened, shown
 from dlcore.errors import ConfigError, DataError
 
 __all__ = ["UNKNOWN", "Streams", "Text", "Vocabulary", "open_text"]
@@ -103,7 +103,7 @@ class Text:
     name : what errors call it
 
     As a :class:`~dlcore.data.Source` it has the windows of one stream as its rows: x (T,) int64, and y (T,), x one
-    step on. :func:`~dlcore.data.batches` makes streams of it instead, as many as its ``size``. What fills no window
+    step on. :func:`~dlcore.data.loader` makes streams of it instead, as many as its ``size``. What fills no window
     of every stream is left out: fewer characters than two windows a stream. Raises DataError for too short a text.
 
     >>> text = Text(np.arange(9) % 4, Vocabulary.of("abcd"), window=2)

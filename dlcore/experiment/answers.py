@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.input_tree import leaves, like, several
 from dlcore.errors import ConfigError, DataError, ShapeError
-from dlcore.leaves import leaves, like, several
 
 if TYPE_CHECKING:
     from dlcore.data import Inputs, Normalizer
@@ -149,8 +149,8 @@ def from_arrays(x: Any, shape: Any, lengths: Any = None, sequences: bool = False
     """
     import numpy as np
 
+    from dlcore._core.input_tree import mapped
     from dlcore.data.readers import checked_inputs
-    from dlcore.leaves import mapped
     from dlcore.nn._inputs import several_shapes
     from dlcore.train.checks import fits
 
@@ -184,7 +184,7 @@ def from_records(records: Iterable[Mapping[str, Any]], inputs: Inputs) -> Iterat
 
 def _broken(file: str, error: DataError) -> Row:
     """A file that cannot be read, or not to its end."""
-    from dlcore.data.readers._file import shown
+    from dlcore.data.readers.file import shown
 
     return Row(file, fault=str(error).removeprefix(f"{shown(file)}: "), is_file=True)
 

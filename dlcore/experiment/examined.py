@@ -244,7 +244,7 @@ def _place(settings: Config, part: str) -> tuple[str, tuple[str, str] | None]:
     data = settings.data
     path = data.test if part == "test" and data.test is not None else data.data
     if os.path.isdir(os.path.expanduser(path)) and path == data.data:
-        from dlcore.data.own_images import folders_of_parts
+        from dlcore.data._open_images import folders_of_parts
 
         folders = folders_of_parts(Path(os.path.expanduser(path)))[0]
         return str(folders.get(part, folders["train"])), None

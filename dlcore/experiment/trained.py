@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from backends.runtime.device import Device, resolve
+from dlcore._core.input_tree import several
 from dlcore.errors import ConfigError, DataError
 from dlcore.experiment.answers import (
     BATCH,
@@ -25,7 +26,6 @@ from dlcore.experiment.answers import (
 )
 from dlcore.experiment.forecast import forecasts, is_series
 from dlcore.experiment.predictions import Predictions
-from dlcore.leaves import several
 from dlcore.nn._inputs import several_shapes
 from dlcore.train._run_shown import run_html, run_text
 from dlcore.train.run import Run, objective_of

@@ -8,10 +8,10 @@ import numpy as np
 
 from backends.array_ops import Padding
 from backends.namespace import NUMPY, isdtype, namespace_of
-from dlcore._arrays import asks_for_gradient
+from dlcore._core.arrays import asks_for_gradient
+from dlcore._core.validation import is_whole
 from dlcore.errors import ShapeError
 from dlcore.tensor import Tensor, grad_enabled
-from dlcore.validation import is_whole
 
 __all__ = [
     "NotIntegersError",

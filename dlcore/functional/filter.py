@@ -16,11 +16,11 @@ from backends.array_ops import Padding, device_of, output_size
 from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import filter as _filter
 from backends.reference.filter import BORDERS
-from dlcore._arrays import from_list, plain
-from dlcore._place import on_its_device
+from dlcore._core.arrays import from_list, plain
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.current_device import on_its_device
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional.checks import constant, floats, none_empty, on_host, padding_of, pair, refuse, same_dtype, tensor
-from dlcore.recorded import did_you_mean
 from dlcore.tensor import Tensor, apply
 
 __all__ = [

@@ -12,7 +12,7 @@ from backends.random import Key
 from backends.reference import conv, norm, pool
 from backends.reference import dropout as _dropout
 from backends.reference import linear as _linear
-from dlcore._arrays import from_list
+from dlcore._core.arrays import from_list
 from dlcore.errors import ShapeError
 from dlcore.functional.checks import (
     NotIntegersError,

@@ -13,8 +13,8 @@ import numpy as np
 
 from backends.namespace import NUMPY, isdtype, namespace_of
 from backends.reference import loss as _loss
-from dlcore._arrays import from_list, plain
-from dlcore._place import on_its_device
+from dlcore._core.arrays import from_list, plain
+from dlcore._core.current_device import on_its_device
 from dlcore.errors import DataError, ShapeError
 from dlcore.functional._calls import noted
 from dlcore.functional.checks import (

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from backends.reference import recurrent as _recurrent
+from dlcore._core.validation import plain
 from dlcore.functional.checks import floats, refuse, same_dtype
 from dlcore.functional.lengths import Lengths
 from dlcore.tensor import Tensor, apply
-from dlcore.validation import plain
 
 __all__ = ["gru", "lstm", "rnn"]
 

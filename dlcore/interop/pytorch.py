@@ -29,11 +29,11 @@ from zipfile import is_zipfile
 import numpy as np
 
 from dlcore import nn
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.interop._channels import orders
 from dlcore.nn.module import Module, matches
 from dlcore.nn.parameter import Buffer, Parameter
-from dlcore.recorded import did_you_mean
 from dlcore.train.checkpoint import DamagedError, read_arrays
 
 __all__ = ["load"]

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import one_line
+from dlcore._core.input_tree import leaf_names, leaves, like
 from dlcore.errors import ConfigError, DlcoreError
 from dlcore.functional.checks import NotIntegersError
-from dlcore.leaves import leaf_names, leaves, like
 from dlcore.nn._inputs import several_shapes, zeros
 from dlcore.nn.mode import evaluation
-from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
 
 if TYPE_CHECKING:

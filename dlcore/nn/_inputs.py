@@ -1,6 +1,6 @@
 """How the arguments of a call become inputs of ``forward``, and which of them are inputs at all.
 
-See :mod:`dlcore.leaves` for what several inputs are.
+See :mod:`dlcore._core.input_tree` for what several inputs are.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcore._core.input_tree import NOT_INPUTS, by_keyword, leaf_names, leaves, like, mapped, several, signature_of
 from dlcore.errors import ConfigError, ShapeError
-from dlcore.leaves import NOT_INPUTS, by_keyword, leaf_names, leaves, like, mapped, several, signature_of
 from dlcore.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:

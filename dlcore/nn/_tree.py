@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlcore import _html
+from dlcore._core import markup
+from dlcore._core.configurable import changed, one_line
 from dlcore.nn._build import with_size
 from dlcore.nn.parameter import Parameter
-from dlcore.recorded import changed, one_line
 
 if TYPE_CHECKING:
     from dlcore.nn.module import Module
@@ -143,13 +143,13 @@ def html(model: Module) -> str:
     more = f"and {len(rows) - _MOST:,} more layers" if len(rows) > _MOST else ""
     built = all(row.own is not None for row in rows)
     where = f", {model.device}, {str(model.vector.dtype).rpartition('.')[2]}" if model.vector is not None else ""
-    return _html.together(
-        _html.title(type(model).__name__, f"{model.count():,} parameters{where}" if built else _NOT_BUILT),
-        _html.table(
+    return markup.together(
+        markup.title(type(model).__name__, f"{model.count():,} parameters{where}" if built else _NOT_BUILT),
+        markup.table(
             ("Layer", "Type and settings", "Output", "Parameters"), cells, numbers=(3,),
             indents=[row.depth for row in rows[:_MOST]],
         ),
-        _html.title("", more) if more else "",
+        markup.title("", more) if more else "",
     )  # fmt: skip
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dlcore import functional as F
+from dlcore._core.validation import number
 from dlcore.nn.module import Module
 from dlcore.tensor import Tensor
-from dlcore.validation import number
 
 __all__ = ["LeakyReLU", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlcore._core.validation import number, whole
 from dlcore.errors import ConfigError
 from dlcore.nn.container import Sequential
 from dlcore.nn.layers import Dense, Dropout, Embedding
 from dlcore.nn.module import Module
 from dlcore.nn.recurrent import GRU, LSTM, RNN
 from dlcore.tensor import Tensor
-from dlcore.validation import number, whole
 
 __all__ = ["CharacterModel"]
 

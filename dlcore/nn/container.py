@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
+from dlcore._core.configurable import one_line
+from dlcore._core.input_tree import several
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.functional import Lengths
-from dlcore.leaves import several
 from dlcore.nn._build import in_progress
 from dlcore.nn.module import Module
-from dlcore.recorded import one_line
 from dlcore.tensor import Tensor, as_tensor
 
 __all__ = ["Heads", "Residual", "Sequential"]

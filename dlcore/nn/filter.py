@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlcore._core.configurable import settings
 from dlcore.functional.checks import pair
 from dlcore.functional.filter import BORDERS, MODES, Fixed, correlate2d, known
 from dlcore.nn.module import Module
-from dlcore.recorded import settings
 from dlcore.tensor import Tensor
 
 __all__ = ["Filter2D"]

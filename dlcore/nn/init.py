@@ -24,8 +24,8 @@ import numpy as np
 
 from backends import random
 from backends.random import Key
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError, ShapeError
-from dlcore.recorded import did_you_mean
 
 __all__ = [
     "Initializer",

@@ -10,6 +10,8 @@ import numpy as np
 from backends.array_ops import Padding
 from backends.reference.norm import running_average_
 from dlcore import functional as F
+from dlcore._core.configurable import settings
+from dlcore._core.validation import flag, number, whole
 from dlcore.errors import ConfigError
 from dlcore.functional.checks import padding_of, pair
 from dlcore.nn._order import check_images
@@ -18,9 +20,7 @@ from dlcore.nn.init import Initializer, named
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer
 from dlcore.nn.shape import MaxPool2D
-from dlcore.recorded import settings
 from dlcore.tensor import Tensor, as_tensor
-from dlcore.validation import flag, number, whole
 
 __all__ = ["BatchNorm", "Conv2D", "Dense", "Dropout", "Embedding"]
 

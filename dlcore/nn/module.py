@@ -15,17 +15,17 @@ from backends.namespace import isdtype, namespace_of
 from backends.random import Key
 from backends.runtime import copies
 from backends.runtime.device import CPU, Device, resolve
+from dlcore._core.configurable import Recorded, did_you_mean
+from dlcore._core.input_tree import leaves, mapped, several, signature_of
+from dlcore._core.validation import whole
 from dlcore.errors import CheckpointError, ConfigError, ShapeError
-from dlcore.leaves import leaves, mapped, several, signature_of
 from dlcore.nn import _tree
 from dlcore.nn import init as initializers
 from dlcore.nn._build import building, in_progress, run_as
 from dlcore.nn._inputs import ABSENT, arguments, as_dtypes, as_shapes, converted, inputs_of, keys_of, located
 from dlcore.nn.mode import evaluating
 from dlcore.nn.parameter import Buffer, Parameter, ParameterVector
-from dlcore.recorded import Recorded, did_you_mean
 from dlcore.tensor import Tensor
-from dlcore.validation import whole
 
 __all__ = ["Clock", "Module", "building", "default_seed", "matches", "seed"]
 

@@ -19,11 +19,11 @@ from backends.namespace import NUMPY, namespace_of
 from backends.reference.embedding import add_rows_
 from backends.runtime import copies
 from backends.runtime.device import CPU, Device, resolve
-from dlcore._place import on_its_device
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.current_device import on_its_device
+from dlcore._core.validation import number
 from dlcore.errors import ConfigError, DeviceError, ShapeError
-from dlcore.recorded import did_you_mean
 from dlcore.tensor import Tensor
-from dlcore.validation import number
 
 __all__ = ["Buffer", "Parameter", "ParameterVector", "Run", "Segment"]
 

@@ -10,12 +10,12 @@ import numpy as np
 from backends import random
 from backends.random import Key
 from dlcore import functional as F
+from dlcore._core.validation import flag, number, whole
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.nn._order import check_recurrent
 from dlcore.nn.init import Initializer, glorot_uniform, orthogonal
 from dlcore.nn.module import Module
 from dlcore.tensor import Tensor, as_tensor, concat
-from dlcore.validation import flag, number, whole
 
 __all__ = ["GRU", "LSTM", "RNN", "detach"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from backends.array_ops import Padding
 from dlcore import functional as F
+from dlcore._core.configurable import settings
 from dlcore.errors import ShapeError
 from dlcore.functional.checks import padding_of, pair
 from dlcore.nn.module import Module
-from dlcore.recorded import settings
 from dlcore.tensor import Tensor, as_tensor
 
 __all__ = ["AvgPool2D", "Flatten", "GlobalAvgPool2D", "MaxPool2D"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from backends.runtime import copies
-from dlcore.leaves import leaves
+from dlcore._core.input_tree import leaves
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter
 from dlcore.tensor import Tensor, apply

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from backends.reference import optim as update
+from dlcore._core.configurable import Recorded
+from dlcore._core.validation import number
 from dlcore.nn.module import Module
-from dlcore.recorded import Recorded
-from dlcore.validation import number
 
 __all__ = ["Clip", "clip_by_norm", "clip_by_value"]
 

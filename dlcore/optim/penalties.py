@@ -6,11 +6,11 @@ from typing import Any
 
 from backends.dispatch import Kernel
 from backends.reference import loss as _loss
+from dlcore._core.configurable import Recorded
+from dlcore._core.validation import number, whole
 from dlcore.errors import ConfigError
 from dlcore.nn.module import Module
-from dlcore.recorded import Recorded
 from dlcore.tensor import Tensor, apply
-from dlcore.validation import number, whole
 
 __all__ = ["L1", "L2", "Penalty"]
 

@@ -10,11 +10,11 @@ import numpy as np
 from backends.reference import optim as update
 from backends.runtime import copies
 from backends.runtime.device import Device
+from dlcore._core.configurable import Recorded
+from dlcore._core.validation import flag, number
 from dlcore.errors import CheckpointError, ConfigError, DeviceError
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import ParameterVector, Run
-from dlcore.recorded import Recorded
-from dlcore.validation import flag, number
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSprop"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from dlcore._core.configurable import Recorded
+from dlcore._core.validation import is_number, is_whole, number, whole
 from dlcore.errors import ConfigError
-from dlcore.recorded import Recorded
-from dlcore.validation import is_number, is_whole, number, whole
 
 __all__ = [
     "Constant",

@@ -14,9 +14,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
 from dlcore.recipes.lesson import Check, Recipe, Result, Setup, at_least, at_most, recipe
-from dlcore.recorded import did_you_mean
 
 if TYPE_CHECKING:
     from backends.runtime.device import Device

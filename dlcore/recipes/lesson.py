@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.quiet import quiet
-from dlcore.validation import whole
+from dlcore._core.quiet import quiet
+from dlcore._core.validation import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.quiet import quiet
+from dlcore._core.quiet import quiet
 from dlcore.report.svg import inline
 from dlcore.train.checkpoint import write_atomically
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore import losses
+from dlcore._core.validation import whole
 from dlcore.data import Dataset, Normalizer
 from dlcore.data.origins import Origins
 from dlcore.data.source import Source, as_source
 from dlcore.errors import DataError
 from dlcore.metrics import confusion_matrix
-from dlcore.validation import whole
 
 if TYPE_CHECKING:
     from dlcore.train import Trainer

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlcore.escapes import escape
+from dlcore._core.escapes import escape
 from dlcore.report.curves import COLOURS, style
 from dlcore.report.parts import section, share, table
 from dlcore.report.svg import inline

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlcore.diagnosis import WORDS, Diagnosis
-from dlcore.escapes import escape
-from dlcore.figures import figure
+from dlcore._core.escapes import escape
+from dlcore._core.formatting import figure
+from dlcore.analysis.diagnosis import WORDS, Diagnosis
 from dlcore.report.curves import best_of, curves_svg, draw_curves, heading
 from dlcore.report.examine import Examination
 from dlcore.report.health import health_section
@@ -43,9 +43,9 @@ class Report:
     examination : of the development set, by :func:`dlcore.report.examine`
     classes : names in the order of the labels; a dict of them where there are several outputs
     timing : seconds by what took them; a name that ends in "/s" is a rate
-    diagnosis : by :func:`dlcore.diagnosis.diagnose_parts`
+    diagnosis : by :func:`dlcore.analysis.diagnosis.diagnose_parts`
     health : one record an epoch, as :class:`dlcore.train.GradientHealth` keeps them
-    faults : what the figures do not show, as :func:`dlcore.diagnosis.faults_of` words it
+    faults : what the figures do not show, as :func:`dlcore.analysis.diagnosis.faults_of` words it
 
     >>> report = Report(
     ...     title="first",

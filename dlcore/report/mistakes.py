@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dlcore.escapes import escape
+from dlcore._core.escapes import escape
 from dlcore.report.examine import Examination, Mistake
 from dlcore.report.parts import section, share, table
 

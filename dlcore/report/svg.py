@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from dlcore.escapes import escape
+from dlcore._core.escapes import escape
 
 __all__ = ["inline"]
 

@@ -27,11 +27,11 @@ import os
 import shutil
 from pathlib import Path
 
+from dlcore._core.files import copied, remove_leftovers, sync_folder
+from dlcore._core.lock import Lock
+from dlcore._core.regular import read_regular, refuse_link
 from dlcore.errors import ConfigError
-from dlcore.files import copied, remove_leftovers, sync_folder
-from dlcore.regular import read_regular, refuse_link
 from dlcore.train import config, snapshot
-from dlcore.train.lock import Lock
 
 __all__ = ["BEFORE", "FILES", "bring_back", "check_run", "empty", "forget", "is_free", "keep", "put_aside", "recover",
            "settle"]  # fmt: skip

@@ -7,8 +7,8 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
+from dlcore._core.regular import is_regular
 from dlcore.errors import CheckpointError, DlcoreError
-from dlcore.regular import is_regular
 from dlcore.train import snapshot
 from dlcore.train._kinds import brief
 from dlcore.train.checkpoint import DamagedError, shapes_of

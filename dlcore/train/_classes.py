@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
 from dlcore.train._tasks import tasks_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
 from dlcore.train._choices import RULES
 from dlcore.train._setting import Section, setting
 
@@ -142,10 +142,10 @@ class DataConfig(Section):
 
     def _load(self) -> Splits:
         from dlcore import data
-        from dlcore.data.own import TAKES, is_a_table, refuse_others
-        from dlcore.data.own_idx import is_fashion, open_idx
-        from dlcore.data.readers._file import shown
-        from dlcore.data.sources import has_fashion
+        from dlcore.data._open_idx import is_fashion, open_idx
+        from dlcore.data._open_path import TAKES, is_a_table, refuse_others
+        from dlcore.data.builtin.registry import has_fashion
+        from dlcore.data.readers.file import shown
 
         own = {name: getattr(self, name) or None for name in _OWN_DATA}
         path = os.path.expanduser(self.data)
@@ -161,7 +161,7 @@ class DataConfig(Section):
                 came = f"{self.data!r:.60}" + (" as a series, for window is given" if table else "")
                 raise ConfigError(f"heads is for a table and for penguins, but data is {came}; leave it out")
         if self.data == "hamlet":
-            from dlcore.data.sequences import hamlet
+            from dlcore.data.builtin.sequences import hamlet
 
             refuse_others({**own, "target": self.target}, (), "is hamlet")
             return hamlet(self.window, self.unknown)

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from dlcore import nn
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.nn import init as initializers
 from dlcore.nn.init import Initializer
-from dlcore.recorded import did_you_mean
 from dlcore.train import trust
 from dlcore.train._imports import imported, sources_of
 

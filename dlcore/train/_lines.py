@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dlcore._core.files import append, write_atomically
+from dlcore._core.regular import open_regular
 from dlcore.errors import CheckpointError
-from dlcore.files import append, write_atomically
-from dlcore.regular import open_regular
 
 __all__ = ["FILE", "EpochLog", "Growing", "LinesFile", "read_lines"]
 

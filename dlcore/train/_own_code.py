@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcore._core.configurable import Recorded, one_line
 from dlcore.nn.module import Module
-from dlcore.recorded import Recorded, one_line
 from dlcore.tensor import Tensor
 
 if TYPE_CHECKING:

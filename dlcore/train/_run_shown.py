@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dlcore import _html
+from dlcore._core import markup
+from dlcore._core.escapes import escaped
 from dlcore.errors import DlcoreError
-from dlcore.escapes import escaped
 
 if TYPE_CHECKING:
     from dlcore.train.run import Run
@@ -39,13 +39,13 @@ def run_html(run: Run, kind: str = "Run") -> str:
         said.pop("development", None)  # among the figures below
     page = run.folder / "report.html"
     rows = [*said.items(), *([("report", str(page))] if page.exists() else [])]
-    test = {name: _html.figures(figures) for name, figures in _result(run).get("test", {}).items()}
+    test = {name: markup.figures(figures) for name, figures in _result(run).get("test", {}).items()}
     names = list(dict.fromkeys(name for figures in test.values() for name in figures))
     cells = [(model, *(figures.get(name, "") for name in names)) for model, figures in test.items()]
-    return _html.together(
-        _html.title(kind, str(run.folder)),
-        _html.table((), rows),
-        _html.table(("test", *(name.replace("_", " ") for name in names)), cells, numbers=range(1, len(names) + 1))
+    return markup.together(
+        markup.title(kind, str(run.folder)),
+        markup.table((), rows),
+        markup.table(("test", *(name.replace("_", " ") for name in names)), cells, numbers=range(1, len(names) + 1))
         if cells
         else "",
         history._repr_html_() if len(history) else "",
@@ -76,7 +76,7 @@ def _said(run: Run) -> dict[str, str]:
     test: dict[str, Any] = next(iter(result.get("test", {}).values()), {})
     dev = {name.removeprefix("dev_"): value for name, value in record.items() if name.startswith("dev_")}
     for part, figures in (("test", test), ("development", {} if test else dev)):
-        if shown := _html.figures(figures):
+        if shown := markup.figures(figures):
             said[part] = ", ".join(f"{name} {value}" for name, value in shown.items())
     return said
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.validation import inside, plain
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
-from dlcore.validation import inside, plain
 
 __all__ = ["Section", "Setting", "setting", "settings_of"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dlcore import _html
-from dlcore.figures import figure
-from dlcore.recorded import one_line
+from dlcore._core import markup
+from dlcore._core.configurable import one_line
+from dlcore._core.formatting import figure
 
 if TYPE_CHECKING:
     from dlcore.train.history import History
@@ -34,23 +34,23 @@ def history_text(history: History) -> str:
 def history_html(history: History) -> str:
     """Curves of the loss and the first metric, and a table of the last and the best epoch."""
     if not len(history):
-        return _html.together(_html.title("History", "no epochs"))
+        return markup.together(markup.title("History", "no epochs"))
     records, mark = history.records, history.best_epoch
     names = list(dict.fromkeys(name for record in records for name in record))
     metric = next((n for n in names if n not in _NO_METRICS and not n.startswith(("dev_", "train_dev_"))), None)
     drawn = []
     for name in filter(None, ["loss", metric]):
         lines = {part: history[f"{before}{name}"] for part, before in _PARTS.items() if f"{before}{name}" in names}
-        drawn.append(_html.curves(name.replace("_", " "), lines, mark))
+        drawn.append(markup.curves(name.replace("_", " "), lines, mark))
     chosen = {"last epoch": records[-1]}
     if mark is not None and mark < len(records):
         chosen[f"epoch {mark + 1}, whose weights are kept"] = records[mark]
     columns = [_measured(record) for record in chosen.values()]
     rows = [(name.replace("_", " "), *(column.get(name, "") for column in columns)) for name in columns[0]]
-    return _html.together(
-        _html.title("History", _epochs(len(history))),
+    return markup.together(
+        markup.title("History", _epochs(len(history))),
         *drawn,
-        _html.table(("", *chosen), rows, numbers=range(1, len(chosen) + 1)),
+        markup.table(("", *chosen), rows, numbers=range(1, len(chosen) + 1)),
     )
 
 
@@ -108,9 +108,9 @@ def trainer_text(trainer: Trainer) -> str:
 def trainer_html(trainer: Trainer) -> str:
     """The settings as a table, the model, and the curves so far."""
     history = [history_html(trainer.history)] if len(trainer.history) else []
-    return _html.together(
-        _html.title("Trainer"),
-        _html.table((), list(_settings(trainer).items())),
+    return markup.together(
+        markup.title("Trainer"),
+        markup.table((), list(_settings(trainer).items())),
         trainer.model._repr_html_(),
         *history,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
 from dlcore.train._choices import LARGE_IMAGES, RECURRENT
 from dlcore.train._classes import class_weights, positives
 from dlcore.train._tasks import check_metrics

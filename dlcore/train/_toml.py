@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.regular import read_regular
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
-from dlcore.regular import read_regular
 from dlcore.train._sections import SECTIONS, settings
 from dlcore.train._setting import Section
 

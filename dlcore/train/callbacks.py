@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import Recorded
+from dlcore._core.lock import Lock
+from dlcore._core.validation import number, whole
 from dlcore.errors import ConfigError
-from dlcore.recorded import Recorded
 from dlcore.train import rebuild, snapshot
 from dlcore.train.checkpoint import remove_leftovers, save_weights
-from dlcore.train.lock import Lock
-from dlcore.validation import number, whole
 
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backends.runtime import copies
-from dlcore.leaves import mapped, several
+from dlcore._core.input_tree import mapped, several
 from dlcore.nn.module import Module
 from dlcore.nn.recurrent import detach
 from dlcore.tensor import as_tensor
@@ -52,7 +52,7 @@ def called(model: Module, x: Any, lengths: Any = None, carried: Carried | None =
     """The model's outputs for a batch; ``carried`` then holds the state after it.
 
     A model that takes no lengths, such as a dense one on padded sequences, gets none. Several inputs, in a tuple or a
-    dict, go in as :mod:`dlcore.leaves` says.
+    dict, go in as :mod:`dlcore._core.input_tree` says.
     """
     if several(x):
         x = mapped(as_tensor, x)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from dlcore._core.files import remove_leftovers, write_atomically
+from dlcore._core.regular import open_regular, read_regular
 from dlcore.errors import CheckpointError, in_one_line
-from dlcore.files import remove_leftovers, write_atomically
 from dlcore.nn.module import Module
-from dlcore.regular import open_regular, read_regular
 
 __all__ = [
     "DamagedError",

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcore._core.configurable import one_line
+from dlcore._core.input_tree import several, steps_of
+from dlcore._core.quiet import quiet
 from dlcore.data import Source, Stream, Text
 from dlcore.errors import ConfigError, DataError
 from dlcore.functional import Lengths
 from dlcore.functional.checks import channels_first
-from dlcore.leaves import several, steps_of
 from dlcore.nn.layers import BatchNorm
-from dlcore.quiet import quiet
-from dlcore.recorded import one_line
 from dlcore.tensor import no_grad
 from dlcore.train.objectives import Measured, each
 

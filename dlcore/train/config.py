@@ -22,8 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
 from dlcore.train import _toml
 from dlcore.train._choices import (
     BATCH_SIZE,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.runtime import copies
+from dlcore._core.input_tree import leaves, rows_of
 from dlcore.data import Dataset, Source, Stream, Text, batches
-from dlcore.data.batches import numbers_of
+from dlcore.data.loader import numbers_of
 from dlcore.data.source import BadExampleError
 from dlcore.errors import DataError
 from dlcore.functional._calls import Call
-from dlcore.leaves import leaves, rows_of
 from dlcore.nn.mode import evaluation
 from dlcore.tensor import Tensor
 from dlcore.train.carried import Carried, are_inputs

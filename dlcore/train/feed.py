@@ -11,8 +11,8 @@ import numpy as np
 
 from backends.runtime.device import Device
 from backends.runtime.prefetch import Prefetch
+from dlcore._core.input_tree import leaves, like, rows_of, several, steps_of
 from dlcore.functional import Lengths
-from dlcore.leaves import leaves, like, rows_of, several, steps_of
 
 __all__ = ["Batch", "Feed"]
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from backends import random
 from backends.runtime import copies
+from dlcore._core.validation import is_number, is_whole
 from dlcore.data.text import Vocabulary
 from dlcore.errors import ConfigError, DataError
 from dlcore.nn.mode import evaluation
 from dlcore.nn.module import Module
 from dlcore.tensor import no_grad
 from dlcore.train.in_use import reading
-from dlcore.validation import is_number, is_whole
 
 __all__ = ["LONGEST", "LONGEST_PROMPT", "generate", "takes_state"]
 

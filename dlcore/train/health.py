@@ -28,6 +28,7 @@ import numpy as np
 
 from backends.namespace import namespace_of
 from backends.runtime import copies
+from dlcore._core.validation import whole
 from dlcore.data.dataset import Dataset
 from dlcore.data.source import Stream, as_source
 from dlcore.errors import DataError
@@ -39,7 +40,6 @@ from dlcore.train._lines import Growing, LinesFile
 from dlcore.train.callbacks import Callback
 from dlcore.train.carried import called
 from dlcore.train.objectives import each
-from dlcore.validation import whole
 
 if TYPE_CHECKING:
     from dlcore.nn.parameter import Parameter

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.escapes import escaped
+from dlcore._core.formatting import figure
 from dlcore.errors import ConfigError
-from dlcore.escapes import escaped
-from dlcore.figures import figure
 from dlcore.optim import Constant
 from dlcore.train.callbacks import Callback
 

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dlcore import nn
+from dlcore._core.regular import read_regular
 from dlcore.errors import ConfigError
-from dlcore.regular import read_regular
 from dlcore.train import trust
 from dlcore.train._imports import CheckedSource
 

@@ -26,8 +26,8 @@ from backends.namespace import isdtype, namespace_of
 from backends.reference import mixed
 from backends.runtime import copies
 from backends.runtime.device import Device
+from dlcore._core.input_tree import mapped
 from dlcore.errors import ConfigError
-from dlcore.leaves import mapped
 from dlcore.nn.half import Half
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer

@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from backends.runtime.device import Device, resolve
+from dlcore._core.input_tree import leaves, mapped, several
+from dlcore._core.regular import read_regular
 from dlcore.errors import CheckpointError, ConfigError, DeviceError, in_one_line
-from dlcore.leaves import leaves, mapped, several
 from dlcore.nn._inputs import as_shapes, several_shapes
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
-from dlcore.regular import read_regular
 from dlcore.train import models
 from dlcore.train._about import check_about
 from dlcore.train._bounds import check_inputs, check_sizes, check_values, check_weights

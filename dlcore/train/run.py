@@ -14,10 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.lock import Lock, holder
+from dlcore._core.regular import read_regular
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.losses import StandardizedMSE, named
-from dlcore.recorded import did_you_mean
-from dlcore.regular import read_regular
 from dlcore.train import _run_shown, config, snapshot
 from dlcore.train._before import (
     BEFORE,
@@ -39,7 +40,6 @@ from dlcore.train._tasks import standardized
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_arrays, set_weights, write_atomically
 from dlcore.train.learned_rows import write_rows
-from dlcore.train.lock import Lock, holder
 
 if TYPE_CHECKING:
     from dlcore.data import Splits

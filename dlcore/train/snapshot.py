@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.runtime import copies
+from dlcore._core.regular import refuse_link
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
-from dlcore.regular import refuse_link
 from dlcore.train._kinds import (
     ARRAY,
     COUNT,

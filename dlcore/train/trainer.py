@@ -15,12 +15,13 @@ from backends.runtime import copies
 from backends.runtime import tf32 as _tf32
 from backends.runtime.device import Device, resolve
 from backends.runtime.threads import blas_threads
+from dlcore._core.input_tree import mapped
+from dlcore._core.validation import whole
 from dlcore.data import Source, Stream, batches
 from dlcore.data.augment import Augmentation
-from dlcore.data.batches import numbers_of
+from dlcore.data.loader import numbers_of
 from dlcore.data.source import BadExampleError, as_source, fingerprint
 from dlcore.errors import ConfigError, DataError, TrainingError
-from dlcore.leaves import mapped
 from dlcore.nn.mode import evaluation
 from dlcore.nn.module import Module, default_seed
 from dlcore.optim import Adam, Constant, Optimizer, Schedule
@@ -52,7 +53,6 @@ from dlcore.train.objectives import Measured, Objectives
 from dlcore.train.precision import PRECISIONS, Mixed
 from dlcore.train.progress import Progress
 from dlcore.train.step import one_step
-from dlcore.validation import whole
 
 __all__ = ["Trainer"]
 

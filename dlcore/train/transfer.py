@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.validation import whole
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.nn import Heads
 from dlcore.nn.module import Module, matches
 from dlcore.nn.parameter import Buffer, Parameter
-from dlcore.recorded import did_you_mean
 from dlcore.train.callbacks import Callback
 from dlcore.train.checkpoint import read_weights
-from dlcore.validation import whole
 
 if TYPE_CHECKING:
     from dlcore.train.trainer import Trainer

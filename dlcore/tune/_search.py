@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dlcore._core.configurable import did_you_mean
+from dlcore._core.lock import Lock
+from dlcore._core.validation import is_whole
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
 from dlcore.train.config import Config
-from dlcore.train.lock import Lock
 from dlcore.train.run import Run
 from dlcore.tune import space as spaces
 from dlcore.tune import workers as crew
@@ -20,7 +21,6 @@ from dlcore.tune.rounds import PRUNERS, Objective, Round
 from dlcore.tune.space import Parameter, Space
 from dlcore.tune.study import Study, Trial
 from dlcore.tune.training import Training
-from dlcore.validation import is_whole
 
 __all__ = ["BEST_SHARE", "FEWEST", "search"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from backends.runtime.installation import install_line
+from dlcore._core.lock import lock_file
+from dlcore._core.regular import open_regular, read_regular
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.regular import open_regular, read_regular
-from dlcore.train.lock import lock_file
 
 try:
     import optuna

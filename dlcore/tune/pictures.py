@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.quiet import quiet
+from dlcore._core.quiet import quiet
 from dlcore.report.curves import COLOURS, STYLE, heading
 from dlcore.train.checkpoint import write_atomically
 from dlcore.tune.space import Choice, Parameter, Range, label

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlcore._core.validation import is_number, is_whole, plain
 from dlcore.errors import ConfigError
-from dlcore.validation import is_number, is_whole, plain
 
 __all__ = [
     "Choice", "Parameter", "Range", "Space", "checked", "choice", "grid", "integers", "label", "log", "narrowed",

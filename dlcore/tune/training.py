@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.recorded import did_you_mean
 from dlcore.train.callbacks import Callback
 from dlcore.train.config import Config, settings
 from dlcore.tune.space import Choice, Parameter, Range, Space

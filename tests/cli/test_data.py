@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from dlcore.cli import main
-from dlcore.data import names, sources
+from dlcore.data import names
+from dlcore.data.builtin import registry
 from dlcore.errors import DataError
 
-module = sys.modules["dlcore.data.fetch"]
+module = sys.modules["dlcore.data.builtin.download"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def _no_data_on_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Only the package's own files are found, and nothing is downloaded."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(sources, "_DEBIAN", tmp_path / "no-such-package")
+    monkeypatch.setattr(registry, "_DEBIAN", tmp_path / "no-such-package")
     monkeypatch.setattr(module, "_SERVERS", ())
 
 
@@ -89,7 +90,7 @@ def test_the_table_names_the_folder_of_the_full_set_or_what_is_wrong_with_it(
 ) -> None:
     folder = tmp_path / "cache" / "dlcore" / "fashion-mnist"
     folder.mkdir(parents=True)
-    for name in sources._FASHION_FILES:
+    for name in registry._FASHION_FILES:
         (folder / name).touch()
     assert f"  {folder}  " in out(capsys, "data", "list")[1]
     monkeypatch.setenv("DLCORE_DATA", str(tmp_path / "nowhere"))

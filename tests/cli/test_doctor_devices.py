@@ -10,7 +10,7 @@ import pytest
 from backends.runtime import device as devices
 from backends.runtime.device import DeviceReport
 from backends.runtime.installation import install_line
-from dlcore.cli.doctor import doctor
+from dlcore.cli.commands.doctor import doctor
 
 pytestmark = pytest.mark.usefixtures("bare_machine")
 

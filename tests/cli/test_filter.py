@@ -14,9 +14,9 @@ from PIL import Image
 from samples import numbers
 from scipy import ndimage
 
-from dlcore.cli import filter as command
 from dlcore.cli import main, pictures
-from dlcore.cli.filter import _TAKES, _filter, _reach
+from dlcore.cli.commands import filter as command
+from dlcore.cli.commands.filter import _TAKES, _filter, _reach
 
 
 @pytest.fixture(autouse=True)

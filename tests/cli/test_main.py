@@ -262,7 +262,7 @@ def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
             warnings.warn("an NVIDIA GPU is present\nbut cannot be used", stacklevel=1)
         return True
 
-    monkeypatch.setattr("dlcore.cli.doctor._devices", warn)
+    monkeypatch.setattr("dlcore.cli.commands.doctor._devices", warn)
     assert main(["doctor"]) == 0
     assert capsys.readouterr().err == "dlcore: warning: an NVIDIA GPU is present but cannot be used\n"
 

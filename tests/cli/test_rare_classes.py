@@ -12,7 +12,7 @@ from commands import output_of, refused, said
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 import dlcore as dl
-from dlcore.cli.summary import about_data, about_positive
+from dlcore.cli.texts import about_data, about_positive
 from dlcore.train.config import Config
 from dlcore.train.run import Run
 

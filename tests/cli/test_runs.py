@@ -17,8 +17,8 @@ import pytest
 from commands import dlcore, refused, said
 
 import dlcore as dl
+from dlcore._core.lock import Lock, holder
 from dlcore.cli import main
-from dlcore.train.lock import Lock, holder
 
 ROOT = Path(__file__).resolve().parents[2]
 

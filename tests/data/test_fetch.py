@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 import dlcore.data
-from dlcore.data import fetch, load, read_idx, sources
+from dlcore.data import fetch, load, read_idx
+from dlcore.data.builtin import registry
 from dlcore.errors import DataError
 
-module = sys.modules["dlcore.data.fetch"]
+module = sys.modules["dlcore.data.builtin.download"]
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -111,7 +112,7 @@ def _only_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: 
     monkeypatch.setattr(module, "FILES", sums)
     monkeypatch.setattr(module, "_SERVERS", (server.url,))
     monkeypatch.setattr(module, "_TIMEOUT", (2.0, 0.3))
-    monkeypatch.setattr(sources, "_DEBIAN", tmp_path / "no-such-package")
+    monkeypatch.setattr(registry, "_DEBIAN", tmp_path / "no-such-package")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -295,7 +296,7 @@ def test_nothing_is_printed_and_the_log_is_as_before(capfd: pytest.CaptureFixtur
 
 def test_the_official_files_have_the_names_that_load_looks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert tuple(module.FILES) == sources._FASHION_FILES
+    assert tuple(module.FILES) == registry._FASHION_FILES
     assert all(re.fullmatch("[0-9a-f]{64}", sha256) for _, sha256 in module.FILES.values())
     assert all(server.endswith("/") for server in module._SERVERS)
 
@@ -322,4 +323,4 @@ def test_the_sums_are_those_of_the_published_files(name: str, monkeypatch: pytes
 
 
 def test_it_is_part_of_the_public_api() -> None:
-    assert dlcore.data.fetch is fetch
+    assert dlcore.data.builtin.download is fetch

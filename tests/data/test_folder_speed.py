@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import dlcore as dl
-from dlcore.data import own_images, read_idx
+from dlcore.data import _open_images, read_idx
 from dlcore.train.config import Config
 
 FASHION = Path(dl.data.__file__).parent / "files" / "fashion"
@@ -34,7 +34,7 @@ def test_training_from_a_folder_of_5000_pictures_is_recorded(
     tmp_path: Path, figures: MutableMapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = dl.data.open_path(_folder(tmp_path / "pictures"), normalize=True)
-    monkeypatch.setattr(own_images, "_MEMORY", 0)  # as where the pictures do not fit into memory
+    monkeypatch.setattr(_open_images, "_MEMORY", 0)  # as where the pictures do not fit into memory
     read_again = dl.data.open_path(tmp_path / "pictures", normalize=True)
     sets = {
         "arrays": dl.data.Dataset(*kept.train.rows(np.arange(len(kept.train)))),

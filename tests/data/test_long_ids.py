@@ -9,7 +9,7 @@ import pytest
 
 from dlcore.data import Inputs
 from dlcore.data.labelled import Reading
-from dlcore.data.readers._levels import Levels
+from dlcore.data.readers.csv.levels import Levels
 from dlcore.errors import DataError
 
 IDS = ("9007199254740993", "9007199254740995", "9007199254740997")

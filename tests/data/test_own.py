@@ -264,7 +264,7 @@ def test_a_channel_that_never_changes_becomes_0(tmp_path: Path) -> None:
 
 def test_splits_of_a_folder_decode_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = read_folder(write_folder(tmp_path / "pets", {"cat": 5, "dog": 5}), memory=0)
-    monkeypatch.setattr("dlcore.data.readers.images.decode", None)
+    monkeypatch.setattr("dlcore.data.readers.images.folder.decode", None)
     splits = Splits(
         train=folder[:8], dev=folder[8:9], test=folder[9:], name="pets", task="classification", classes=folder.classes
     )

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dlcore.cli import main
-from dlcore.cli.summary import about_data
+from dlcore.cli.texts import about_data
 from dlcore.data import Inputs, Splits, open_path, read_folder
 from dlcore.errors import DataError
 

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dlcore.data import read_csv
-from dlcore.data.readers._columns import Column
-from dlcore.data.readers.table import open_table
+from dlcore.data.readers.csv.columns import Column
+from dlcore.data.readers.csv.table import open_table
 from dlcore.errors import ConfigError, DataError
 
 FRUIT = "weight,colour,ripe,fruit\n120,red,1,apple\n7.5,red,0,cherry\n130,green,1,apple\n9,black,1,cherry\n"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dlcore.data import Normalizer, read_folder
 from dlcore.data.readers import decode
-from dlcore.data.readers import images as module
+from dlcore.data.readers.images import folder as module
 from dlcore.data.source import Source, as_source
 from dlcore.errors import ConfigError, DataError
 

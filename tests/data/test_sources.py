@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dlcore.data.sources as sources
+import dlcore.data.builtin.registry as sources
 from backends.random import derive, permutation
 from dlcore.data import Dataset, load, names, read_idx
 from dlcore.errors import ConfigError, DataError
 
-FILES = Path(sources.__file__).parent / "files"
+FILES = Path(sources.__file__).parents[1] / "files"
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from PIL import Image
 from dlcore.data import load, read_csv, read_folder, read_idx, read_npz
 from dlcore.errors import DataError
 
-FILES = Path(load.__code__.co_filename).parent / "files"
+FILES = Path(load.__code__.co_filename).parents[1] / "files"
 SECONDS = 2.0  # for one file
 BYTES = 64 << 20  # that one file may make the reader allocate; the largest real one has 20,000
 RESIDENT = 8 * 120_000_000  # by which the process may grow over all images: what decode() states for the largest

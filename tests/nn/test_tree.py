@@ -12,7 +12,7 @@ import pytest
 
 import dlcore as dl
 from dlcore import nn
-from dlcore.recorded import one_line
+from dlcore._core.configurable import one_line
 
 
 class Net(nn.Module):

@@ -12,11 +12,11 @@ import pytest
 from file_faults import fault_at
 
 import dlcore as dl
-from dlcore.files import append, write_atomically
+from dlcore._core.files import append, write_atomically
+from dlcore._core.lock import Lock
 from dlcore.train import run as folders
 from dlcore.train import snapshot
 from dlcore.train.config import Config
-from dlcore.train.lock import Lock
 
 SETTINGS = Config.of(data="digits", model="mlp", epochs=2)
 

@@ -13,7 +13,7 @@ import pytest
 import tuning
 
 from dlcore import tune
-from dlcore.cli.tune import _correlations
+from dlcore.cli.commands.tune import _correlations
 from dlcore.errors import CheckpointError, ConfigError, TrainingError
 from dlcore.train.config import Config
 from dlcore.tune.journal import opened

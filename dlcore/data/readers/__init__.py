@@ -4,11 +4,11 @@ A reader ends in one of two ways: it gives arrays, or it raises a DataError of o
 place in it. Each states how much memory it may take, and refuses a file that announces more before it takes any.
 """
 
-from dlcore.data.readers._picture_files import pictures_below
+from dlcore.data.readers.csv.table import Table, read_csv
 from dlcore.data.readers.idx import read_idx
-from dlcore.data.readers.images import ImageFolder, decode, read_folder
+from dlcore.data.readers.images.folder import ImageFolder, decode, read_folder
+from dlcore.data.readers.images.paths import pictures_below
 from dlcore.data.readers.npz import checked_inputs, plain_inputs, read_npz, read_npz_inputs
-from dlcore.data.readers.table import Table, read_csv
 
 __all__ = [
     "ImageFolder",

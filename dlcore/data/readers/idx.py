@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
+from dlcore.data.readers.file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
 
 __all__ = ["IDX_PARTS", "idx_files", "read_idx"]

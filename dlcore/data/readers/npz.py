@@ -13,10 +13,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from dlcore._core.configurable import did_you_mean
 from dlcore.data.dataset import Dataset
-from dlcore.data.readers._file import BLOCK, bytes_of, opened, shown
+from dlcore.data.readers.file import BLOCK, bytes_of, opened, shown
 from dlcore.errors import DataError
-from dlcore.recorded import did_you_mean
 
 __all__ = ["plain_inputs", "read_npz", "read_npz_inputs"]
 
