@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from collections.abc import Mapping
 
 __all__ = ["NAMES", "renamed"]
 
@@ -18,11 +19,15 @@ NAMES = {
 }
 
 
-def renamed(old: str) -> None:
-    """Give importers of the module ``old`` the module of today, with a DeprecationWarning.
+def renamed(old: str, names: Mapping[str, str] = NAMES) -> None:
+    """Give importers of the module ``old`` the module of today, with a DeprecationWarning at the line that imports it.
 
     Called by the module that stands at the old name: an import statement takes what ``sys.modules`` then holds.
     """
-    new = NAMES[old]
-    warnings.warn(f"{old} is called {new} since dlcore 0.2; 0.3 will not have the old name", DeprecationWarning, 3)
+    new, frame = names[old], sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("backends", "dlcore", "importlib"):
+        frame = frame.f_back
+    words = f"{old} is called {new} since dlcore 0.2; 0.3 will not have the old name"
+    module = frame.f_globals.get("__name__", "")
+    warnings.warn_explicit(words, DeprecationWarning, frame.f_code.co_filename, frame.f_lineno, module)
     sys.modules[old] = importlib.import_module(new)

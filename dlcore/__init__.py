@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from dlcore.experiment.trained import open_run
     from dlcore.nn.module import seed
     from dlcore.tensor import Tensor, concat, no_grad, where
-    from dlcore.train.checkpoint import load_weights, save_weights
-    from dlcore.train.trainer import Trainer
+    from dlcore.train.checkpoint.arrays import load_weights, save_weights
+    from dlcore.train.engine.trainer import Trainer
 
 __all__ = [
     "CheckpointError",
@@ -98,12 +98,12 @@ _HOME = {
     "device": "backends.runtime.device",
     "diagnose": "dlcore.analysis.diagnosis",
     "Tensor": "dlcore.tensor",
-    "Trainer": "dlcore.train.trainer",
+    "Trainer": "dlcore.train.engine.trainer",
     "concat": "dlcore.tensor",
-    "load_weights": "dlcore.train.checkpoint",
+    "load_weights": "dlcore.train.checkpoint.arrays",
     "no_grad": "dlcore.tensor",
     "open_run": "dlcore.experiment.trained",
-    "save_weights": "dlcore.train.checkpoint",
+    "save_weights": "dlcore.train.checkpoint.arrays",
     "seed": "dlcore.nn.module",
     "where": "dlcore.tensor",
 }

@@ -43,7 +43,7 @@ from dlcore.errors import ConfigError
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor
-from dlcore.train.carried import are_inputs, called
+from dlcore.train.engine.recurrent_state import are_inputs, called
 
 __all__ = ["TOLERANCE", "Difference", "LayerParity", "Parity", "Place", "parity", "place"]
 

@@ -53,7 +53,7 @@ class SelectionPolicy:
     def choose(self, runs: Mapping[str, Any] | Iterable[Any]) -> Any:
         """The best run that satisfies all, the first of equal ones; None where there is none, see :meth:`reasons`.
 
-        runs : by name their figures (the name comes back); or a list of runs of ``dlcore.train.run`` or of dicts
+        runs : by name their figures (the name comes back); or a list of runs of ``dlcore.train.runs.run`` or of dicts
 
         Raises ConfigError for no runs and for a figure that none of them has.
         """

@@ -30,8 +30,8 @@ from dlcore.nn.copies import copy_as
 from dlcore.nn.parameter import Parameter
 from dlcore.parity import Parity, parity
 from dlcore.tensor import Tensor, no_grad
-from dlcore.train.carried import are_inputs, called
-from dlcore.train.objectives import Objectives
+from dlcore.train.engine.objective import Objectives
+from dlcore.train.engine.recurrent_state import are_inputs, called
 
 __all__ = ["GradientCheck", "Parity", "gradient_check", "gradient_check_function", "parity"]
 

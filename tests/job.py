@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import dlcore as dl
-from dlcore.train import snapshot
-from dlcore.train.run import MetricsFile
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.runs.run import MetricsFile
 
 __all__ = ["STEPS", "Interrupt", "KillSelf", "data", "ended", "fit", "streamed", "trainer"]
 

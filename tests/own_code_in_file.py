@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from dlcore.train._own_code import digest
+from dlcore.train.checkpoint.own_code import digest
 
 space: dict = {"__name__": "own"}
 exec(compile(Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[1], "exec"), space)

@@ -219,7 +219,7 @@ def compare(name: str, folder: Path, seeds: Iterable[int] = SEEDS, part: str = "
     part : "test", or "dev" for whoever chooses settings by the result
     settings : others than the defaults, by their names in a configuration
     """
-    from dlcore.train.config import Config
+    from dlcore.train.config.config import Config
 
     table = TABLES[name]
     begin, ours, linear, shape, score = time.perf_counter(), [], [], (0, 0), ""

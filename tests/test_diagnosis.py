@@ -13,8 +13,8 @@ import dlcore as dl
 from dlcore.analysis.diagnosis import diagnose_parts
 from dlcore.analysis.intervals import difference_interval, difference_of, positive_interval, wilson_interval
 from dlcore.cli import main
-from dlcore.train.config import Config
-from dlcore.train.measured import measure_parts
+from dlcore.experiment.measure_splits import measure_parts
+from dlcore.train.config.config import Config
 
 MANY = {"train": 20_000, "train_dev": 20_000, "dev": 20_000}
 

@@ -15,7 +15,8 @@ import pytest
 
 import backends
 import dlcore
-from backends._renamed import NAMES
+from backends import _renamed
+from dlcore._core import renamed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,7 +24,7 @@ MODULES = sorted(
     module.name
     for package in (backends, dlcore)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-    if not module.name.endswith("__main__") and module.name not in NAMES
+    if not module.name.endswith("__main__") and module.name not in {*_renamed.NAMES, *renamed.NAMES}
 )
 
 

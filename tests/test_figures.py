@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.train.config import Config
+from dlcore.train.config.config import Config
 
 pytestmark = pytest.mark.full
 SEEDS = range(5)

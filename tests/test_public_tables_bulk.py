@@ -20,7 +20,7 @@ from public_tables import folder_of, missing_packages
 
 from dlcore.cli import main
 from dlcore.errors import DlcoreError
-from dlcore.train.config import Config
+from dlcore.train.config.config import Config
 
 pytestmark = [
     pytest.mark.full,

@@ -14,11 +14,11 @@ from dlcore._core.files import append
 from dlcore._core.lock import Lock, holder
 from dlcore._core.regular import is_regular, open_regular, read_regular, refuse_link
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.train import snapshot
-from dlcore.train._lines import EpochLog, read_lines
-from dlcore.train.checkpoint import read_arrays, shapes_of
-from dlcore.train.config import Config, dump
-from dlcore.train.run import Run, bring_back, create, forget
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.checkpoint.arrays import read_arrays, shapes_of
+from dlcore.train.checkpoint.lines import EpochLog, read_lines
+from dlcore.train.config.config import Config, dump
+from dlcore.train.runs.run import Run, bring_back, create, forget
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and sockets in folders are POSIX's")
 

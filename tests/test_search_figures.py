@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dlcore import tune
-from dlcore.train.config import Config
+from dlcore.train.config.config import Config
 from dlcore.tune.training import Training
 
 pytestmark = pytest.mark.full

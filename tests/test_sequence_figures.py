@@ -17,8 +17,8 @@ import pytest
 
 import dlcore as dl
 from dlcore.cli.texts import last_value
-from dlcore.train.config import Config
-from dlcore.train.generation import generate
+from dlcore.experiment.generate_text import generate
+from dlcore.train.config.config import Config
 
 pytestmark = pytest.mark.full
 SEEDS = range(5)

@@ -11,7 +11,7 @@ from dlcore._core.configurable import Recorded
 from dlcore._core.validation import plain
 from dlcore.data import augment
 from dlcore.errors import DlcoreError
-from dlcore.train.config import Config, dump
+from dlcore.train.config.config import Config, dump
 
 F, I, T = np.float32, np.int64, np.bool_
 

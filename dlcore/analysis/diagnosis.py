@@ -31,7 +31,7 @@ from dlcore.analysis.gap import PROPORTIONS, WORDS, Gap, Judge
 from dlcore.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from dlcore.train.history import History
+    from dlcore.train.engine.history import History
 
 __all__ = ["WORDS", "Diagnosis", "Gap", "diagnose", "diagnose_parts", "faults_of"]
 

@@ -141,7 +141,7 @@ def _escaping() -> Iterator[None]:
 
 def _run(words: list[str]) -> int:
     try:
-        from dlcore.train.interrupt import raised
+        from dlcore.train.engine.signals import raised
 
         if {"--help", "-h"} & set(words):
             tell_all(app, words)

@@ -19,20 +19,21 @@ from dlcore.cli import texts
 from dlcore.cli.progress import counting
 from dlcore.cli.strict_json import json_text
 from dlcore.experiment.neighbours import BATCH, Memory, about_of, asked_of, labels_of
-from dlcore.train import Interrupted, rebuild
-from dlcore.train import run as folders
-from dlcore.train._classes import with_names
-from dlcore.train.checkpoint import write_atomically
-from dlcore.train.config import Config, dump
-from dlcore.train.learned_rows import write_rows
-from dlcore.train.lines import ProgressLines
+from dlcore.train import Interrupted
+from dlcore.train.callbacks.progress_lines import ProgressLines
+from dlcore.train.checkpoint import model_json
+from dlcore.train.checkpoint.arrays import write_atomically
+from dlcore.train.config.classes import with_names
+from dlcore.train.config.config import Config, dump
+from dlcore.train.runs import run as folders
+from dlcore.train.runs.learned_rows import write_rows
 
 if TYPE_CHECKING:
     from dlcore._core.lock import Lock
     from dlcore.cli.commands.train import Log
     from dlcore.data import Splits
     from dlcore.train import Trainer
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
 __all__ = ["Knn"]
 
@@ -63,7 +64,7 @@ class Knn:
         try:
             folders.write_settings(run.folder, self.settings)
             write_rows(run.folder, self.data.digests)
-            rebuild.save_about(
+            model_json.save_about(
                 run.folder / "model.json", self.data.train.shape, about_of(self.settings, self.data),
                 "knn has no layers; evaluate and predict memorise its training set again",
             )  # fmt: skip

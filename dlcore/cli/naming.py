@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from dlcore.errors import ConfigError, DataError
-from dlcore.train.config import settings
+from dlcore.train.config.config import settings
 
 __all__ = ["flags_in_errors", "with_flags"]
 

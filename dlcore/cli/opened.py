@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore._core.configurable import did_you_mean
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.train.config import Config, outputs_of
+from dlcore.train.config.config import Config, outputs_of
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
@@ -20,7 +20,7 @@ MODELS = ("cnn", "mlp", "gru", "lstm", "rnn", "logistic", "linear")
 def open_model(command: str, model: str, data: str | None, seed: int, runs: str) -> tuple[Config, Module, Splits]:
     """The settings, the model built on the CPU, and the data."""
     from dlcore.data.source import as_source
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
     given: dict[str, Any] = {} if data is None else {"data": data}
     if model not in (*MODELS, "knn") and ".py" not in model:

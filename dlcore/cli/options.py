@@ -1,4 +1,4 @@
-"""Flags made from the settings of :mod:`dlcore.train.config`: one each, of the same name."""
+"""Flags made from the settings of :mod:`dlcore.train.config.config`: one each, of the same name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cyclopts import Group, Parameter
 
 from dlcore.cli.naming import with_flags
 from dlcore.errors import ConfigError, DataError
-from dlcore.train import config
-from dlcore.train.trust import allow
+from dlcore.train.checkpoint.trust import allow
+from dlcore.train.config import config
 
 __all__ = ["COMMAND", "DEBUG", "DEVICE", "TRUST", "settings_as_flags"]
 

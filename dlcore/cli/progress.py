@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dlcore.train.callbacks import Callback
+from dlcore.train.callbacks.checkpoint import Callback
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dlcore.train.trainer import Trainer
+    from dlcore.train.engine.trainer import Trainer
 
 __all__ = ["ProgressBar", "counting"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore._core.formatting import figure
 from dlcore.errors import DataError
-from dlcore.train.config import Config, dump
+from dlcore.train.config.config import Config, dump
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dlcore.data import Splits
     from dlcore.report import Report
     from dlcore.train import Trainer
-    from dlcore.train.objectives import Objective
+    from dlcore.train.engine.objective import Objective
 
 __all__ = [
     "about_data",
@@ -98,7 +98,7 @@ def _by_class(data: Splits) -> Iterator[str]:
     """By target with classes, how many training examples each has and what share that is; of many classes the counts,
     or the smallest and the largest class alone."""
     from dlcore.data.readers.csv.rows import name_of
-    from dlcore.train._classes import counts
+    from dlcore.train.config.classes import counts
 
     for head, numbers in counts(data).items():
         total = max(sum(numbers.values()), 1)
@@ -170,7 +170,7 @@ def about_training(settings: Config, data: Splits) -> str:
 
 def about_positive(settings: Config, data: Splits) -> list[str]:
     """A line that says of which class precision, recall and f1 are, where they are measured and there are two."""
-    from dlcore.train._classes import OF_A_CLASS, classes_of, positives
+    from dlcore.train.config.classes import OF_A_CLASS, classes_of, positives
 
     measured = [name for name in settings.train.metrics or () if name in OF_A_CLASS]
     if not measured:
@@ -189,7 +189,7 @@ def about_positive(settings: Config, data: Splits) -> list[str]:
 
 def about_loss(settings: Config, data: Splits) -> str:
     """The loss; of several targets all, with their weights where these are not 1."""
-    from dlcore.train.config import standardized
+    from dlcore.train.config.config import standardized
 
     loss, weights, scaled = settings.loss(data), settings.train.weights(), standardized(settings.seen(data))
     if isinstance(loss, str):
@@ -204,7 +204,7 @@ def about_transfer(settings: Config, trainer: Trainer, data: Splits) -> str:
     """Which weights the model began with, and what learns otherwise than the rest; empty where nothing was asked."""
     chosen, parts = settings.transfer, []
     if chosen.start_from is not None:
-        from dlcore.train.transfer import classes_of, plan, read_source
+        from dlcore.train.assembly.finetune import classes_of, plan, read_source
 
         arrays, name = read_source(chosen.start_from, settings.run.runs)
         anew = plan(trainer.model, arrays, chosen.anew, name).anew

@@ -152,7 +152,7 @@ def from_arrays(x: Any, shape: Any, lengths: Any = None, sequences: bool = False
     from dlcore._core.input_tree import mapped
     from dlcore.data.readers import checked_inputs
     from dlcore.nn._inputs import several_shapes
-    from dlcore.train.checks import fits
+    from dlcore.train.engine.validate import fits
 
     if several_shapes(shape):
         whole = mapped(np.asarray, tuple(x) if isinstance(x, list) else x)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from dlcore.data import Dataset, Splits
     from dlcore.data.labelled import Reading
-    from dlcore.train.config import Config
-    from dlcore.train.run import Run
+    from dlcore.train.config.config import Config
+    from dlcore.train.runs.run import Run
 
 __all__ = ["Examined", "check", "data_of", "of_dataset", "of_file", "of_run"]
 
@@ -44,7 +44,7 @@ def of_run(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], part:
 
     Raises DataError where the data cannot be read, or nothing is left of the part.
     """
-    from dlcore.train.learned_rows import read_rows
+    from dlcore.train.runs.learned_rows import read_rows
 
     settings, known = run.settings, read_rows(run.folder)
     words = f"the {part} set"
@@ -77,7 +77,7 @@ def of_file(
     on text.
     """
     from dlcore.data.overlap import digests_of, in_training
-    from dlcore.train.learned_rows import read_rows
+    from dlcore.train.runs.learned_rows import read_rows
 
     if run.settings.data.window is not None and about.get("task") != "text":
         return _of_series(run, about, shape, path)
@@ -227,7 +227,7 @@ def _of_changed_series(
 def _of_series(run: Run, about: dict[str, Any], shape: tuple[int | None, ...], path: str) -> Examined:
     """All windows of another series, by the normalizer of the run."""
     from dlcore.data.overlap import left
-    from dlcore.train.learned_rows import read_rows
+    from dlcore.train.runs.learned_rows import read_rows
 
     settings, known = run.settings, read_rows(run.folder)
     target = ((about.get("inputs") or {}).get("columns") or [settings.data.target])[0]

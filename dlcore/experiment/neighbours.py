@@ -17,14 +17,14 @@ from dlcore.data.source import as_source
 from dlcore.errors import ConfigError
 from dlcore.experiment.examined import check
 from dlcore.neighbors import MIB, KNNClassifier, least_memory
-from dlcore.train import rebuild
-from dlcore.train import run as folders
-from dlcore.train.config import Config
+from dlcore.train.checkpoint import model_json
+from dlcore.train.config.config import Config
+from dlcore.train.runs import run as folders
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
     from dlcore.data.dataset import Part
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
 __all__ = ["BATCH", "Memory", "about_of", "asked_of", "labels_of", "remembered"]
 
@@ -112,7 +112,7 @@ def remembered(run: Run, device: Device, part: str = "train") -> tuple[Memory, S
 
     part : of the data, checked as the training set is; raises and warns as :func:`dlcore.experiment.examined.check`
     """
-    about, shape = rebuild.load_about(run.folder)
+    about, shape = model_json.load_about(run.folder)
     data = run.settings.data.load()
     check(data, shape, about, part)
     settings = run.settings.resolve(data)

@@ -27,17 +27,17 @@ from dlcore.experiment.answers import (
 from dlcore.experiment.forecast import forecasts, is_series
 from dlcore.experiment.predictions import Predictions
 from dlcore.nn._inputs import several_shapes
-from dlcore.train._run_shown import run_html, run_text
-from dlcore.train.run import Run, objective_of
-from dlcore.train.trust import trusting
+from dlcore.train.checkpoint.trust import trusting
+from dlcore.train.runs.run import Run, objective_of
+from dlcore.train.runs.shown import run_html, run_text
 
 if TYPE_CHECKING:
     from dlcore.data import Normalizer
     from dlcore.experiment.examined import Examined
     from dlcore.experiment.neighbours import Memory
     from dlcore.nn import Module
-    from dlcore.train.config import Config
-    from dlcore.train.history import History
+    from dlcore.train.config.config import Config
+    from dlcore.train.engine.history import History
 
 __all__ = ["Measured", "TrainedRun", "open_run"]
 
@@ -113,7 +113,7 @@ class TrainedRun:
 
     @functools.cached_property
     def _recorded(self) -> tuple[dict[str, Any], Any]:
-        from dlcore.train.rebuild import load_about
+        from dlcore.train.checkpoint.model_json import load_about
 
         return load_about(self.run.folder)
 
@@ -148,7 +148,7 @@ class TrainedRun:
     @property
     def history(self) -> History:
         """The figures of its epochs."""
-        from dlcore.train.history import History
+        from dlcore.train.engine.history import History
 
         history = History()
         for record in self.run.records():
@@ -269,12 +269,12 @@ class TrainedRun:
     def generate(self, prompt: str = "", *, length: int = 300, temperature: float = 0.8, seed: int = 0) -> str:
         """``length`` characters that follow ``prompt``, of a run on text: those of ``dlcore generate``.
 
-        prompt, length, temperature, seed : as for :func:`dlcore.train.generation.generate`
+        prompt, length, temperature, seed : as for :func:`dlcore.experiment.generate_text.generate`
 
         Raises ConfigError for a run on anything else.
         """
         from dlcore.data import Vocabulary
-        from dlcore.train.generation import generate
+        from dlcore.experiment.generate_text import generate
 
         if self.about.get("task") != "text":
             raise ConfigError(
@@ -299,7 +299,7 @@ class TrainedRun:
 
     def measure(self, part: Part = "test", data: Any = None, unknown_level: str | None = None) -> Measured:
         """What :meth:`evaluate` gives, with the examples that it is of and what is wrong with the outputs."""
-        from dlcore.train._classes import with_names
+        from dlcore.train.config.classes import with_names
 
         if part not in ("test", "dev", "train"):
             raise ConfigError(f"evaluate: part is {part!r:.60} but test, dev or train is expected")

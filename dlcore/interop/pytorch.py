@@ -34,7 +34,7 @@ from dlcore.errors import CheckpointError, ConfigError
 from dlcore.interop._channels import orders
 from dlcore.nn.module import Module, matches
 from dlcore.nn.parameter import Buffer, Parameter
-from dlcore.train.checkpoint import DamagedError, read_arrays
+from dlcore.train.checkpoint.arrays import DamagedError, read_arrays
 
 __all__ = ["load"]
 

@@ -22,9 +22,9 @@ from dlcore.errors import ConfigError
 from dlcore.functional import cross_entropy, mse
 from dlcore.nn.module import Module
 from dlcore.tensor import Tensor, as_tensor
-from dlcore.train.config import ModelConfig, OptimizerConfig, PenaltyConfig
-from dlcore.train.models import mlp
-from dlcore.train.trainer import Trainer
+from dlcore.train.assembly.zoo import mlp
+from dlcore.train.config.config import ModelConfig, OptimizerConfig, PenaltyConfig
+from dlcore.train.engine.trainer import Trainer
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -309,6 +309,6 @@ class _Weighted:
 
 def _defaults(optimizer: str) -> dict[str, Any]:
     """The rule's other settings."""
-    from dlcore.train._choices import CHOICES
+    from dlcore.train.config.defaults import CHOICES
 
     return dict(CHOICES["optimizer"].get(optimizer, {}))

@@ -145,7 +145,7 @@ class Result:
 
         path : of the file
         """
-        from dlcore.train.checkpoint import write_atomically
+        from dlcore.train.checkpoint.arrays import write_atomically
 
         buffer = io.BytesIO()
         with _style():
@@ -194,7 +194,7 @@ class Recipe:
 
     def __call__(self, setup: Setup) -> Result:
         whole("recipe", "seed", setup.seed, 0)
-        from dlcore.train.lines import silent
+        from dlcore.train.callbacks.progress_lines import silent
 
         with silent():
             return self.experiment(setup)

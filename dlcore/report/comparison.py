@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore.report.curves import COLOURS, FEW, LIMIT, heading, metric_of, style
-from dlcore.train.checkpoint import write_atomically
+from dlcore.train.checkpoint.arrays import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore._core.quiet import quiet
 from dlcore.report.svg import inline
-from dlcore.train.checkpoint import write_atomically
+from dlcore.train.checkpoint.arrays import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from dlcore._core.escapes import escape
 from dlcore.report.curves import COLOURS, style
 from dlcore.report.parts import section, share, table
 from dlcore.report.svg import inline
-from dlcore.train.health import EXPLODING, REMEDIES, VANISHING
+from dlcore.train.callbacks.gradient_health import EXPLODING, REMEDIES, VANISHING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

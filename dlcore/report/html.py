@@ -17,7 +17,7 @@ from dlcore.report.examine import Examination
 from dlcore.report.health import health_section
 from dlcore.report.mistakes import confusion_section, mistakes_section
 from dlcore.report.parts import section, table
-from dlcore.train.checkpoint import write_atomically
+from dlcore.train.checkpoint.arrays import write_atomically
 from dlcore.version import __version__
 
 __all__ = ["Report", "page", "write"]

@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlcore.train import config, models, rebuild, run
-    from dlcore.train.callbacks import Callback, Checkpoint, EarlyStopping
-    from dlcore.train.checkpoint import load_weights, save_weights
-    from dlcore.train.health import GradientHealth
-    from dlcore.train.history import History
-    from dlcore.train.interrupt import Interrupted
-    from dlcore.train.lines import ProgressLines
-    from dlcore.train.rebuild import load_model, save_model
-    from dlcore.train.trainer import Trainer
-    from dlcore.train.transfer import Unfreeze, transfer_weights
+    from dlcore.train import config
+    from dlcore.train.assembly.finetune import Unfreeze, transfer_weights
+    from dlcore.train.callbacks.checkpoint import Callback, Checkpoint, EarlyStopping
+    from dlcore.train.callbacks.gradient_health import GradientHealth
+    from dlcore.train.callbacks.progress_lines import ProgressLines
+    from dlcore.train.checkpoint.arrays import load_weights, save_weights
+    from dlcore.train.checkpoint.model_json import load_model, save_model
+    from dlcore.train.engine.history import History
+    from dlcore.train.engine.signals import Interrupted
+    from dlcore.train.engine.trainer import Trainer
 
 __all__ = [
     "Callback",
@@ -33,36 +33,35 @@ __all__ = [
     "config",
     "load_model",
     "load_weights",
-    "models",
-    "rebuild",
-    "run",
     "save_model",
     "save_weights",
     "transfer_weights",
 ]
 
 _HOME = {
-    "Callback": "callbacks",
-    "Checkpoint": "callbacks",
-    "EarlyStopping": "callbacks",
-    "GradientHealth": "health",
-    "History": "history",
-    "Interrupted": "interrupt",
-    "ProgressLines": "lines",
-    "Trainer": "trainer",
-    "Unfreeze": "transfer",
-    "load_model": "rebuild",
-    "load_weights": "checkpoint",
-    "save_model": "rebuild",
-    "save_weights": "checkpoint",
-    "transfer_weights": "transfer",
+    "Callback": "callbacks.checkpoint",
+    "Checkpoint": "callbacks.checkpoint",
+    "EarlyStopping": "callbacks.checkpoint",
+    "GradientHealth": "callbacks.gradient_health",
+    "History": "engine.history",
+    "Interrupted": "engine.signals",
+    "ProgressLines": "callbacks.progress_lines",
+    "Trainer": "engine.trainer",
+    "Unfreeze": "assembly.finetune",
+    "load_model": "checkpoint.model_json",
+    "load_weights": "checkpoint.arrays",
+    "save_model": "checkpoint.model_json",
+    "save_weights": "checkpoint.arrays",
+    "transfer_weights": "assembly.finetune",
 }
+_PACKAGES = ("assembly", "callbacks", "checkpoint", "config", "engine", "runs")
+_RENAMED = ("models", "rebuild", "run", "trainer")
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"dlcore.train.{_HOME[name]}"), name)
-    if name in ("config", "models", "rebuild", "run"):
+    if name in (*_PACKAGES, *_RENAMED):
         return importlib.import_module(f"dlcore.train.{name}")
     raise AttributeError(f"module 'dlcore.train' has no attribute {name!r}")
 

@@ -12,8 +12,8 @@ from dlcore._core.configurable import did_you_mean
 from dlcore._core.lock import Lock
 from dlcore._core.validation import is_whole
 from dlcore.errors import ConfigError
-from dlcore.train.config import Config
-from dlcore.train.run import Run
+from dlcore.train.config.config import Config
+from dlcore.train.runs.run import Run
 from dlcore.tune import space as spaces
 from dlcore.tune import workers as crew
 from dlcore.tune.journal import NAME, opened

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore._core.quiet import quiet
 from dlcore.report.curves import COLOURS, STYLE, heading
-from dlcore.train.checkpoint import write_atomically
+from dlcore.train.checkpoint.arrays import write_atomically
 from dlcore.tune.space import Choice, Parameter, Range, label
 
 if TYPE_CHECKING:

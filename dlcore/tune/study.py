@@ -131,7 +131,7 @@ class Study:
 
         The pictures are left out where no trial came to its end.
         """
-        from dlcore.train.checkpoint import write_atomically
+        from dlcore.train.checkpoint.arrays import write_atomically
         from dlcore.tune.pictures import draw_parallel, draw_scatter
 
         place = Path(folder).expanduser()

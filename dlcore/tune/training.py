@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.train.callbacks import Callback
-from dlcore.train.config import Config, settings
+from dlcore.train.callbacks.checkpoint import Callback
+from dlcore.train.config.config import Config, settings
 from dlcore.tune.space import Choice, Parameter, Range, Space
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
-    from dlcore.train.trainer import Trainer
+    from dlcore.train.engine.trainer import Trainer
     from dlcore.tune.rounds import Report
 
 __all__ = ["Training", "checked_parameter"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.train.config import Setting, settings
+from dlcore.train.config.config import Setting, settings
 from dlcore.tune.space import POINTS, Choice, Parameter, Range, choice, integers, log, uniform
 from dlcore.tune.training import checked_parameter
 

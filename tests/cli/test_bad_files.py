@@ -18,7 +18,7 @@ from PIL import Image
 
 import dlcore as dl
 from dlcore.cli import main
-from dlcore.train import checkpoint, snapshot
+from dlcore.train.checkpoint import arrays, snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 FASHION = ROOT / "dlcore" / "data" / "files" / "fashion"
@@ -146,8 +146,8 @@ def _newest() -> Path:
 
 
 def _rewrite(**metadata: str) -> None:
-    arrays, held = checkpoint.read_arrays(_newest())
-    checkpoint.write_arrays(_newest(), arrays, {**held, **metadata})
+    found, held = arrays.read_arrays(_newest())
+    arrays.write_arrays(_newest(), found, {**held, **metadata})
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +184,7 @@ def _sound(folder: Path) -> bool:
     """Whether every file that is there is whole."""
     for file in folder.rglob("*"):
         if file.suffix == ".safetensors":
-            checkpoint.read_arrays(file)
+            arrays.read_arrays(file)
         elif file.suffix == ".json":
             json.loads(file.read_text())
         elif file.suffix == ".jsonl":

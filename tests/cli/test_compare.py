@@ -17,7 +17,7 @@ import dlcore as dl
 from dlcore.cli import main
 from dlcore.metrics import SelectionPolicy
 from dlcore.report.comparison import DASHES, PALETTE, comparison
-from dlcore.train.run import Run
+from dlcore.train.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ("train", "--data", "digits", "--device", "cpu", "--baseline", "none", "--model")

@@ -14,7 +14,7 @@ from PIL import Image
 
 import dlcore as dl
 from dlcore.cli import main
-from dlcore.train.config import Config
+from dlcore.train.config.config import Config
 
 OWN = """
 import helper

@@ -10,7 +10,7 @@ import pytest
 from commands import refused, said
 
 from dlcore.cli import main
-from dlcore.train.trust import is_trusting
+from dlcore.train.checkpoint.trust import is_trusting
 
 OWN = "from dlcore import nn\n\ndef build(outputs):\n    return nn.Sequential(nn.Flatten(), nn.Dense(outputs))\n"
 BRIEF = ("--baseline", "none", "--device", "cpu", "--epochs", "1")

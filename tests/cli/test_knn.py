@@ -23,8 +23,9 @@ from backends.runtime.device import resolve
 from dlcore.cli import main
 from dlcore.experiment.neighbours import Memory
 from dlcore.neighbors import KNNClassifier
-from dlcore.train.config import Config
-from dlcore.train.lines import ProgressLines
+from dlcore.train.callbacks.progress_lines import ProgressLines
+from dlcore.train.config.config import Config
+from dlcore.train.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 KNN = ("train", "--model", "knn", "--device", "cpu")
@@ -101,7 +102,7 @@ def test_the_figures_are_those_of_scikit_learn(
         return {"accuracy": np.mean(y == labels), "f1": f1_score(y, labels, average=average)}
 
     assert result()["test"]["knn"] == pytest.approx(figures(splits.test))
-    (record,) = dl.train.run.Run("runs/a").records()
+    (record,) = Run("runs/a").records()
     assert record == pytest.approx({f"dev_{name}": value for name, value in figures(splits.dev).items()})
 
 

@@ -19,7 +19,7 @@ import dlcore.data
 from dlcore.cli import app, main
 from dlcore.cli.help import EXAMPLES
 from dlcore.errors import ConfigError, DataError
-from dlcore.train import config as c
+from dlcore.train.config import config as c
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

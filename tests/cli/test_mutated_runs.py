@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from dlcore.cli import main
-from dlcore.train.checkpoint import read_arrays, write_arrays
+from dlcore.train.checkpoint.arrays import read_arrays, write_arrays
 
 SEED = 4
 WRONG: list[Any] = [math.nan, None, True, 3, -1, 0.5, 1e300, 10**30, "", "x", [], [1], {}, {"a": 1}]

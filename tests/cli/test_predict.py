@@ -179,7 +179,7 @@ def test_numbers_without_end_from_the_model_are_named(tmp_path: Path, predict: P
     model = dl.nn.Dense(1).build((1,))
     model.w.data[:] = 2
     columns = dl.data.Inputs.table(["a"]).to_dict()
-    dl.train.rebuild.save_model(tmp_path / "model.json", model, about={"loss": "mse", "inputs": columns})
+    dl.train.save_model(tmp_path / "model.json", model, about={"loss": "mse", "inputs": columns})
     dl.save_weights(model, tmp_path / "model.safetensors", {"complete": "yes", "step": "1"})
     found = predict(tmp_path, new("1", "3e38", "2", header="a"))
     assert [one.get("prediction") for one in found] == [2, None, 4]

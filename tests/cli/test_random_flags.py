@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from dlcore.cli import main
-from dlcore.train.config import settings
+from dlcore.train.config.config import settings
 
 SEED = 15
 LIMIT = 120  # seconds, after which a command hangs

@@ -13,8 +13,8 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 import dlcore as dl
 from dlcore.cli.texts import about_data, about_positive
-from dlcore.train.config import Config
-from dlcore.train.run import Run
+from dlcore.train.config.config import Config
+from dlcore.train.runs.run import Run
 
 SHORT = ("--epochs", "3", "--baseline", "none", "--device", "cpu")
 

@@ -19,6 +19,7 @@ from commands import dlcore, refused, said
 import dlcore as dl
 from dlcore._core.lock import Lock, holder
 from dlcore.cli import main
+from dlcore.train.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -247,7 +248,7 @@ def test_nobody_listening_is_no_reason_to_stop(tmp_path: Path) -> None:
     process.stdout.read(1)
     process.stdout.close()
     assert process.wait(60) == 0
-    assert dl.train.run.Run("runs/a").status == "finished"
+    assert Run("runs/a").status == "finished"
 
 
 def test_an_early_stopped_run_that_goes_on_in_its_baseline_stays_early_stopped(

@@ -12,7 +12,8 @@ from commands import output_of
 
 import dlcore as dl
 from dlcore.cli import main
-from dlcore.train import generation
+from dlcore.experiment import generate_text
+from dlcore.train.runs.run import Run
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -90,7 +91,7 @@ def test_without_temperature_the_likeliest_character_comes(capsys: pytest.Captur
     own_text()
     output_of(capsys, *TEXT, "--device", "cpu")
     said = output_of(capsys, "generate", "own", "--prompt", "sat ", "--temperature", "0", "--length", "1")
-    model, about, _ = dl.train.run.Run.find("own").model("cpu")
+    model, about, _ = Run.find("own").model("cpu")
     vocabulary = dl.data.Vocabulary(tuple(about["classes"]))
     logits = model.eval()(vocabulary.encode("sat ")[None])[0].numpy()[0, -1]
     logits[0] = -np.inf
@@ -105,7 +106,7 @@ def test_what_generate_cannot_do_is_one_line(capsys: pytest.CaptureFixture[str])
         ("--length", "0"): "length is 0 but a whole number from 1 to 100,000",
         ("--length", "1000000"): "length is 1000000",
         ("--temperature", "-1"): "temperature is -1",
-        ("--prompt", "t" * (generation.LONGEST_PROMPT + 1)): "prompt has 10,001 characters",
+        ("--prompt", "t" * (generate_text.LONGEST_PROMPT + 1)): "prompt has 10,001 characters",
     }.items():
         assert re.search(expected, refused(capsys, "generate", "own", *words)), words
     assert "dlcore generate" in refused(capsys, "predict", "own", "a.csv")

@@ -19,9 +19,9 @@ from rich.console import Console
 import dlcore as dl
 from dlcore.cli import main
 from dlcore.cli.progress import ProgressBar
-from dlcore.train import config as c
-from dlcore.train.lines import ProgressLines
-from dlcore.train.run import MetricsFile
+from dlcore.train.callbacks.progress_lines import ProgressLines
+from dlcore.train.config import config as c
+from dlcore.train.runs.run import MetricsFile
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ("train", "--data", "digits", "--device", "cpu")

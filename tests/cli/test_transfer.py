@@ -11,7 +11,7 @@ import pytest
 from commands import output_of
 
 from dlcore.cli import main
-from dlcore.train.checkpoint import read_weights
+from dlcore.train.checkpoint.arrays import read_weights
 
 DIGITS = ("train", "--data", "digits", "--model", "mlp", "--hidden", "8", "--device", "cpu", "--baseline", "none")
 PENGUINS = ("train", "--data", "penguins", "--device", "cpu")

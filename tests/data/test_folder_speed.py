@@ -14,7 +14,7 @@ from PIL import Image
 
 import dlcore as dl
 from dlcore.data import _open_images, read_idx
-from dlcore.train.config import Config
+from dlcore.train.config.config import Config
 
 FASHION = Path(dl.data.__file__).parent / "files" / "fashion"
 

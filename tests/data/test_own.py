@@ -11,7 +11,7 @@ from PIL import Image
 
 from dlcore.data import Dataset, ImageFolder, Normalizer, Splits, open_path, read_folder
 from dlcore.errors import ConfigError, DataError
-from dlcore.train import config
+from dlcore.train.config import config
 
 
 def write_table(path: Path, n: int = 50) -> Path:

@@ -13,7 +13,7 @@ import pytest
 import dlcore as dl
 from dlcore.data import Splits, load
 from dlcore.errors import ConfigError, DataError
-from dlcore.train import config
+from dlcore.train.config import config
 
 FASHION = Path(dl.data.__file__).parent / "files" / "fashion"
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

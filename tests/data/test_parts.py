@@ -13,7 +13,7 @@ from PIL import Image
 from dlcore.data import Splits, open_path
 from dlcore.data.parts import Parting, part_named
 from dlcore.errors import ConfigError, DataError
-from dlcore.train import config
+from dlcore.train.config import config
 
 PARTS = ("train", "dev", "test")
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from backends.runtime.device import Device
 from dlcore.bench.provenance import commit_info, machine
-from dlcore.train.checkpoint import write_atomically
+from dlcore.train.checkpoint.arrays import write_atomically
 from gpu import facts
 from gpu.parts import PARTS, Part
 from gpu.result import Result

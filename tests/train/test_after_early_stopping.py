@@ -12,8 +12,8 @@ import pytest
 
 import dlcore as dl
 from dlcore import nn
-from dlcore.train import snapshot
-from dlcore.train.run import MetricsFile
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.runs.run import MetricsFile
 
 EPOCHS = 9
 

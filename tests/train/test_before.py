@@ -14,9 +14,9 @@ from file_faults import fault_at
 import dlcore as dl
 from dlcore._core.files import append, write_atomically
 from dlcore._core.lock import Lock
-from dlcore.train import run as folders
-from dlcore.train import snapshot
-from dlcore.train.config import Config
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.config.config import Config
+from dlcore.train.runs import run as folders
 
 SETTINGS = Config.of(data="digits", model="mlp", epochs=2)
 

@@ -10,7 +10,7 @@ import pytest
 from arrays import Backend
 
 import dlcore as dl
-from dlcore.train.checkpoint import read_weights, write_atomically
+from dlcore.train.checkpoint.arrays import read_weights, write_atomically
 
 
 def _model(kind: Backend | None = None, units: int = 3) -> dl.nn.Module:

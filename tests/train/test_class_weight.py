@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 import dlcore as dl
 from dlcore.errors import ConfigError
 from dlcore.losses import binary_cross_entropy, cross_entropy, mse
-from dlcore.train._class_weight import balanced
+from dlcore.train.engine.class_weights import balanced
 
 BATCHES = (3, 32, 97, 1000)
 ROUNDING = 2e-6  # relative, of sums in float32

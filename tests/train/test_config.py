@@ -19,11 +19,11 @@ from dlcore.cli import app
 from dlcore.data import Dataset, Splits
 from dlcore.errors import ConfigError
 from dlcore.nn import Dropout
-from dlcore.train import config as c
-from dlcore.train._choices import CHOICES
-from dlcore.train._setting import Setting
-from dlcore.train.callbacks import EarlyStopping
-from dlcore.train.config import Config, ModelConfig, TrainConfig
+from dlcore.train.callbacks.checkpoint import EarlyStopping
+from dlcore.train.config import config as c
+from dlcore.train.config.config import Config, ModelConfig, TrainConfig
+from dlcore.train.config.defaults import CHOICES
+from dlcore.train.config.schema import Setting
 
 
 def written(tmp_path: Path, text: str) -> Path:

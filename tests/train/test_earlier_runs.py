@@ -19,7 +19,7 @@ from commands import dlcore, output_of
 from llvmlite.binding import get_host_cpu_name
 
 from dlcore.cli import main
-from dlcore.train.run import Run
+from dlcore.train.runs.run import Run
 
 EARLIER = Path(__file__).resolve().parents[1] / "earlier"
 FIGURES: dict[str, dict[str, Any]] = {

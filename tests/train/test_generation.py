@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlcore.errors import DataError
-from dlcore.train.generation import _draw
+from dlcore.experiment.generate_text import _draw
 
 
 def drawn(*logits: float, temperature: float = 1.0) -> set[int]:

@@ -13,7 +13,8 @@ import job
 import pytest
 
 import dlcore as dl
-from dlcore.train import interrupt, snapshot
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.engine import signals
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -65,12 +66,12 @@ def test_handlers_are_put_back_where_one_of_them_cannot_be_set(monkeypatch: pyte
     usual, real = [signal.getsignal(number) for number in numbers], signal.signal
 
     def refuses(number: int, handler: Any) -> Any:
-        if number == signal.SIGTERM and handler is interrupt._raise:
+        if number == signal.SIGTERM and handler is signals._raise:
             raise ValueError("not here")
         return real(number, handler)
 
     monkeypatch.setattr(signal, "signal", refuses)
-    with pytest.raises(ValueError, match="not here"), interrupt._caught(interrupt._raise, numbers):
+    with pytest.raises(ValueError, match="not here"), signals._caught(signals._raise, numbers):
         pass
     assert [signal.getsignal(number) for number in numbers] == usual
 

@@ -11,9 +11,9 @@ import pytest
 import dlcore as dl
 from dlcore import nn
 from dlcore.errors import CheckpointError
-from dlcore.train import config
-from dlcore.train.rebuild import load_model, new_model, save_about, save_model
-from dlcore.train.run import Run, write_settings
+from dlcore.train.checkpoint.model_json import load_model, new_model, save_about, save_model
+from dlcore.train.config import config
+from dlcore.train.runs.run import Run, write_settings
 
 X = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 Y = np.arange(12) % 2

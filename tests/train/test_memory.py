@@ -15,8 +15,8 @@ import dlcore as dl
 from backends.runtime import memory
 from backends.runtime.device import CPU, resolve
 from dlcore.cli import main
-from dlcore.train import run
-from dlcore.train.memory import Memory, limit_of
+from dlcore.train.engine.memory import Memory, limit_of
+from dlcore.train.runs import run
 
 pytestmark = pytest.mark.level2
 

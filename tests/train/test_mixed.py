@@ -17,9 +17,9 @@ from backends.runtime import copies
 from dlcore.errors import ConfigError, TrainingError
 from dlcore.nn.half import Half
 from dlcore.optim.clipping import Clip
-from dlcore.train.feed import Batch
-from dlcore.train.precision import Mixed
-from dlcore.train.step import one_step
+from dlcore.train.engine.batch import Batch
+from dlcore.train.engine.loss_scaling import Mixed
+from dlcore.train.engine.step import one_step
 
 RULES = {
     "sgd": lambda: dl.optim.SGD(0.1),

@@ -13,9 +13,10 @@ import pytest
 import dlcore as dl
 from dlcore import nn
 from dlcore.errors import CheckpointError
-from dlcore.train.checkpoint import DamagedError, shapes_of
-from dlcore.train.rebuild import load_about, load_model, rebuild, save_model
-from dlcore.train.run import Run
+from dlcore.train.checkpoint import model_json
+from dlcore.train.checkpoint.arrays import DamagedError, shapes_of
+from dlcore.train.checkpoint.model_json import load_about, load_model, rebuild, save_model
+from dlcore.train.runs.run import Run
 
 PICTURES = {"kind": "images", "size": [6, 6], "channels": 2}
 
@@ -178,7 +179,7 @@ def test_damaged_weights_are_no_way_around_them(run: Path) -> None:
 
 def test_a_layer_that_is_used_twice_still_is_one(tmp_path: Path) -> None:
     shared = nn.Dense(3)
-    again = rebuild({"format": 1, **dl.train.rebuild.describe(nn.Sequential(shared, nn.ReLU(), shared))})
+    again = rebuild({"format": 1, **model_json.describe(nn.Sequential(shared, nn.ReLU(), shared))})
     assert again.layers[0] is again.layers[2]  # type: ignore[attr-defined]
 
 

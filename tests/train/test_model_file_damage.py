@@ -12,7 +12,7 @@ import pytest
 
 from dlcore import nn
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.train.rebuild import load_model, rebuild, save_model
+from dlcore.train.checkpoint.model_json import load_model, rebuild, save_model
 
 IMAGE = (6, 6, 2)
 

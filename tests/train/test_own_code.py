@@ -18,8 +18,8 @@ import pytest
 
 import dlcore as dl
 from dlcore.optim.penalties import Penalty
-from dlcore.train import snapshot
-from dlcore.train._own_code import digest
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.checkpoint.own_code import digest
 
 TESTS = Path(__file__).parents[1]
 

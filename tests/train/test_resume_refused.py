@@ -9,7 +9,7 @@ import job
 import pytest
 
 import dlcore as dl
-from dlcore.train import checkpoint, snapshot
+from dlcore.train.checkpoint import arrays, snapshot
 
 
 def test_another_run_does_not_begin_where_checkpoints_are(cut: Path) -> None:
@@ -80,8 +80,8 @@ def test_foreign_and_later_files_are_named(cut: Path, tmp_path: Path) -> None:
     with pytest.raises(dl.CheckpointError, match=r"weights\.safetensors: a safetensors file, but no checkpoint"):
         job.fit(job.trainer(cut), resume=weights)
     state = snapshot.read(_file(cut)).plain
-    arrays, metadata = dl.train.checkpoint.read_arrays(_file(cut))
-    dl.train.checkpoint.write_arrays(_file(cut), arrays, {**metadata, "version": "7"})
+    held, metadata = dl.train.checkpoint.read_arrays(_file(cut))
+    dl.train.checkpoint.write_arrays(_file(cut), held, {**metadata, "version": "7"})
     with pytest.raises(dl.CheckpointError, match=r"format 7.*reads format 1.*update dlcore"):
         job.fit(job.trainer(cut))
     for path in list(snapshot.paths(cut).values())[:-1]:
@@ -109,14 +109,14 @@ def test_a_state_that_makes_no_sense_is_one_line_with_the_file(name: str, value:
 
 
 def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_damaged(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    newest, read = _file(cut), checkpoint.read_regular
+    newest, read = _file(cut), arrays.read_regular
 
     def fail(path: Path, **options: bool) -> bytes:
         if path == newest:
             raise OSError(24, "Too many open files")
         return read(path, **options)
 
-    monkeypatch.setattr(checkpoint, "read_regular", fail)
+    monkeypatch.setattr(arrays, "read_regular", fail)
     with pytest.raises(dl.CheckpointError, match=r"cannot be read \(Too many open files"):
         job.fit(job.trainer(cut))
     assert newest.exists()

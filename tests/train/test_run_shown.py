@@ -13,9 +13,9 @@ import pytest
 
 import dlcore as dl
 from dlcore import nn
-from dlcore.train import config
-from dlcore.train.rebuild import save_model
-from dlcore.train.run import Run, write_settings
+from dlcore.train.checkpoint.model_json import save_model
+from dlcore.train.config import config
+from dlcore.train.runs.run import Run, write_settings
 
 
 class Page(HTMLParser):

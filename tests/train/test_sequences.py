@@ -15,8 +15,9 @@ from backends.runtime import copies
 from dlcore import nn
 from dlcore.data import Dataset, Text, Vocabulary
 from dlcore.errors import ConfigError, DataError
-from dlcore.train import Interrupted, snapshot
-from dlcore.train.step import one_step
+from dlcore.train import Interrupted
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.engine.step import one_step
 
 CLASSES, STEPS = 3, 9
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.train import snapshot
+from dlcore.train.checkpoint import snapshot
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_wrong_setting_is_one_clear_line(settings: dict, fit: dict, error: typ
 def test_data_that_do_not_fit_are_refused_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = _trainer()
     trainer.fit(_blobs(), epochs=1)
-    monkeypatch.setattr("dlcore.train.trainer.one_step", lambda *_: pytest.fail("a step was taken"))
+    monkeypatch.setattr("dlcore.train.engine.trainer.one_step", lambda *_: pytest.fail("a step was taken"))
     for data, words in (
         (dl.data.Dataset(_blobs().x, _blobs().y + 1), r"train: label 3 of example 2 is out of range, 0 to 2"),
         (dl.data.Dataset(_blobs().x, _blobs().y - 1), r"label -1 of example 0"),

@@ -7,7 +7,7 @@ import pytest
 
 import dlcore as dl
 from backends.runtime import copies
-from dlcore.train import trainer as trainer_module
+from dlcore.train.engine import trainer as trainer_module
 
 LAM, LIMIT, LR, K, SIZE, EPOCHS = 0.5, 0.2, 0.05, 1.5, 8, 3
 

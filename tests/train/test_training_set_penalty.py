@@ -12,8 +12,8 @@ import pytest
 
 import dlcore as dl
 from dlcore.optim.penalties import Penalty
-from dlcore.train import snapshot
-from dlcore.train.config import Config, PenaltyConfig
+from dlcore.train.checkpoint import snapshot
+from dlcore.train.config.config import Config, PenaltyConfig
 
 LR = 0.5
 

@@ -17,9 +17,10 @@ import pytest
 import dlcore as dl
 from dlcore import nn
 from dlcore.errors import CheckpointError
-from dlcore.train import models, trust
-from dlcore.train._imports import imported, sources_of
-from dlcore.train.rebuild import load_model, rebuild, save_model
+from dlcore.train.assembly import zoo
+from dlcore.train.checkpoint import trust
+from dlcore.train.checkpoint.imports import imported, sources_of
+from dlcore.train.checkpoint.model_json import load_model, rebuild, save_model
 
 OWN = "from dlcore import nn\nfrom pathlib import Path\n\ndef build(outputs):\n    return nn.Dense(outputs)\n"
 RAN = "\nPath(r'{}').touch()\n"
@@ -38,7 +39,7 @@ def run(tmp_path: Path, elsewhere: Path) -> Path:
     """A folder with a model of one's own, saved here."""
     (tmp_path / "own.py").write_text(OWN)
     reference = f"{tmp_path / 'own.py'}:build"
-    model = models.from_file(reference, 3).build((2,))
+    model = zoo.from_file(reference, 3).build((2,))
     folder = tmp_path / "run"
     save_model(folder / "model.json", model, reference=reference, outputs=3)
     dl.save_weights(model, folder / "model.safetensors")

@@ -11,7 +11,7 @@ import pytest
 
 import dlcore as dl
 from dlcore.errors import ConfigError
-from dlcore.train import lines
+from dlcore.train.callbacks import progress_lines
 
 DATA = dl.data.Dataset(np.eye(4, dtype=np.float32), np.arange(4))
 
@@ -125,7 +125,7 @@ def test_estimators_and_recipes_are_silent(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_quiet_ends_where_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    with lines.silent():
+    with progress_lines.silent():
         pass
     assert len(printed(monkeypatch, Screen(), lambda: trainer().fit(DATA))) == 1
 

@@ -15,7 +15,7 @@ import tuning
 from dlcore import tune
 from dlcore.cli.commands.tune import _correlations
 from dlcore.errors import CheckpointError, ConfigError, TrainingError
-from dlcore.train.config import Config
+from dlcore.train.config.config import Config
 from dlcore.tune.journal import opened
 from dlcore.tune.pictures import scatter
 

@@ -110,7 +110,7 @@ def run(
         _show_one(outcome, about, picture)
         code = 0
     if json_ is not None:
-        from dlcore.train.checkpoint import write_atomically
+        from dlcore.train.checkpoint.arrays import write_atomically
 
         write_atomically(Path(json_), lambda: json.dumps(found, indent=2, allow_nan=False) + "\n")
         print(f"figures: {json_}")

@@ -17,7 +17,7 @@ from dlcore.errors import ConfigError, DlcoreError
 
 if TYPE_CHECKING:
     from dlcore.metrics import SelectionPolicy
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
 __all__ = ["compare"]
 
@@ -54,7 +54,7 @@ def compare(
     from dlcore.metrics import SelectionPolicy
     from dlcore.report.comparison import draw_comparison
     from dlcore.selection import condition
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
     if picture is not None and Path(picture).suffix.lower() != ".png":
         raise ConfigError(f"--picture is {picture!r} but a name that ends in .png is expected")
@@ -89,7 +89,7 @@ def compare(
 
 def _sound(runs: str, unreadable: list[str]) -> list[Run]:
     """The runs in a folder that can be compared; the others are passed over, with the reasons."""
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
     found = []
     for run in Run.all(runs, unreadable):
@@ -105,9 +105,9 @@ def _sound(runs: str, unreadable: list[str]) -> list[Run]:
 
 def _data_of(run: Run, label: str) -> str:
     """The fingerprint of its development set."""
-    from dlcore.train import rebuild
+    from dlcore.train.checkpoint import model_json
 
-    held = rebuild.load_about(run.folder)[0].get("fingerprints")
+    held = model_json.load_about(run.folder)[0].get("fingerprints")
     held = held.get("dev") if isinstance(held, dict) else None
     if not isinstance(held, str):
         raise ConfigError(f"runs compare: {label} does not say which data it is of; leave it out")

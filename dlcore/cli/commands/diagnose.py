@@ -12,7 +12,7 @@ from dlcore.cli.strict_json import json_text
 from dlcore.errors import ConfigError, DlcoreError
 
 if TYPE_CHECKING:
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
 __all__ = ["diagnose_run"]
 
@@ -43,7 +43,7 @@ def diagnose_run(
     vanish or explode, and those whose units are dead, are named with their figures.
     """
     from dlcore.analysis.diagnosis import diagnose_parts
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
     found = Run.find(run, runs)
     parts = _parts(found)
@@ -70,7 +70,7 @@ def _health(run: Run) -> dict[str, Any] | None:
 
 def _about_health(record: dict[str, Any] | None, underfits: bool) -> list[str]:
     """A line for each layer that is not healthy, and what the notes recommend; or that all are."""
-    from dlcore.train.health import REMEDIES, words
+    from dlcore.train.callbacks.gradient_health import REMEDIES, words
 
     if record is None:
         return ["layers: their gradients were not measured in this run"]
@@ -93,8 +93,8 @@ def _parts(run: Run) -> dict[str, dict[str, Any]]:
 
     from backends.runtime.device import resolve
     from dlcore.experiment.examined import check, data_of
-    from dlcore.train.measured import measure_parts
-    from dlcore.train.run import objective_of
+    from dlcore.experiment.measure_splits import measure_parts
+    from dlcore.train.runs.run import objective_of
 
     place = resolve(settings.train.device)
     model, about, _ = run.model(place)

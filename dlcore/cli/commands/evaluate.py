@@ -53,7 +53,7 @@ def evaluate(
     from backends.runtime.device import describe, resolve
     from dlcore.analysis.diagnosis import faults_of
     from dlcore.experiment.trained import TrainedRun
-    from dlcore.train.run import Run, plain
+    from dlcore.train.runs.run import Run, plain
 
     if data is not None and part != "test":
         raise ConfigError(f"--data and --part {part} came together; another file has no parts, leave one out")

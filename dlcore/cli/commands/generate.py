@@ -35,7 +35,7 @@ def generate(
         raise ConfigError("--seed has no effect with --temperature 0, which draws nothing; leave one of them out")
     from backends.runtime.device import resolve
     from dlcore.experiment.trained import TrainedRun
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
     opened = TrainedRun(Run.find(run, runs), resolve(device))
     print(prompt + opened.generate(prompt, length=length, temperature=temperature, seed=seed or 0))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dlcore.data import Splits
     from dlcore.tensor import Tensor
-    from dlcore.train.config import Config
+    from dlcore.train.config.config import Config
 
 __all__ = ["parity"]
 
@@ -79,7 +79,7 @@ def parity(
 
 def _loss(settings: Config, splits: Splits) -> str | Callable[[Any, Any], Tensor]:
     """The loss as a check takes it: of several heads their weighted sum, in which missing labels count nothing."""
-    from dlcore.train.objectives import Objectives
+    from dlcore.train.engine.objective import Objectives
 
     loss = settings.objective(splits)
     return loss if not isinstance(loss, dict) else Objectives(loss, None, settings.train.weights()).loss

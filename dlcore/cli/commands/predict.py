@@ -66,8 +66,8 @@ def predict(
     from dlcore.experiment.answers import BATCH, Count, from_files, from_npz, inputs_of
     from dlcore.experiment.forecast import columns_of_arrays, forecasts, is_series
     from dlcore.experiment.trained import TrainedRun
-    from dlcore.train.rebuild import load_about
-    from dlcore.train.run import Run
+    from dlcore.train.checkpoint.model_json import load_about
+    from dlcore.train.runs.run import Run
 
     found = Run.find(run, runs)
     place = resolve(device)

@@ -19,7 +19,7 @@ from dlcore.cli.texts import model_name, table
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
 __all__ = ["folder_of_runs", "print_table", "say_unreadable", "show"]
 
@@ -39,7 +39,7 @@ def show(
     debug: DEBUG = False,
 ) -> int:
     """List the runs in a folder, the oldest first: how far each has come, and how good it is."""
-    from dlcore.train.run import Run
+    from dlcore.train.runs.run import Run
 
     runs = folder_of_runs(runs if folder is None else folder)
     unreadable: list[str] = []

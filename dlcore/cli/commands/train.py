@@ -17,7 +17,7 @@ from dlcore._core.escapes import escaped
 from dlcore.cli import texts
 from dlcore.cli.options import COMMAND, DEBUG, TRUST, settings_as_flags
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.train.config import Config, load
+from dlcore.train.config.config import Config, load
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from backends.runtime.device import Device
     from dlcore._core.lock import Lock
     from dlcore.data import Splits
-    from dlcore.train.callbacks import Callback
-    from dlcore.train.run import Run
+    from dlcore.train.callbacks.checkpoint import Callback
+    from dlcore.train.runs.run import Run
 
 __all__ = ["train"]
 
@@ -99,15 +99,15 @@ def train(
         raise ConfigError("--resume and --config came together; a run goes on with its own settings")
     settings = (Config() if config is None else load(config)).override(given)
     if config is not None and "model" not in given and (config.parent / "model.json").exists():
-        from dlcore.train.models import check_known
+        from dlcore.train.assembly.zoo import check_known
 
         check_known(settings.model.model)
     if overwrite and settings.run.name is None:
         raise ConfigError("--overwrite needs the --name of the run whose place is taken")
 
     from backends.runtime.device import resolve
-    from dlcore.train import run as folders
-    from dlcore.train._unused import refuse_unused
+    from dlcore.train.config.unused import refuse_unused
+    from dlcore.train.runs import run as folders
 
     run, checkpoint = (None, None) if resume in (None, "auto") else _named(str(resume), settings)
     if run is not None:
@@ -151,7 +151,7 @@ def train(
 
 def _named(resume: str, settings: Config) -> tuple[Run, Path | None]:
     """The run to go on with, and the checkpoint where one was named."""
-    from dlcore.train.run import Run, recover
+    from dlcore.train.runs.run import Run, recover
 
     path = Path(resume).expanduser()
     for folder in (path, Path(settings.run.runs).expanduser() / resume, path.parent.parent):
@@ -198,7 +198,7 @@ def _begins(run: Run, settings: Config) -> bool:
 
     Raises CheckpointError where it had checkpoints: what it has learned is not trained over without being asked.
     """
-    from dlcore.train import snapshot
+    from dlcore.train.checkpoint import snapshot
 
     if settings.model.model == "knn" or snapshot.paths(run.folder):
         return False
@@ -217,7 +217,7 @@ def _same_path(before: Any, now: Any) -> bool:
 
 def _same(settings: Config) -> Run | None:
     """The run of the name that is asked for; without one, the newest of the same settings, an unfinished one first."""
-    from dlcore.train.run import Run, recover
+    from dlcore.train.runs.run import Run, recover
 
     if settings.run.name is not None:
         run = Run(Path(settings.run.runs).expanduser() / settings.run.name)
@@ -242,12 +242,12 @@ class _Job:
     """
 
     def __init__(self, settings: Config, data: Splits, device: Device, log: Log, folder: Path | None) -> None:
-        from dlcore.train import rebuild, snapshot
-        from dlcore.train.models import check_known
+        from dlcore.train.assembly.zoo import check_known
+        from dlcore.train.checkpoint import model_json, snapshot
 
         self.settings, self.data, self.log, self.is_new = settings, data, log, folder is None
         known = folder is not None and bool(snapshot.paths(folder))
-        model = rebuild.new_model(folder, device=device)[0] if folder is not None and known else None
+        model = model_json.new_model(folder, device=device)[0] if folder is not None and known else None
         if folder is not None and model is None:
             check_known(settings.model.model)
         self.trainer = settings.trainer(data, device, model=model)
@@ -259,8 +259,8 @@ class _Job:
 
     def train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         """Train in the folder of ``run``, from ``checkpoint``, or from the newest there where that is None."""
-        from dlcore.train import run as folders
-        from dlcore.train import snapshot
+        from dlcore.train.checkpoint import snapshot
+        from dlcore.train.runs import run as folders
 
         try:
             if not self.is_new and (run.folder / "result.json").exists():
@@ -275,9 +275,9 @@ class _Job:
 
     def _train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         from dlcore.train import Checkpoint, GradientHealth
-        from dlcore.train.health import HealthFile
-        from dlcore.train.lines import ProgressLines
-        from dlcore.train.run import Begin, MetricsFile
+        from dlcore.train.callbacks.gradient_health import HealthFile
+        from dlcore.train.callbacks.progress_lines import ProgressLines
+        from dlcore.train.runs.run import Begin, MetricsFile
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
         saving = Checkpoint(
@@ -313,9 +313,9 @@ class _Job:
     def _report(self, run: Run, weights: Path, memory: dict[str, int] | None) -> None:
         from dlcore import report
         from dlcore.analysis.diagnosis import faults_of
-        from dlcore.train.checkpoint import write_atomically
-        from dlcore.train.measured import measure_parts
-        from dlcore.train.run import plain
+        from dlcore.experiment.measure_splits import measure_parts
+        from dlcore.train.checkpoint.arrays import write_atomically
+        from dlcore.train.runs.run import plain
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
         results = texts.results(settings, data, trainer, self.rival)
@@ -351,7 +351,7 @@ class _Job:
     def _say_samples(self) -> None:
         """A few lines of text from the model."""
         from dlcore.data import Vocabulary
-        from dlcore.train.generation import generate, takes_state
+        from dlcore.experiment.generate_text import generate, takes_state
 
         symbols = self.data.classes
         if not takes_state(self.trainer.model):
@@ -378,7 +378,7 @@ class _Job:
 
 
 def _keep(folder: Path) -> None:
-    from dlcore.train import run as folders
+    from dlcore.train.runs import run as folders
 
     try:
         folders.keep(folder)
@@ -390,7 +390,7 @@ def _keep(folder: Path) -> None:
 
 def _settle(folder: Path) -> None:
     """The end of a command: what another run had left there comes back or goes, or it is said where it is."""
-    from dlcore.train import run as folders
+    from dlcore.train.runs import run as folders
 
     before = folder / folders.BEFORE
     try:

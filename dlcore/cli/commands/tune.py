@@ -14,7 +14,7 @@ from dlcore._core.formatting import figure
 from dlcore.cli import texts
 from dlcore.cli.options import COMMAND, DEBUG, TRUST, settings_as_flags
 from dlcore.errors import ConfigError
-from dlcore.train.config import Config, dump, load, settings
+from dlcore.train.config.config import Config, dump, load, settings
 
 if TYPE_CHECKING:
     from dlcore.tune.study import Study, Trial
@@ -91,9 +91,9 @@ def tune(
         if name in given:
             raise ConfigError(f"--search: {name} came as {settings()[name].flag} too; leave one of them out")
 
-    from dlcore.train._unused import refuse_unused
-    from dlcore.train.checkpoint import write_atomically
-    from dlcore.train.models import check_known
+    from dlcore.train.assembly.zoo import check_known
+    from dlcore.train.checkpoint.arrays import write_atomically
+    from dlcore.train.config.unused import refuse_unused
     from dlcore.tune import search as find
     from dlcore.tune.training import Training
 

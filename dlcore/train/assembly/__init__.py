@@ -1,0 +1,1 @@
+"""Models by name, and models that begin with the weights of others."""
