@@ -11,14 +11,12 @@ import numpy as np
 
 from backends.runtime import copies
 from backends.runtime.device import CPU
-from dlcore._core.configurable import did_you_mean
 from dlcore.bench import starting
 from dlcore.bench.places import REFERENCE, Place
 from dlcore.bench.timing import FULL, QUICK, SWEEP, Pace, Subject, rounds, summary
-from dlcore.bench.workloads import SUITES, Started, Workload, suite
-from dlcore.errors import ConfigError
+from dlcore.bench.workloads import Started, Workload, chosen
 
-__all__ = ["Asked", "Figure", "Outcome", "break_even", "chosen", "error_of", "measure", "transfer_rates"]
+__all__ = ["Asked", "Figure", "Outcome", "break_even", "error_of", "measure", "transfer_rates"]
 
 
 @dataclass(frozen=True)
@@ -78,21 +76,6 @@ class Outcome:
     starting: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     transfer: dict[str, dict[str, float] | None] = field(default_factory=dict)
     break_even: dict[str, int | None] = field(default_factory=dict)
-
-
-def chosen(suites: Sequence[str], only: str | None, quick: bool) -> list[Workload]:
-    """The workloads that are asked for; ConfigError where a suite is unknown or no name fits."""
-    for name in suites:
-        if name not in SUITES:
-            raise ConfigError(
-                f"bench: there is no suite {name!r}, choose from {', '.join(SUITES)}{did_you_mean(name, SUITES)}"
-            )
-    works = [work for name in dict.fromkeys(suites or SUITES) for work in suite(name, quick)]
-    found = [work for work in works if only is None or only.lower() in work.name.lower()]
-    if not found:
-        names = ", ".join(dict.fromkeys(work.name.split()[0] for work in works))
-        raise ConfigError(f"bench: --only {only!r}: no workload has this in its name; there are {names}")
-    return found
 
 
 def measure(

@@ -56,8 +56,8 @@ def measure(
 
 def child(start: float, asked: str) -> None:
     """What the process does; the answer is a line of JSON."""
-    from dlcore.bench.measure import chosen
     from dlcore.bench.places import place
+    from dlcore.bench.workloads import chosen
 
     what = json.loads(asked)
     imported = time.perf_counter()

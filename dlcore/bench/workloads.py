@@ -20,6 +20,8 @@ from backends.random import derive
 from backends.reference import conv, dropout, linear, loss, norm, optim, pool
 from backends.runtime.device import Device
 from dlcore import filters, losses, nn
+from dlcore._core.configurable import did_you_mean
+from dlcore.errors import ConfigError
 from dlcore.optim import Adam
 
 __all__ = ["SUITES", "Started", "Workload", "forward_and_backward", "labels", "normal", "suite"]
@@ -357,3 +359,18 @@ def _training(
         return [normal(*shape), labels(shape[0], classes)]
 
     return Workload("training", name, inputs, start, IMAGES, float(shape[0]), shape[0], at)
+
+
+def chosen(suites: Sequence[str], only: str | None, quick: bool) -> list[Workload]:
+    """The workloads that are asked for; ConfigError where a suite is unknown or no name fits."""
+    for name in suites:
+        if name not in SUITES:
+            raise ConfigError(
+                f"bench: there is no suite {name!r}, choose from {', '.join(SUITES)}{did_you_mean(name, SUITES)}"
+            )
+    works = [work for name in dict.fromkeys(suites or SUITES) for work in suite(name, quick)]
+    found = [work for work in works if only is None or only.lower() in work.name.lower()]
+    if not found:
+        names = ", ".join(dict.fromkeys(work.name.split()[0] for work in works))
+        raise ConfigError(f"bench: --only {only!r}: no workload has this in its name; there are {names}")
+    return found

@@ -8,14 +8,10 @@ says so when it first sees data: as an error where it cannot work, as a UserWarn
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlcore.errors import ShapeError
 from dlcore.nn._build import in_progress
-
-if TYPE_CHECKING:
-    from dlcore.nn.layers import Conv2D
-    from dlcore.nn.recurrent import RNN
 
 __all__ = ["check_images", "check_recurrent"]
 
@@ -27,16 +23,20 @@ _WIDE = 16
 """Channels of an image that are rather its width."""
 
 
-def check_images(layer: Conv2D, x: Any) -> None:
+def check_images(path: str, x: Any, filters: int, geometry: dict[str, Any]) -> None:
     """What a convolution says about its arguments and its first images.
+
+    path : of the layer
+    geometry : its kernel_size, stride, padding and dilation
 
     Raises ShapeError where the kernel is larger than the images and the order explains it.
     """
     if x.ndim != 4:
         return
     _, h, w, c = x.shape
-    place = f"{layer.path}: " if layer.path else ""
-    (kh, kw), (top, bottom), (left, right) = layer.kernel_size, *layer.padding
+    place = f"{path}: " if path else ""
+    (kh, kw), (top, bottom), (left, right) = geometry["kernel_size"], *geometry["padding"]
+    (stride, across), dilation = geometry["stride"], geometry["dilation"]
     too_large = kh > h + top + bottom or kw > w + left + right
     build = in_progress()
     if build is not None and build.is_input(x) and _channels_first(h, w, c):
@@ -47,11 +47,10 @@ def check_images(layer: Conv2D, x: Any) -> None:
         if too_large:
             raise ShapeError(said)
         warnings.warn(place + said, UserWarning, stacklevel=2)
-    elif kh == kw and layer.filters == c and (too_large or (kh >= _LARGE and kh % 2 == 0)) and kh > 1:
-        stride = layer.stride[0]
-        if layer.stride != (stride, stride) or not (too_large or stride > 1 or kh >= 2 * _LARGE):
+    elif kh == kw and filters == c and (too_large or (kh >= _LARGE and kh % 2 == 0)) and kh > 1:
+        if stride != across or not (too_large or stride > 1 or kh >= 2 * _LARGE):
             return
-        if stride >= kh or layer.dilation != (1, 1):
+        if stride >= kh or dilation != (1, 1):
             return  # windows side by side, such as patches
         said = (
             f"Conv2D({c}, {kh}, {stride}) makes filters of {kh} x {kw}, {c} of them, with stride {stride} here; the "
@@ -67,14 +66,13 @@ def _channels_first(h: int, w: int, c: int) -> bool:
     return h in (1, 3, 4) and w > 4 and c > 4 and (w == c or c >= _WIDE)
 
 
-def check_recurrent(layer: RNN, x: Any) -> None:
+def check_recurrent(name: str, path: str, x: Any, hidden: int, layers: int) -> None:
     """A UserWarning where a recurrent layer seems to have been given the size of its input first."""
-    if layer.layers >= _MANY and layer.hidden == x.shape[-1]:
-        name = type(layer).__name__
-        place = f"{layer.path}: " if layer.path else ""
+    if layers >= _MANY and hidden == x.shape[-1]:
+        place = f"{path}: " if path else ""
         warnings.warn(
-            f"{place}{name}({layer.hidden}, {layer.layers}) makes {layer.layers} layers of {layer.hidden} units here; "
-            f"the size of the input is learnt from the data: for {layer.layers} units write {name}({layer.layers})",
+            f"{place}{name}({hidden}, {layers}) makes {layers} layers of {hidden} units here; "
+            f"the size of the input is learnt from the data: for {layers} units write {name}({layers})",
             UserWarning,
             stacklevel=2,
         )

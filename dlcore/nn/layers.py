@@ -97,7 +97,8 @@ class Conv2D(Module):
         self.init = named(init)
 
     def setup(self, x: Tensor) -> None:
-        check_images(self, x)
+        geometry = {name: getattr(self, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+        check_images(self.path, x, self.filters, geometry)
         self.w = self.parameter("w", (*self.kernel_size, x.shape[-1], self.filters), self.init)
         self.b = self.parameter("b", (self.filters,), "zeros", decay=False) if self.bias else None
 

@@ -84,7 +84,7 @@ class RNN(Module):
                 f"{type(self).__name__}: x has shape {tuple(x.shape)} but (N, T, D) is expected; reshape to sequences "
                 "of feature vectors, or put an Embedding before"
             )
-        check_recurrent(self, x)
+        check_recurrent(type(self).__name__, self.path, x, self.hidden, self.layers)
         made: dict[str, dict[str, Any]] = {}
         width = x.shape[2]
         for key in self._keys():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dlcore.tune.study import Study, Trial
+    from dlcore.tune.trials import Trial, Trials
 
 __all__ = ["draw_parallel", "draw_scatter", "parallel", "scatter"]
 
@@ -28,7 +28,7 @@ _PALE, _DEEP = "#d3dfee", "#24466f"
 """Of the worst and of the best trial."""
 
 
-def draw_parallel(path: str | Path, study: Study) -> Path:
+def draw_parallel(path: str | Path, study: Trials) -> Path:
     """Draw the parallel coordinates of a search's trials to a PNG file; TrainingError where none came to its end.
 
     path : of the file
@@ -43,7 +43,7 @@ def draw_parallel(path: str | Path, study: Study) -> Path:
     return _write(path, parallel, study)
 
 
-def draw_scatter(path: str | Path, study: Study) -> Path:
+def draw_scatter(path: str | Path, study: Trials) -> Path:
     """Draw the figure over each parameter to a PNG file; TrainingError where no trial came to its end.
 
     path, study : as for :func:`draw_parallel`
@@ -57,7 +57,7 @@ def draw_scatter(path: str | Path, study: Study) -> Path:
     return _write(path, scatter, study)
 
 
-def parallel(study: Study) -> Figure:
+def parallel(study: Trials) -> Figure:
     """One axis for each parameter, on its own scale, and one for the figure; one line for each finished trial.
 
     The darker a line, the better its rank; the best is orange. Pruned trials are dashed and end before the last axis.
@@ -98,7 +98,7 @@ def parallel(study: Study) -> Figure:
     return drawn
 
 
-def scatter(study: Study) -> Figure:
+def scatter(study: Trials) -> Figure:
     """One panel for each parameter: the figure of each trial over its value, and Spearman's ρ above.
 
     Of two rounds the first is hollow; what was pruned is a cross. ρ is of the first round; see
@@ -125,7 +125,7 @@ def scatter(study: Study) -> Figure:
     return drawn
 
 
-def _panel(axes: Axes, study: Study, name: str) -> None:
+def _panel(axes: Axes, study: Trials, name: str) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     parameter, best = study.space[name], study.best
@@ -166,7 +166,7 @@ def _panel(axes: Axes, study: Study, name: str) -> None:
     axes.set_title(words, loc="left")
 
 
-def _places(study: Study, trial: Trial) -> list[float]:
+def _places(study: Trials, trial: Trial) -> list[float]:
     return [parameter.place(trial.settings[name]) for name, parameter in study.space.items()]
 
 
@@ -209,7 +209,7 @@ def _number(value: float) -> str:
     return f"{value:.4g}".replace("-", "−")
 
 
-def _write(path: str | Path, make: Any, study: Study) -> Path:
+def _write(path: str | Path, make: Any, study: Trials) -> Path:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

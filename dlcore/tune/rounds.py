@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dlcore.errors import TrainingError, in_one_line
 from dlcore.tune.journal import JournalError, opened
 from dlcore.tune.space import Parameter, Range, Space, label
-from dlcore.tune.study import Trial
+from dlcore.tune.trials import Trial
 
 __all__ = ["PRUNERS", "TRIES", "Objective", "Pruned", "Report", "Round"]
 

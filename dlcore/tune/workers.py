@@ -19,7 +19,7 @@ from dlcore.errors import ConfigError, TrainingError
 from dlcore.tune.journal import JournalError
 from dlcore.tune.rounds import Objective, Round
 from dlcore.tune.space import Space
-from dlcore.tune.study import Trial
+from dlcore.tune.trials import Trial
 
 __all__ = ["run"]
 
