@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dlcore.train.callbacks.checkpoint import Callback
+from dlcore.train.engine.callback import Callback
 
 if TYPE_CHECKING:
     from rich.console import Console

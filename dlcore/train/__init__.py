@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dlcore.train import config
     from dlcore.train.assembly.finetune import Unfreeze, transfer_weights
-    from dlcore.train.callbacks.checkpoint import Callback, Checkpoint, EarlyStopping
+    from dlcore.train.callbacks.checkpoint import Checkpoint
+    from dlcore.train.callbacks.early_stopping import EarlyStopping
     from dlcore.train.callbacks.gradient_health import GradientHealth
     from dlcore.train.callbacks.progress_lines import ProgressLines
     from dlcore.train.checkpoint.arrays import load_weights, save_weights
     from dlcore.train.checkpoint.model_json import load_model, save_model
+    from dlcore.train.engine.callback import Callback
     from dlcore.train.engine.history import History
     from dlcore.train.engine.signals import Interrupted
     from dlcore.train.engine.trainer import Trainer
@@ -39,9 +41,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "Callback": "callbacks.checkpoint",
+    "Callback": "engine.callback",
     "Checkpoint": "callbacks.checkpoint",
-    "EarlyStopping": "callbacks.checkpoint",
+    "EarlyStopping": "callbacks.early_stopping",
     "GradientHealth": "callbacks.gradient_health",
     "History": "engine.history",
     "Interrupted": "engine.signals",

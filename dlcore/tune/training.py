@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore._core.configurable import did_you_mean
 from dlcore.errors import ConfigError
-from dlcore.train.callbacks.checkpoint import Callback
 from dlcore.train.config.config import Config, settings
+from dlcore.train.engine.callback import Callback
 from dlcore.tune.space import Choice, Parameter, Range, Space
 
 if TYPE_CHECKING:

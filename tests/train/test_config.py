@@ -19,7 +19,7 @@ from dlcore.cli import app
 from dlcore.data import Dataset, Splits
 from dlcore.errors import ConfigError
 from dlcore.nn import Dropout
-from dlcore.train.callbacks.checkpoint import EarlyStopping
+from dlcore.train.callbacks.early_stopping import EarlyStopping
 from dlcore.train.config import config as c
 from dlcore.train.config.config import Config, ModelConfig, TrainConfig
 from dlcore.train.config.defaults import CHOICES

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backends.runtime.device import Device
     from dlcore._core.lock import Lock
     from dlcore.data import Splits
-    from dlcore.train.callbacks.checkpoint import Callback
+    from dlcore.train.engine.callback import Callback
     from dlcore.train.runs.run import Run
 
 __all__ = ["train"]

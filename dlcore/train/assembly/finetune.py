@@ -22,8 +22,8 @@ from dlcore.errors import CheckpointError, ConfigError
 from dlcore.nn import Heads
 from dlcore.nn.module import Module, matches
 from dlcore.nn.parameter import Buffer, Parameter
-from dlcore.train.callbacks.checkpoint import Callback
 from dlcore.train.checkpoint.arrays import read_weights
+from dlcore.train.engine.callback import Callback
 
 if TYPE_CHECKING:
     from dlcore.train.engine.trainer import Trainer

@@ -1,4 +1,4 @@
-"""What happens around training: callbacks, run in the order of their list."""
+"""Saving a run while it trains."""
 
 from __future__ import annotations
 
@@ -9,163 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore._core.configurable import Recorded
 from dlcore._core.lock import Lock
 from dlcore._core.validation import number, whole
 from dlcore.errors import ConfigError
 from dlcore.train.checkpoint import model_json, snapshot
 from dlcore.train.checkpoint.arrays import remove_leftovers, save_weights
+from dlcore.train.engine.callback import Callback
 
 if TYPE_CHECKING:
     from dlcore.train.engine.trainer import Trainer
 
-__all__ = ["Callback", "Checkpoint", "EarlyStopping"]
-
-
-class Callback(Recorded):
-    """Base of the callbacks: override what is needed. ``trainer.stop()`` ends training after the epoch.
-
-    A callback that remembers something between epochs gives it in ``state_dict`` and takes it back in
-    ``load_state_dict``, so that a resumed run is the same run.
-
-    >>> import dlcore as dl
-    >>> class Slowing(Callback):  # halves the learning rate whenever the loss has risen
-    ...     def on_start(self, trainer):
-    ...         self.last = float("inf")
-    ...     def on_epoch(self, trainer, record):
-    ...         if record["loss"] > self.last:
-    ...             trainer.set_lr(trainer.lr / 2)
-    ...         self.last = record["loss"]
-    ...     def state_dict(self):
-    ...         return {"last": self.last}
-    ...     def load_state_dict(self, state):
-    ...         self.last = state["last"]
-    >>> trainer = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Slowing()])
-    >>> import numpy as np
-    >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
-    >>> len(trainer.fit(data, epochs=3)["loss"])
-    3
-    >>> class Spoken(Callback):
-    ...     def on_epoch_start(self, trainer):
-    ...         print(f"epoch {trainer.epoch}:", end="")
-    ...     def on_step(self, trainer):
-    ...         print(f" step {trainer.step}", end="")
-    ...     def on_end(self, trainer):
-    ...         print("; done")
-    >>> _ = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[Spoken()]).fit(data, batch_size=1)
-    epoch 0: step 1 step 2; done
-    """
-
-    saves_runs: bool = False
-    """Whether a run with this callback can be resumed: a signal then ends it between two steps, and it is saved."""
-
-    @property
-    def remembers(self) -> bool:
-        """Whether it has a ``state_dict`` of its own: then it serves one fit at a time.
-
-        >>> EarlyStopping().remembers, Callback().remembers
-        (True, False)
-        """
-        return type(self).state_dict is not Callback.state_dict
-
-    def on_start(self, trainer: Trainer) -> None:
-        """Before the first epoch; the model is built and on its device."""
-
-    def on_epoch_start(self, trainer: Trainer) -> None:
-        """Before the first step of ``trainer.epoch``; not again where a run goes on in the middle of it."""
-
-    def on_step(self, trainer: Trainer) -> None:
-        """After each step; ``trainer.step`` counts them over the run, ``trainer.step_lr`` is its learning rate, and
-        ``trainer.step_loss()`` its loss, for which it waits for the device."""
-
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        """After each epoch, with its record, which ``trainer.history`` holds too."""
-
-    def on_interrupt(self, trainer: Trainer) -> None:
-        """A signal ends training here, between two steps; ``on_end`` follows."""
-
-    def on_end(self, trainer: Trainer) -> None:
-        """After the last epoch; also where an error or Ctrl-C ends training."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: JSON values and NumPy arrays, in dicts and lists; empty where there is nothing."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave; called after ``on_start``."""
-
-
-class EarlyStopping(Callback):
-    """Stop when a figure has not improved for some epochs; restore the best weights in any case.
-
-    patience : epochs without improvement after which training stops
-    monitor : name in the epoch's record, such as "dev_loss" or "dev_accuracy"
-    min_delta : how much better counts as an improvement
-
-    The weights of the best epoch are restored at the end, whether or not the run was stopped early, and with them all
-    from which another ``fit`` goes on: running statistics, the optimiser's state, the learning rate, and the counters
-    of epochs and steps, which name schedule, order and masks. It goes on as if there had been no epoch after the best
-    one, and so does the history. Losses and errors are better when smaller, other metrics when larger.
-
-    >>> import dlcore as dl
-    >>> data = dl.data.load("penguins", target="sex", normalize=True)
-    >>> model = dl.nn.Sequential(dl.nn.Dense(16), dl.nn.ReLU(), dl.nn.Dense(1))
-    >>> stopping = EarlyStopping(patience=3, monitor="dev_loss")
-    >>> trainer = dl.Trainer(model, "binary_cross_entropy", dl.optim.Adam(0.03), device="cpu", callbacks=[stopping])
-    >>> history = trainer.fit(data.train, data.dev, epochs=200)
-    >>> len(history["loss"]) == history.stopped_epoch + 1 == history.best_epoch + 4 < 200
-    True
-    >>> stopping.best == min(history["dev_loss"])
-    True
-
-    Source: notes, 2.3.
-    """
-
-    def __init__(self, patience: int = 3, monitor: str = "dev_loss", min_delta: float = 0.0) -> None:
-        self.patience = whole("EarlyStopping", "patience", patience, 1)
-        self.monitor = monitor
-        self.min_delta = number("EarlyStopping", "min_delta", min_delta, -math.inf, math.inf, "()")
-        self.best: float | None = None
-        self.best_epoch = -1
-        self._kept: Mapping[str, Any] = {}
-
-    def on_start(self, trainer: Trainer) -> None:
-        if self.monitor not in trainer.records:
-            raise ConfigError(
-                f"EarlyStopping: {self.monitor!r} is not recorded; give fit a dev set, or choose from "
-                f"{', '.join(trainer.records)}"
-            )
-        self.best, self.best_epoch, self._kept = None, -1, {}
-        trainer.history.stopped_epoch = None
-        self._sign = 1.0 if trainer.larger_is_better(self.monitor) else -1.0
-
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        value = float(record[self.monitor])
-        if math.isnan(value):
-            value = -self._sign * math.inf  # no figure is worse
-        if self.best is None or self._sign * (value - self.best) > self.min_delta:
-            self.best, self.best_epoch = value, record["epoch"]
-            self._kept = snapshot.after_epoch(trainer)
-        elif record["epoch"] - self.best_epoch >= self.patience:
-            trainer.history.stopped_epoch = record["epoch"]
-            trainer.stop()
-
-    def on_end(self, trainer: Trainer) -> None:
-        if not self._kept:
-            return
-        if trainer.complete and "optimizer" in self._kept:
-            snapshot.go_back(trainer, self._kept)
-        else:  # an interrupted run goes on from its checkpoint; one of version 0.1 has kept the weights alone
-            trainer.model.load_state_dict(self._kept["model"])
-        trainer.history.best_epoch = self.best_epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self._kept.items() if name != "model"}
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self._kept.get("model", {}), "kept": kept}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
-        self._kept = {"model": dict(state["weights"]), **state.get("kept", {})} if state["weights"] else {}
+__all__ = ["Checkpoint"]
 
 
 class Checkpoint(Callback):

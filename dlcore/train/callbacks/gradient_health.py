@@ -36,8 +36,8 @@ from dlcore.functional.lengths import Lengths
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor
-from dlcore.train.callbacks.checkpoint import Callback
 from dlcore.train.checkpoint.lines import Growing, LinesFile
+from dlcore.train.engine.callback import Callback
 from dlcore.train.engine.objective import each
 from dlcore.train.engine.recurrent_state import called
 

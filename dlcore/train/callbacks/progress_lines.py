@@ -13,7 +13,7 @@ from dlcore._core.escapes import escaped
 from dlcore._core.formatting import figure
 from dlcore.errors import ConfigError
 from dlcore.optim import Constant
-from dlcore.train.callbacks.checkpoint import Callback
+from dlcore.train.engine.callback import Callback
 
 if TYPE_CHECKING:
     from dlcore.train.engine.trainer import Trainer

@@ -57,7 +57,7 @@ from dlcore.train.checkpoint.own_code import changed
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
-    from dlcore.train.callbacks.checkpoint import Callback
+    from dlcore.train.engine.callback import Callback
     from dlcore.train.engine.trainer import Trainer
 
 __all__ = [

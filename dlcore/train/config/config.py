@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from backends.runtime.device import Device
     from dlcore.data import Splits
     from dlcore.nn import Module
-    from dlcore.train.callbacks.checkpoint import Callback
+    from dlcore.train.engine.callback import Callback
     from dlcore.train.engine.trainer import Trainer
 
 __all__ = [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dlcore.optim import Optimizer, Schedule
     from dlcore.optim.clipping import Clip
     from dlcore.optim.penalties import Penalty
-    from dlcore.train.callbacks.checkpoint import Callback
+    from dlcore.train.engine.callback import Callback
 
 __all__ = [
     "SECTIONS",
@@ -395,7 +395,7 @@ class TrainConfig(Section):
 
     def callbacks(self) -> list[Callback]:
         """Early stopping, where it is asked for."""
-        from dlcore.train.callbacks.checkpoint import EarlyStopping
+        from dlcore.train.callbacks.early_stopping import EarlyStopping
 
         return [EarlyStopping(self.patience, self.monitor)] if self.patience else []
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dlcore.train.engine.signals import Interrupted
 
 if TYPE_CHECKING:
-    from dlcore.train.callbacks.checkpoint import Callback
+    from dlcore.train.engine.callback import Callback
     from dlcore.train.engine.trainer import Trainer
 
 __all__ = ["notified", "notify"]

@@ -28,12 +28,12 @@ from dlcore.optim import Adam, Constant, Optimizer, Schedule
 from dlcore.optim.clipping import Clip
 from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
-from dlcore.train.callbacks.checkpoint import Callback
 from dlcore.train.callbacks.progress_lines import ProgressLines, lines_of
 from dlcore.train.checkpoint import snapshot
 from dlcore.train.checkpoint.own_code import own_code
 from dlcore.train.engine import shown
 from dlcore.train.engine.batch import Feed
+from dlcore.train.engine.callback import Callback
 from dlcore.train.engine.callback_list import notified, notify
 from dlcore.train.engine.evaluate import examples, measure, predictions
 from dlcore.train.engine.history import History

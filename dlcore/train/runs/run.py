@@ -19,13 +19,13 @@ from dlcore._core.lock import Lock, holder
 from dlcore._core.regular import read_regular
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.losses import StandardizedMSE, named
-from dlcore.train.callbacks.checkpoint import Callback
 from dlcore.train.checkpoint import snapshot
 from dlcore.train.checkpoint.arrays import read_arrays, set_weights, write_atomically
 from dlcore.train.checkpoint.lines import LinesFile
 from dlcore.train.config import config
 from dlcore.train.config.classes import class_weights, classes_of, positives
 from dlcore.train.config.targets import standardized
+from dlcore.train.engine.callback import Callback
 from dlcore.train.engine.class_weights import weighted
 from dlcore.train.runs import shown
 from dlcore.train.runs.before import (
