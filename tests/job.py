@@ -12,7 +12,7 @@ import numpy as np
 
 import dlcore as dl
 from dlcore.train.checkpoint import snapshot
-from dlcore.train.runs.run import MetricsFile
+from dlcore.train.runs.files import MetricsFile
 
 __all__ = ["STEPS", "Interrupt", "KillSelf", "data", "ended", "fit", "streamed", "trainer"]
 

@@ -19,8 +19,7 @@ import dlcore as dl
 from dlcore.cli import main
 from dlcore.data import Dataset
 from dlcore.train import Checkpoint, GradientHealth
-from dlcore.train.callbacks.gradient_health import HealthFile
-from dlcore.train.runs.run import MetricsFile
+from dlcore.train.runs.files import HealthFile, MetricsFile
 
 WARM = 5
 """Fits after which all is loaded and compiled."""

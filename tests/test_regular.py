@@ -18,7 +18,8 @@ from dlcore.train.checkpoint import snapshot
 from dlcore.train.checkpoint.arrays import read_arrays, shapes_of
 from dlcore.train.checkpoint.lines import EpochLog, read_lines
 from dlcore.train.config.config import Config, dump
-from dlcore.train.runs.run import Run, bring_back, create, forget
+from dlcore.train.runs.creation import create
+from dlcore.train.runs.run import Run, bring_back, forget
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and sockets in folders are POSIX's")
 

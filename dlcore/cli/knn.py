@@ -25,6 +25,7 @@ from dlcore.train.checkpoint import model_json
 from dlcore.train.checkpoint.arrays import write_atomically
 from dlcore.train.config.classes import with_names
 from dlcore.train.config.config import Config, dump
+from dlcore.train.runs import creation
 from dlcore.train.runs import run as folders
 from dlcore.train.runs.learned_rows import write_rows
 
@@ -62,7 +63,7 @@ class Knn:
     def train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         """Measure both and write what came out into the folder of ``run``; if it does not come to that, nothing."""
         try:
-            folders.write_settings(run.folder, self.settings)
+            creation.write_settings(run.folder, self.settings)
             write_rows(run.folder, self.data.digests)
             model_json.save_about(
                 run.folder / "model.json", self.data.train.shape, about_of(self.settings, self.data),

@@ -14,6 +14,6 @@ def json_text(value: Any, indent: int | None = None) -> str:
     >>> json_text({"loss": float("nan"), "parts": (0.5, [float("-inf")])})
     '{"loss": null, "parts": [0.5, [null]]}'
     """
-    from dlcore.train.runs.run import plain
+    from dlcore._core.plain import plain
 
     return json.dumps(plain(value), indent=indent, allow_nan=False)

@@ -19,7 +19,7 @@ from dlcore.experiment.examined import check
 from dlcore.neighbors import MIB, KNNClassifier, least_memory
 from dlcore.train.checkpoint import model_json
 from dlcore.train.config.config import Config
-from dlcore.train.runs import run as folders
+from dlcore.train.runs import model_about
 
 if TYPE_CHECKING:
     from dlcore.data import Splits
@@ -121,4 +121,4 @@ def remembered(run: Run, device: Device, part: str = "train") -> tuple[Memory, S
 
 def about_of(settings: Config, data: Splits) -> dict[str, Any]:
     """What model.json says of the data that are memorised."""
-    return folders.about(settings, data) | {"model": "knn", "loss": None}
+    return model_about.about(settings, data) | {"model": "knn", "loss": None}

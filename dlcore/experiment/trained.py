@@ -28,7 +28,8 @@ from dlcore.experiment.forecast import forecasts, is_series
 from dlcore.experiment.predictions import Predictions
 from dlcore.nn._inputs import several_shapes
 from dlcore.train.checkpoint.trust import trusting
-from dlcore.train.runs.run import Run, objective_of
+from dlcore.train.runs.model_about import objective_of
+from dlcore.train.runs.run import Run
 from dlcore.train.runs.shown import run_html, run_text
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlcore.train import config
-    from dlcore.train.assembly.finetune import Unfreeze, transfer_weights
+    from dlcore.train.assembly.finetune import transfer_weights
     from dlcore.train.callbacks.checkpoint import Checkpoint
     from dlcore.train.callbacks.early_stopping import EarlyStopping
     from dlcore.train.callbacks.gradient_health import GradientHealth
     from dlcore.train.callbacks.progress_lines import ProgressLines
+    from dlcore.train.callbacks.unfreeze import Unfreeze
     from dlcore.train.checkpoint.arrays import load_weights, save_weights
     from dlcore.train.checkpoint.model_json import load_model, save_model
     from dlcore.train.engine.callback import Callback
@@ -49,7 +50,7 @@ _HOME = {
     "Interrupted": "engine.signals",
     "ProgressLines": "callbacks.progress_lines",
     "Trainer": "engine.trainer",
-    "Unfreeze": "assembly.finetune",
+    "Unfreeze": "callbacks.unfreeze",
     "load_model": "checkpoint.model_json",
     "load_weights": "checkpoint.arrays",
     "save_model": "checkpoint.model_json",

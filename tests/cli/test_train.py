@@ -21,7 +21,7 @@ from dlcore.cli import main
 from dlcore.cli.progress import ProgressBar
 from dlcore.train.callbacks.progress_lines import ProgressLines
 from dlcore.train.config import config as c
-from dlcore.train.runs.run import MetricsFile
+from dlcore.train.runs.files import MetricsFile
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ("train", "--data", "digits", "--device", "cpu")

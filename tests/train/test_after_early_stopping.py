@@ -13,7 +13,7 @@ import pytest
 import dlcore as dl
 from dlcore import nn
 from dlcore.train.checkpoint import snapshot
-from dlcore.train.runs.run import MetricsFile
+from dlcore.train.runs.files import MetricsFile
 
 EPOCHS = 9
 

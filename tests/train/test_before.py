@@ -16,6 +16,7 @@ from dlcore._core.files import append, write_atomically
 from dlcore._core.lock import Lock
 from dlcore.train.checkpoint import snapshot
 from dlcore.train.config.config import Config
+from dlcore.train.runs import creation
 from dlcore.train.runs import run as folders
 
 SETTINGS = Config.of(data="digits", model="mlp", epochs=2)
@@ -23,7 +24,7 @@ SETTINGS = Config.of(data="digits", model="mlp", epochs=2)
 
 def fill(folder: Path, words: str, steps: tuple[int, ...] = (5, 10), finished: bool = True) -> None:
     """The files of a run in the order in which training writes them."""
-    folders.write_settings(folder, SETTINGS)
+    creation.write_settings(folder, SETTINGS)
     write_atomically(folder / "model.json", lambda: f'{{"dlcore": "{words}"}}')
     for step in steps:
         for file in ("checkpoints/" + snapshot.LINES, "metrics.jsonl"):
@@ -54,7 +55,7 @@ def content(folder: Path) -> dict[str, str]:
 
 def overwrite(runs: Path, words: str = "new", finished: bool = True) -> None:
     """What ``dlcore train --name a --overwrite`` does."""
-    lock = folders.create(runs, "x", "a", overwrite=True)
+    lock = creation.create(runs, "x", "a", overwrite=True)
     try:
         try:
             fill(lock.folder, words, finished=finished)
@@ -84,7 +85,7 @@ JOBS = {"overwrite": overwrite, "go on": go_on}
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
-    lock = folders.create(folder, "x", "a")
+    lock = creation.create(folder, "x", "a")
     fill(lock.folder, "old")
     lock.release()
     return folder
@@ -173,9 +174,9 @@ def test_a_finished_run_outlives_overwriting_that_is_overwritten_and_fails(runs:
 
 
 def fails(runs: Path) -> None:
-    lock = folders.create(runs, "x", "a", overwrite=True)
+    lock = creation.create(runs, "x", "a", overwrite=True)
     try:
-        folders.write_settings(lock.folder, SETTINGS)
+        creation.write_settings(lock.folder, SETTINGS)
         raise RuntimeError("in the new run's start")
     finally:
         folders.settle(lock.folder)
@@ -213,7 +214,7 @@ def test_a_folder_in_which_nothing_began_is_free_for_a_run_of_its_name(left: lis
         path = tmp_path / "runs" / "a" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-    lock = folders.create(tmp_path / "runs", "x", "a")
+    lock = creation.create(tmp_path / "runs", "x", "a")
     lock.release()
     assert [path.name for path in (tmp_path / "runs" / "a").iterdir()] == [".lock"]
 
@@ -224,5 +225,5 @@ def test_a_foreign_folder_is_never_free(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.write_text("mine")
         with pytest.raises(dl.ConfigError):
-            folders.create(tmp_path / name[:3], "x", "a", overwrite=True)
+            creation.create(tmp_path / name[:3], "x", "a", overwrite=True)
         assert path.read_text() == "mine"

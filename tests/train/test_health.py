@@ -18,7 +18,8 @@ from backends.runtime import copies
 from dlcore.cli import main
 from dlcore.nn import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, MaxPool2D, ReLU, Sequential, Sigmoid
 from dlcore.report.health import health_section
-from dlcore.train.callbacks.gradient_health import DEAD, EXPLODING, VANISHING, GradientHealth, HealthFile, words
+from dlcore.train.callbacks.gradient_health import DEAD, EXPLODING, VANISHING, GradientHealth, words
+from dlcore.train.runs.files import HealthFile
 
 WIDTH = 64
 

@@ -13,7 +13,8 @@ from dlcore import nn
 from dlcore.errors import CheckpointError
 from dlcore.train.checkpoint.model_json import load_model, new_model, save_about, save_model
 from dlcore.train.config import config
-from dlcore.train.runs.run import Run, write_settings
+from dlcore.train.runs.creation import write_settings
+from dlcore.train.runs.run import Run
 
 X = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 Y = np.arange(12) % 2

@@ -16,7 +16,7 @@ from backends.runtime import memory
 from backends.runtime.device import CPU, resolve
 from dlcore.cli import main
 from dlcore.train.engine.memory import Memory, limit_of
-from dlcore.train.runs import run
+from dlcore.train.runs import creation, run
 
 pytestmark = pytest.mark.level2
 
@@ -165,7 +165,7 @@ def test_a_run_that_has_too_little_memory_ends_in_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     begun: list[Path] = []
-    write = run.write_settings
+    write = creation.write_settings
     monkeypatch.setattr(
         run, "write_settings", lambda folder, *args: begun.append(tmp_path / folder) or write(folder, *args)
     )

@@ -10,6 +10,7 @@ import pytest
 from dlcore import nn
 from dlcore.errors import ConfigError
 from dlcore.train.assembly import zoo
+from dlcore.train.checkpoint import user_model
 from dlcore.train.config.config import ModelConfig
 
 IMAGE = (28, 28, 1)
@@ -98,7 +99,7 @@ def own(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("name", "units"), [("build", 4), ("fixed", 7), ("optional", 3), ("named", 4), ("Net", 4)])
 def test_a_function_of_a_file_builds_the_model(own: Path, name: str, units: int) -> None:
-    assert zoo.from_file(f"{own}:{name}", 4).build((2,)).output_shape == (units,)
+    assert user_model.from_file(f"{own}:{name}", 4).build((2,)).output_shape == (units,)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_a_function_of_a_file_builds_the_model(own: Path, name: str, units: int)
 )
 def test_a_function_that_cannot_be_used_is_named(own: Path, name: str, parts: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        zoo.from_file(f"{own}:{name}", 4)
+        user_model.from_file(f"{own}:{name}", 4)
     for part in parts:
         assert part in str(caught.value)
 
@@ -129,7 +130,7 @@ def test_a_function_that_cannot_be_used_is_named(own: Path, name: str, parts: li
 def test_an_error_of_the_file_is_said_with_its_line(tmp_path: Path, text: str, parts: list[str]) -> None:
     (tmp_path / "own.py").write_text(text)
     with pytest.raises(ConfigError) as caught:
-        zoo.from_file(f"{tmp_path / 'own.py'}:build", 4)
+        user_model.from_file(f"{tmp_path / 'own.py'}:build", 4)
     for part in parts:
         assert part in str(caught.value)
 
@@ -137,21 +138,21 @@ def test_an_error_of_the_file_is_said_with_its_line(tmp_path: Path, text: str, p
 def test_the_line_is_found_from_a_relative_path_too(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(own.parent)
     with pytest.raises(ConfigError, match=r"own\.py:28"):
-        zoo.from_file("own.py:fails", 4)
+        user_model.from_file("own.py:fails", 4)
 
 
 @pytest.mark.parametrize("reference", ["own.py", "own.py:", "own.py:1x", "own.txt:build.py"])
 def test_a_reference_without_a_function_is_refused(reference: str) -> None:
     with pytest.raises(ConfigError, match=r"file\.py:build is expected"):
-        zoo.from_file(reference, 4)
+        user_model.from_file(reference, 4)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no file .*gone\.py"):
-        zoo.from_file(f"{tmp_path / 'gone.py'}:build", 4)
+        user_model.from_file(f"{tmp_path / 'gone.py'}:build", 4)
 
 
 def test_the_path_is_as_before(own: Path) -> None:
     before = list(sys.path)
-    zoo.from_file(f"{own}:build", 4)
+    user_model.from_file(f"{own}:build", 4)
     assert sys.path == before

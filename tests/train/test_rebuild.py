@@ -22,6 +22,7 @@ import dlcore as dl
 from dlcore import nn
 from dlcore.errors import CheckpointError, ConfigError, DeviceError
 from dlcore.train.assembly import zoo
+from dlcore.train.checkpoint import user_model
 from dlcore.train.checkpoint.model_json import describe, load_model, rebuild, save_model
 from dlcore.train.config.config import ModelConfig
 
@@ -225,8 +226,8 @@ def test_outputs_are_equal_to_the_bit_in_another_process_and_folder(
         "double": (lambda: nn.Dense(3), (5,)),
         "cnn": (lambda: zoo.cnn(10, ModelConfig(channels=(3, 4), dropout=0.5)), (8, 8, 1)),
         "mlp": (lambda: zoo.mlp(10, ModelConfig(hidden=(5,), activation="tanh")), (8, 8, 1)),
-        "file": (lambda: zoo.from_file(f"{own_file}:build", 4), (5,)),
-        "file again": (lambda: zoo.from_file(f"{own_file}:fixed", 4), (5,)),
+        "file": (lambda: user_model.from_file(f"{own_file}:build", 4), (5,)),
+        "file again": (lambda: user_model.from_file(f"{own_file}:fixed", 4), (5,)),
     }
     folders = []
     for name, (make, shape) in cases.items():
@@ -441,7 +442,7 @@ def test_an_about_that_json_does_not_hold_is_refused(tmp_path: Path, about: Any)
 def test_a_file_of_ones_own_is_copied_and_its_model_keeps_its_class(tmp_path: Path, own_file: Path) -> None:
     run = tmp_path / "run"
     other = own_file.rename(own_file.with_name("model.py"))  # as the copy is called
-    model = zoo.from_file(f"{other}:build", 4).build((5,))
+    model = user_model.from_file(f"{other}:build", 4).build((5,))
     module, path = sys.modules["_dlcore_model_model"], list(sys.path)
     save_model(run / "model.json", model, reference=f"{other}:build", outputs=4)
     assert (run / "model.py").read_text() == OWN_FILE
@@ -457,7 +458,7 @@ def test_a_file_of_ones_own_is_copied_and_its_model_keeps_its_class(tmp_path: Pa
 
 
 def test_a_copy_that_was_taken_away_is_named(tmp_path: Path, own_file: Path) -> None:
-    model = zoo.from_file(f"{own_file}:build", 4).build((5,))
+    model = user_model.from_file(f"{own_file}:build", 4).build((5,))
     save_model(tmp_path / "model.json", model, reference=f"{own_file}:build", outputs=4)
     (tmp_path / "model.py").unlink()
     with pytest.raises(CheckpointError, match=r"no file .*model\.py"):
@@ -465,7 +466,7 @@ def test_a_copy_that_was_taken_away_is_named(tmp_path: Path, own_file: Path) -> 
 
 
 def test_a_file_that_gives_another_model_is_noticed(tmp_path: Path, own_file: Path) -> None:
-    model = zoo.from_file(f"{own_file}:build", 4)
+    model = user_model.from_file(f"{own_file}:build", 4)
     model.__dict__["out"] = nn.Dense(3)
     reason = why(model.build((5,)), tmp_path, reference=f"{own_file}:build", outputs=4)
     assert "build of its file gives another model" in reason
@@ -473,14 +474,14 @@ def test_a_file_that_gives_another_model_is_noticed(tmp_path: Path, own_file: Pa
 
 
 def test_a_function_that_gives_the_same_layers_each_time_is_noticed(tmp_path: Path, own_file: Path) -> None:
-    model = zoo.from_file(f"{own_file}:shared", 4).build((5,))
+    model = user_model.from_file(f"{own_file}:shared", 4).build((5,))
     vector = model.vector
     assert "the same layers each time" in why(model, tmp_path, reference=f"{own_file}:shared", outputs=4)
     assert model.vector is vector
 
 
 def test_a_file_whose_name_was_not_given_is_asked_for(tmp_path: Path, own_file: Path) -> None:
-    model = zoo.from_file(f"{own_file}:build", 4).build((5,))
+    model = user_model.from_file(f"{own_file}:build", 4).build((5,))
     assert "Net is known to its file alone" in why(model, tmp_path)
     with pytest.raises(ConfigError, match="needs the outputs"):
         save_model(tmp_path / "model.json", model, reference=f"{own_file}:build")
@@ -488,6 +489,6 @@ def test_a_file_whose_name_was_not_given_is_asked_for(tmp_path: Path, own_file: 
 
 def test_no_file_of_ones_own_is_overwritten(tmp_path: Path, own_file: Path) -> None:
     (tmp_path / "model.py").write_text("mine")
-    model = zoo.from_file(f"{own_file}:build", 4).build((5,))
+    model = user_model.from_file(f"{own_file}:build", 4).build((5,))
     assert "in the way" in why(model, tmp_path, reference=f"{own_file}:build", outputs=4)
     assert (tmp_path / "model.py").read_text() == "mine"

@@ -16,7 +16,7 @@ import pytest
 from arrays import Backend
 
 import dlcore as dl
-from dlcore.train.runs.run import MetricsFile
+from dlcore.train.runs.files import MetricsFile
 
 TESTS = Path(__file__).parents[1]
 

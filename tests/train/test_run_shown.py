@@ -15,7 +15,8 @@ import dlcore as dl
 from dlcore import nn
 from dlcore.train.checkpoint.model_json import save_model
 from dlcore.train.config import config
-from dlcore.train.runs.run import Run, write_settings
+from dlcore.train.runs.creation import write_settings
+from dlcore.train.runs.run import Run
 
 
 class Page(HTMLParser):

@@ -17,8 +17,7 @@ import pytest
 import dlcore as dl
 from dlcore import nn
 from dlcore.errors import CheckpointError
-from dlcore.train.assembly import zoo
-from dlcore.train.checkpoint import trust
+from dlcore.train.checkpoint import trust, user_model
 from dlcore.train.checkpoint.imports import imported, sources_of
 from dlcore.train.checkpoint.model_json import load_model, rebuild, save_model
 
@@ -39,7 +38,7 @@ def run(tmp_path: Path, elsewhere: Path) -> Path:
     """A folder with a model of one's own, saved here."""
     (tmp_path / "own.py").write_text(OWN)
     reference = f"{tmp_path / 'own.py'}:build"
-    model = zoo.from_file(reference, 3).build((2,))
+    model = user_model.from_file(reference, 3).build((2,))
     folder = tmp_path / "run"
     save_model(folder / "model.json", model, reference=reference, outputs=3)
     dl.save_weights(model, folder / "model.safetensors")

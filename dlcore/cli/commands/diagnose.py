@@ -94,7 +94,7 @@ def _parts(run: Run) -> dict[str, dict[str, Any]]:
     from backends.runtime.device import resolve
     from dlcore.experiment.examined import check, data_of
     from dlcore.experiment.measure_splits import measure_parts
-    from dlcore.train.runs.run import objective_of
+    from dlcore.train.runs.model_about import objective_of
 
     place = resolve(settings.train.device)
     model, about, _ = run.model(place)

@@ -51,9 +51,10 @@ def evaluate(
     you is refused until --trust.
     """
     from backends.runtime.device import describe, resolve
+    from dlcore._core.plain import plain
     from dlcore.analysis.diagnosis import faults_of
     from dlcore.experiment.trained import TrainedRun
-    from dlcore.train.runs.run import Run, plain
+    from dlcore.train.runs.run import Run
 
     if data is not None and part != "test":
         raise ConfigError(f"--data and --part {part} came together; another file has no parts, leave one out")

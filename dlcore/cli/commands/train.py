@@ -99,14 +99,16 @@ def train(
         raise ConfigError("--resume and --config came together; a run goes on with its own settings")
     settings = (Config() if config is None else load(config)).override(given)
     if config is not None and "model" not in given and (config.parent / "model.json").exists():
-        from dlcore.train.assembly.zoo import check_known
+        from dlcore.train.checkpoint.user_model import check_known
 
         check_known(settings.model.model)
     if overwrite and settings.run.name is None:
         raise ConfigError("--overwrite needs the --name of the run whose place is taken")
 
     from backends.runtime.device import resolve
+    from dlcore._core.lock import Lock
     from dlcore.train.config.unused import refuse_unused
+    from dlcore.train.runs import creation
     from dlcore.train.runs import run as folders
 
     run, checkpoint = (None, None) if resume in (None, "auto") else _named(str(resume), settings)
@@ -137,9 +139,9 @@ def train(
 
     if run is None:
         stem = f"{data.name}-{texts.model_name(settings)}"
-        lock = folders.create(settings.run.runs, stem, settings.run.name, overwrite)
+        lock = creation.create(settings.run.runs, stem, settings.run.name, overwrite)
     else:
-        lock = folders.Lock(run.folder).acquire()
+        lock = Lock(run.folder).acquire()
     try:
         if run is not None:
             folders.settle(lock.folder)
@@ -242,8 +244,8 @@ class _Job:
     """
 
     def __init__(self, settings: Config, data: Splits, device: Device, log: Log, folder: Path | None) -> None:
-        from dlcore.train.assembly.zoo import check_known
         from dlcore.train.checkpoint import model_json, snapshot
+        from dlcore.train.checkpoint.user_model import check_known
 
         self.settings, self.data, self.log, self.is_new = settings, data, log, folder is None
         known = folder is not None and bool(snapshot.paths(folder))
@@ -275,9 +277,8 @@ class _Job:
 
     def _train(self, run: Run, lock: Lock, checkpoint: Path | None) -> None:
         from dlcore.train import Checkpoint, GradientHealth
-        from dlcore.train.callbacks.gradient_health import HealthFile
         from dlcore.train.callbacks.progress_lines import ProgressLines
-        from dlcore.train.runs.run import Begin, MetricsFile
+        from dlcore.train.runs.files import Begin, HealthFile, MetricsFile
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
         saving = Checkpoint(
@@ -312,10 +313,10 @@ class _Job:
 
     def _report(self, run: Run, weights: Path, memory: dict[str, int] | None) -> None:
         from dlcore import report
+        from dlcore._core.plain import plain
         from dlcore.analysis.diagnosis import faults_of
         from dlcore.experiment.measure_splits import measure_parts
         from dlcore.train.checkpoint.arrays import write_atomically
-        from dlcore.train.runs.run import plain
 
         settings, data, trainer, log = self.settings, self.data, self.trainer, self.log
         results = texts.results(settings, data, trainer, self.rival)

@@ -91,8 +91,8 @@ def tune(
         if name in given:
             raise ConfigError(f"--search: {name} came as {settings()[name].flag} too; leave one of them out")
 
-    from dlcore.train.assembly.zoo import check_known
     from dlcore.train.checkpoint.arrays import write_atomically
+    from dlcore.train.checkpoint.user_model import check_known
     from dlcore.train.config.unused import refuse_unused
     from dlcore.tune import search as find
     from dlcore.tune.training import Training

@@ -12,23 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlcore._core.configurable import did_you_mean
-from dlcore._core.validation import whole
 from dlcore.errors import CheckpointError, ConfigError
 from dlcore.nn import Heads
-from dlcore.nn.module import Module, matches
+from dlcore.nn.module import Module
 from dlcore.nn.parameter import Buffer, Parameter
+from dlcore.nn.patterns import meant, patterns_of
 from dlcore.train.checkpoint.arrays import read_weights
-from dlcore.train.engine.callback import Callback
 
-if TYPE_CHECKING:
-    from dlcore.train.engine.trainer import Trainer
-
-__all__ = ["Transfer", "Unfreeze", "classes_of", "plan", "read_source", "transfer_weights"]
+__all__ = ["Transfer", "classes_of", "plan", "read_source", "transfer_weights"]
 
 
 class Transfer(NamedTuple):
@@ -87,7 +83,7 @@ def plan(model: Module, arrays: Mapping[str, Any], anew: str | Sequence[str] | N
     if anew is None:
         own = [path for layer in _output_layers(model) for path in _unfit(layer, leaves, arrays)]
     else:
-        own = [path for pattern in _patterns(anew, "anew") for path in _meant(pattern, list(leaves))]
+        own = [path for pattern in patterns_of(anew, "anew") for path in meant(pattern, list(leaves))]
     for path, leaf in leaves.items():
         if path not in own:
             _check(path, tuple(leaf.shape), arrays, name or "transfer_weights")
@@ -129,52 +125,6 @@ def classes_of(source: str | Path, runs: str | Path = "runs") -> Any:
         if (folder / "model.json").is_file():
             return load_about(folder)[0].get("classes")
     return None
-
-
-class Unfreeze(Callback):
-    """Gradual unfreezing: let more of a model learn from certain epochs on.
-
-    patterns : by epoch, counted from 0, what to unfreeze before its first step: a pattern as for ``model.unfreeze``, or
-        a list of them
-
-    >>> Unfreeze({3: "conv2", 6: ["conv1", "embed*"]}).patterns[3]
-    ['conv2']
-
-    Source: Howard and Ruder (2018), Universal Language Model Fine-tuning.
-    """
-
-    def __init__(self, patterns: Mapping[int, str | Sequence[str]]) -> None:
-        if not isinstance(patterns, Mapping) or not patterns:
-            raise ConfigError(f"Unfreeze: {patterns!r:.60} came but a dict of epochs and patterns is expected")
-        self.patterns = {
-            whole("Unfreeze", "epoch", epoch, 0): _patterns(given, "Unfreeze") for epoch, given in patterns.items()
-        }
-
-    def on_start(self, trainer: Trainer) -> None:
-        paths = [path for path, _ in trainer.model.named_parameters()]
-        for given in self.patterns.values():
-            for pattern in given:
-                _meant(pattern, paths, "Unfreeze")
-
-    def on_epoch_start(self, trainer: Trainer) -> None:
-        for pattern in self.patterns.get(trainer.epoch, ()):
-            trainer.model.unfreeze(pattern)
-
-
-def _patterns(given: str | Sequence[str], what: str) -> list[str]:
-    patterns = [given] if isinstance(given, str) else given
-    if not isinstance(patterns, Sequence) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ConfigError(f"{what}: {given!r:.60} came but a pattern such as '0', or a list of them, is expected")
-    return list(patterns)
-
-
-def _meant(pattern: str, paths: Sequence[str], verb: str = "transfer_weights") -> list[str]:
-    found = [path for path in paths if matches(path, pattern)]
-    if not found:
-        raise ConfigError(
-            f"{verb}: {pattern!r} matches nothing{did_you_mean(pattern, paths)}; there are {', '.join(paths)}"
-        )
-    return found
 
 
 def _output_layers(model: Module) -> list[Module]:

@@ -14,6 +14,7 @@ from dlcore._core.validation import number, whole
 from dlcore.errors import ConfigError
 from dlcore.train.checkpoint import model_json, snapshot
 from dlcore.train.checkpoint.arrays import remove_leftovers, save_weights
+from dlcore.train.engine import resuming
 from dlcore.train.engine.callback import Callback
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Checkpoint(Callback):
         """
         self._held.check()
         path = self.folder / snapshot.FOLDER / f"step-{trainer.step:08}.safetensors"
-        trainer.saved = snapshot.write(path, snapshot.take(trainer, epoch_done), self._log)
+        trainer.saved = snapshot.write(path, resuming.take(trainer, epoch_done), self._log)
         self._saved_at = time.monotonic()
         past = {step: old for step, old in snapshot.paths(self.folder).items() if step <= trainer.step}
         for step in [*past][: -self.keep]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore._core.validation import number, whole
 from dlcore.errors import ConfigError
-from dlcore.train.checkpoint import snapshot
+from dlcore.train.engine import resuming
 from dlcore.train.engine.callback import Callback
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class EarlyStopping(Callback):
             value = -self._sign * math.inf  # no figure is worse
         if self.best is None or self._sign * (value - self.best) > self.min_delta:
             self.best, self.best_epoch = value, record["epoch"]
-            self._kept = snapshot.after_epoch(trainer)
+            self._kept = resuming.after_epoch(trainer)
         elif record["epoch"] - self.best_epoch >= self.patience:
             trainer.history.stopped_epoch = record["epoch"]
             trainer.stop()
@@ -76,7 +76,7 @@ class EarlyStopping(Callback):
         if not self._kept:
             return
         if trainer.complete and "optimizer" in self._kept:
-            snapshot.go_back(trainer, self._kept)
+            resuming.go_back(trainer, self._kept)
         else:  # an interrupted run goes on from its checkpoint; one of version 0.1 has kept the weights alone
             trainer.model.load_state_dict(self._kept["model"])
         trainer.history.best_epoch = self.best_epoch

@@ -21,7 +21,6 @@ import math
 import operator
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from dlcore.functional.lengths import Lengths
 from dlcore.nn.copies import copy_as
 from dlcore.nn.watch import Seen, Watch
 from dlcore.tensor import Tensor
-from dlcore.train.checkpoint.lines import Growing, LinesFile
+from dlcore.train.checkpoint.lines import Growing
 from dlcore.train.engine.callback import Callback
 from dlcore.train.engine.objective import each
 from dlcore.train.engine.recurrent_state import called
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from dlcore.nn.parameter import Parameter
     from dlcore.train.engine.trainer import Trainer
 
-__all__ = ["DEAD", "EXPLODING", "REMEDIES", "VANISHING", "GradientHealth", "HealthFile", "is_record", "words"]
+__all__ = ["DEAD", "EXPLODING", "REMEDIES", "VANISHING", "GradientHealth", "is_record", "words"]
 
 VANISHING, EXPLODING = 1e-3, 1e3
 """Limits of the signal. Over 50 layers of 64 ReLU units it stays between 0.2 and 4 with He's weights, and of 16 units
@@ -139,27 +138,6 @@ class GradientHealth(Callback):
         self.records = Growing(state["records"])
         if state["before"] is not None:
             self._before = state["before"]
-
-
-class HealthFile(Callback):
-    """Append the record of a :class:`GradientHealth` after each epoch, one JSON record a line.
-
-    health : another callback of the same trainer, before this one
-    """
-
-    def __init__(self, path: str | Path, health: GradientHealth) -> None:
-        self.path, self.health = Path(path), health
-        self._file = LinesFile(self.path)
-
-    def on_start(self, trainer: Trainer) -> None:
-        self._file.begin()
-
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        self._file.follow(self.health.records)
-
-    def on_end(self, trainer: Trainer) -> None:
-        if trainer.complete:
-            self._file.end(self.health.records)
 
 
 def words(record: Mapping[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ from dlcore.errors import CheckpointError, ConfigError, DeviceError, in_one_line
 from dlcore.nn._inputs import as_shapes, several_shapes
 from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
-from dlcore.train.assembly import zoo
+from dlcore.train.checkpoint import user_model
 from dlcore.train.checkpoint.about import check_about
 from dlcore.train.checkpoint.arrays import set_weights, write_atomically
 from dlcore.train.checkpoint.bounds import check_inputs, check_sizes, check_values, check_weights
@@ -245,7 +245,7 @@ def _checked(
         return node
     if outputs is None:
         raise ConfigError(f"save_model: {reference} needs the outputs that it was called with")
-    file, name = zoo._split(reference)
+    file, name = user_model._split(reference)
     copy = path.parent / _SOURCE
     try:
         source = read_regular(file, follow=True)
@@ -425,7 +425,7 @@ def _rebuilt(node: dict[str, Any], folder: Path) -> Module:
         return rebuild(node)
     match node:
         case {"file": "model.py", "function": str(name), "outputs": int() | dict() as outputs, "folder": str(origin)}:
-            return zoo.from_file(f"{folder / _SOURCE}:{name}", outputs, Path(origin), of_run=True)
+            return user_model.from_file(f"{folder / _SOURCE}:{name}", outputs, Path(origin), of_run=True)
     raise CheckpointError("damaged: model does not name a function and the file of it; use another copy")
 
 

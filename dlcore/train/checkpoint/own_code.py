@@ -20,7 +20,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,35 +28,15 @@ from dlcore._core.configurable import Recorded, one_line
 from dlcore.nn.module import Module
 from dlcore.tensor import Tensor
 
-if TYPE_CHECKING:
-    from dlcore.train.engine.trainer import Trainer
-
-__all__ = ["changed", "digest", "own_code"]
+__all__ = [
+    "changed",
+    "digest",
+]
 
 _Seen = dict[int, Any]
 """What has been told, by identity; kept, so that no other object gets the same one."""
 _INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 _PLAIN: Any = type(None) | bool | int | float | complex | str | bytes | types.EllipsisType
-
-
-def own_code(trainer: Trainer) -> dict[str, Any]:
-    """The digests of a trainer's own code, by what it is: without it a run is another one, or may be another one."""
-    parts: dict[str, Any] = {
-        "optimizer": trainer.optimizer, "penalty": trainer.penalty, "clip": trainer.clip,
-        "augmentation": trainer.augment,
-    }  # fmt: skip
-    for head, objective in trainer.objectives.items():
-        parts[f"loss {head}".strip()] = objective.loss
-        parts |= {f"metric {objective.prefix}{metric.name}": metric for metric in objective.metrics}
-    layers = dict(trainer.model.named_modules())
-    parts |= {f"config of layer {path!r}": layer.config for path, layer in layers.items()}
-    near: dict[str, Any] = {f"layer {path!r}": type(layer) for path, layer in layers.items()}
-    near |= {"schedule": trainer.schedule}
-    return {
-        "python": ".".join(map(str, sys.version_info[:2])),
-        "same": {name: found for name, value in parts.items() if (found := digest(value))},
-        "near": {name: found for name, value in near.items() if (found := digest(value))},
-    }
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any], kind: str) -> list[str]:

@@ -30,8 +30,7 @@ from dlcore.optim.penalties import Penalty
 from dlcore.tensor import Tensor, no_grad
 from dlcore.train.callbacks.progress_lines import ProgressLines, lines_of
 from dlcore.train.checkpoint import snapshot
-from dlcore.train.checkpoint.own_code import own_code
-from dlcore.train.engine import shown
+from dlcore.train.engine import resuming, shown
 from dlcore.train.engine.batch import Feed
 from dlcore.train.engine.callback import Callback
 from dlcore.train.engine.callback_list import notified, notify
@@ -42,6 +41,7 @@ from dlcore.train.engine.loss_buffer import Progress
 from dlcore.train.engine.loss_scaling import PRECISIONS, Mixed
 from dlcore.train.engine.memory import Memory
 from dlcore.train.engine.objective import Measured, Objectives
+from dlcore.train.engine.own_code import own_code
 from dlcore.train.engine.recurrent_state import Carried, called
 from dlcore.train.engine.signals import Interrupted, deferred
 from dlcore.train.engine.step import one_step
@@ -266,16 +266,16 @@ class Trainer:
                     self._pass_over(found)
                     return self.history
                 if found is not None:
-                    snapshot.check(self, found)
-                    snapshot.put_back(self, found)
+                    resuming.check(self, found)
+                    resuming.put_back(self, found)
                 self.epochs = self.first_epoch + epochs
                 check_schedule(self)
                 if found is not None and self.stopping and self.epochs > found.plain["epochs"]:
                     warnings.warn("resume: the run had been stopped early, and so nothing is left to do", stacklevel=2)
                 with notified(self):
                     if found is not None:  # again: what on_start has changed, the run has changed since
-                        snapshot.put_back(self, found)
-                        snapshot.put_back_callbacks(self, found)
+                        resuming.put_back(self, found)
+                        resuming.put_back_callbacks(self, found)
                     if lines is not None:
                         lines.on_start(self)
                     self._epochs(sets.pop("train"), sets, lines)
@@ -284,7 +284,7 @@ class Trainer:
     def _pass_over(self, found: snapshot.Snapshot) -> None:
         """Leave out a fit that was done before the interruption: the one that was interrupted comes after it."""
         this = self.fits
-        snapshot.put_back(self, found)
+        resuming.put_back(self, found)
         self.fits, self.resumed = this, None
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
@@ -543,7 +543,7 @@ class Trainer:
         """
         with suppress(TrainingError):
             self.read_losses()
-        return not self._diverged and snapshot.first_not_finite(self.model.state_dict()) is None
+        return not self._diverged and resuming.first_not_finite(self.model.state_dict()) is None
 
     def read_losses(self) -> None:
         """Bring the losses since the last read to the host; raise TrainingError where one is not finite.

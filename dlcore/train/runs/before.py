@@ -171,7 +171,7 @@ def keep(folder: Path) -> None:
 def bring_back(folder: Path) -> None:
     """Undo an overwriting that came to nothing.
 
-    folder : of the run, as :func:`dlcore.train.runs.run.create` made it with ``overwrite``
+    folder : of the run, as :func:`dlcore.train.runs.creation.create` made it with ``overwrite``
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

@@ -4,57 +4,39 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcore._core.configurable import did_you_mean
-from dlcore._core.lock import Lock, holder
+from dlcore._core.lock import holder
+from dlcore._core.plain import plain
 from dlcore._core.regular import read_regular
-from dlcore.errors import CheckpointError, ConfigError
-from dlcore.losses import StandardizedMSE, named
+from dlcore.errors import CheckpointError
 from dlcore.train.checkpoint import snapshot
-from dlcore.train.checkpoint.arrays import read_arrays, set_weights, write_atomically
-from dlcore.train.checkpoint.lines import LinesFile
+from dlcore.train.checkpoint.arrays import read_arrays, set_weights
 from dlcore.train.config import config
-from dlcore.train.config.classes import class_weights, classes_of, positives
-from dlcore.train.config.targets import standardized
-from dlcore.train.engine.callback import Callback
-from dlcore.train.engine.class_weights import weighted
 from dlcore.train.runs import shown
 from dlcore.train.runs.before import (
     BEFORE,
     FILES,
     bring_back,
-    check_run,
     empty,
     forget,
-    is_free,
     keep,
-    put_aside,
     recover,
     settle,
 )
-from dlcore.train.runs.learned_rows import write_rows
 
 if TYPE_CHECKING:
-    from dlcore.data import Splits
     from dlcore.nn import Module
-    from dlcore.train.engine.trainer import Trainer
 
 __all__ = [
-    "BEFORE", "Begin", "MetricsFile", "Run", "about", "bring_back", "create", "empty", "forget", "keep", "plain",
-    "recover", "settle", "write_settings",
-]  # fmt: skip
+    "BEFORE", "Run", "bring_back", "empty", "forget", "keep", "recover", "settle", ]  # fmt: skip
 
-TIMING = ("seconds", "examples_per_second")
-"""Figures that differ each time; they stand in a file of their own."""
 
 _LARGEST_RESULT, _LARGEST_LINES = 2**24, 2**28
 """Bytes of result.json, and of a file with a line an epoch; ten thousand epochs have a few million."""
@@ -273,240 +255,6 @@ class Run:
         arrays, words = self.weights()
         set_weights(model, arrays, self.folder)
         return model.eval(), known, words
-
-
-def about(settings: config.Config, data: Splits) -> dict[str, Any]:
-    """What those who use a model must know besides: how its inputs are made, and what its outputs mean.
-
-    >>> settings = config.Config.of(data="penguins", target="sex")
-    >>> known = about(settings, settings.data.load())
-    >>> known["task"], known["loss"], known["classes"]
-    ('binary', 'binary_cross_entropy', ['female', 'male'])
-    """
-    from dlcore.data.source import as_source, fingerprint
-
-    scales = {name: asdict(scale) for name, scale in standardized(settings.seen(data)).items()}
-    return {
-        "data": data.name,
-        "task": data.task,
-        "loss": settings.loss(data),
-        "targets": scales.get("", scales or None),
-        "classes": _listed(data.classes),
-        "positive": _positive(settings, data),
-        "class_weight": _class_weights(settings, data),
-        "normalizer": None if data.normalizer is None else data.normalizer.to_dict(),
-        "inputs": None if data.inputs is None else data.inputs.to_dict(),
-        "target": data.target if data.target is None or isinstance(data.target, str) else list(data.target),
-        "lengths": getattr(data.train, "lengths", None) is not None,
-        "fingerprints": {part: fingerprint(as_source(getattr(data, part))) for part in ("train", "dev", "test")},
-    }
-
-
-def objective_of(about: dict[str, Any]) -> Any:
-    """The loss of a run, or by head its losses, from what :func:`about` says."""
-    loss, scales = about.get("loss") or "mse", about.get("targets")
-    weights = about.get("class_weight")
-    if isinstance(loss, str):
-        return StandardizedMSE(**scales) if scales else weighted(named(loss), tuple(weights)) if weights else loss
-    loss = loss | {name: weighted(named(loss[name]), tuple(table)) for name, table in (weights or {}).items()}
-    return loss | {name: StandardizedMSE(**scale) for name, scale in (scales or {}).items()}
-
-
-def _positive(settings: config.Config, data: Splits) -> Any:
-    """The positive class of two, or of several targets by name; None where precision, recall and f1 are macro averages,
-    as they are in a run that records none."""
-    if settings.data.rules == 1:
-        return None
-    names = classes_of(data)
-    found = {head: names[head][label] for head, label in positives(data, settings.train.positive).items()}
-    return found.get("", found or None)
-
-
-def _class_weights(settings: config.Config, data: Splits) -> Any:
-    found = class_weights(data, settings.train.class_weight)
-    return {head: list(table) for head, table in found.items()} if isinstance(found, dict) else found
-
-
-def _listed(classes: Any) -> Any:
-    """Names of classes as JSON gives them back; of several targets by name."""
-    if isinstance(classes, dict):
-        return {name: list(names) for name, names in classes.items()}
-    return None if classes is None else list(classes)
-
-
-def create(runs: str | Path, stem: str, name: str | None = None, overwrite: bool = False) -> Lock:
-    """Make a folder that no other run has: ``runs/name``, or without a name ``runs/stem-001``, counting up.
-
-    overwrite : take the place of an earlier run of that name: its files are put into the folder ``.before`` until the
-        new run is finished (:func:`settle`); other files stay
-
-    Returns the folder's lock, held. Raises ConfigError where a folder of that name is in use or is no run,
-    CheckpointError where none can be made.
-
-    >>> import tempfile
-    >>> runs = tempfile.mkdtemp()
-    >>> [create(runs, "digits-mlp").folder.name for _ in range(2)]
-    ['digits-mlp-001', 'digits-mlp-002']
-    """
-    runs = Path(runs).expanduser()
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        folder = _numbered(runs, re.sub(r"[^\w.+=-]", "_", stem)) if name is None else runs / name
-        folder.mkdir(exist_ok=True)
-        known = (folder / ".lock").is_file()
-        lock = Lock(folder).acquire()
-        try:
-            if name is not None:
-                _make_room(folder, overwrite, known)
-        except BaseException:
-            lock.release()
-            raise
-    except OSError as error:
-        place = error.filename or runs
-        raise CheckpointError(
-            f"the run's folder cannot be made: {place}: {error.strerror}; choose another place with runs"
-        ) from None
-    return lock
-
-
-def _make_room(folder: Path, overwrite: bool, known: bool) -> None:
-    settle(folder)
-    if is_free(folder):
-        return
-    if not overwrite:
-        raise ConfigError(
-            f"name is {folder.name!r}, but {folder} is there already; choose another, go on with it by --resume, or "
-            "--overwrite it"
-        )
-    check_run(folder, known)
-    try:
-        put_aside(folder)
-    except BaseException:
-        settle(folder)
-        raise
-
-
-def _numbered(runs: Path, stem: str) -> Path:
-    taken = (re.fullmatch(rf"{re.escape(stem)}-([0-9]+)", entry.name) for entry in runs.iterdir())
-    number = max((int(match[1]) for match in taken if match), default=0)
-    while True:
-        number += 1
-        folder = runs / f"{stem}-{number:03}"
-        try:
-            folder.mkdir()
-        except FileExistsError:  # another run was faster
-            continue
-        return folder
-
-
-def write_settings(folder: Path, settings: config.Config) -> None:
-    """Write config.toml, where it does not say the same already; a former result is void.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> write_settings(folder, config.Config.of(data="digits", name="first"))
-    >>> config.load(folder / "config.toml").run.name is None  # --config repeats it under another name
-    True
-    """
-    file = folder / "config.toml"
-    nameless = config.Config.of(**{**settings.flat(), "name": None})  # so that --config repeats it elsewhere
-    (folder / "result.json").unlink(missing_ok=True)
-    if not file.exists() or config.load(file, rules=1, follow=False) != nameless:
-        write_atomically(file, lambda: config.dump(nameless))
-
-
-class Begin(Callback):
-    """Write what a run is as soon as it is sure to begin: config.toml and model.json; a former result is void.
-
-    settings : as the run was asked for
-    data : what it learns from
-
-    >>> import tempfile
-    >>> settings = config.Config.of(data="penguins", target="sex", epochs=1)
-    >>> data = settings.data.load()
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = settings.trainer(data, "cpu", [Begin(folder, settings, data)]).fit(data.train)
-    >>> sorted(path.name for path in folder.iterdir())
-    ['config.toml', 'model.json']
-    """
-
-    def __init__(self, folder: str | Path, settings: config.Config, data: Splits) -> None:
-        self.folder = Path(folder)
-        self.settings = settings
-        self.data = data
-
-    def on_start(self, trainer: Trainer) -> None:
-        settings = self.settings
-        write_settings(self.folder, settings)
-        if trainer.resumed is None:
-            from dlcore.train.checkpoint import model_json
-
-            own = settings.model.model if ".py:" in (settings.model.model or "") else None
-            known = about(settings, self.data)
-            model_json.save_model(
-                self.folder / "model.json",
-                trainer.model,
-                reference=own,
-                outputs=config.outputs_of(self.data),
-                about=known,
-            )
-            write_rows(self.folder, self.data.digests)
-
-
-class MetricsFile(Callback):
-    """Append the record of each epoch, one JSON record a line, and how long the epoch took to a second file.
-
-    path : of the figures; they depend on the run alone, not on the machine's speed
-    timing : of the rest; beside the first, ``timing.jsonl``
-
-    JSON has no NaN and no infinity: such a figure is null.
-
-    >>> import dlcore as dl, numpy as np, tempfile
-    >>> file = MetricsFile(f"{tempfile.mkdtemp()}/metrics.jsonl")
-    >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
-    >>> _ = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[file]).fit(data, epochs=2)
-    >>> [sorted(json.loads(line)) for line in file.path.read_text().splitlines()]
-    [['epoch', 'loss', 'lr'], ['epoch', 'loss', 'lr']]
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.timing = self.path.with_name("timing.jsonl")
-        self._files = ((LinesFile(self.timing), _times), (LinesFile(self.path), _figures))
-
-    def on_start(self, trainer: Trainer) -> None:
-        for file, _ in self._files:
-            file.begin()
-
-    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        for file, line in self._files:
-            file.follow(trainer.history.records, line)
-
-    def on_end(self, trainer: Trainer) -> None:
-        if trainer.complete:
-            for file, line in self._files:
-                file.end(trainer.history.records, line)
-
-
-def _figures(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in plain(dict(record)).items() if name not in TIMING}
-
-
-def _times(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in plain(dict(record)).items() if name in ("epoch", *TIMING)}
-
-
-def plain(value: Any) -> Any:
-    """A value for a JSON file, in dicts and lists too: None for what is not finite.
-
-    >>> plain({"loss": float("nan"), "parts": [0.5, float("inf")]})
-    {'loss': None, 'parts': [0.5, None]}
-    """
-    if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return list(map(plain, value))
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _lines(path: Path) -> Iterator[Any]:
