@@ -23,6 +23,12 @@ def renamed(old: str, names: Mapping[str, str] = NAMES) -> None:
     """Give importers of the module ``old`` the module of today, with a DeprecationWarning at the line that imports it.
 
     Called by the module that stands at the old name: an import statement takes what ``sys.modules`` then holds.
+
+    >>> with warnings.catch_warnings(record=True) as seen:
+    ...     warnings.simplefilter("always")
+    ...     from backends.kernel import kernels
+    >>> kernels.__module__
+    'backends.dispatch'
     """
     new, frame = names[old], sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("backends", "dlcore", "importlib"):

@@ -18,7 +18,10 @@ from typing import Any
 import pytest
 
 import backends
+import backends.diagnostics
+import backends.runtime
 import dlcore as dl
+from backends._renamed import NAMES
 from backends.runtime.installation import install_line
 from dlcore.guides.reference import build, markdown, modules
 
@@ -83,8 +86,13 @@ def test_the_classes_and_functions_of_the_reference_name_each_of_their_arguments
 
 def _documented() -> Iterator[tuple[str, Any]]:
     """Every public class and function by its path: of the reference's pages, of the modules below them, and of those
-    that stand directly in ``backends``."""
-    beside = [info.name for info in pkgutil.iter_modules(backends.__path__, "backends.") if not info.ispkg]
+    that stand directly in ``backends`` and in its packages of devices and checks."""
+    beside = [
+        info.name
+        for package in (backends, backends.runtime, backends.diagnostics)
+        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+        if not info.ispkg and info.name not in NAMES
+    ]
     beside.remove("backends.numpy_namespace")  # NumPy's own names
     pages = [importlib.import_module(name) for name in dict.fromkeys([*modules(), *beside])]
     seen: set[int] = set()

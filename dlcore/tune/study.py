@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ FILES = ("trials.csv", "tune.json", "parallel.png", "scatter.png")
 """What :meth:`Study.write` writes."""
 
 
-@dataclass(frozen=True)
 class Study(Trials):
     """The trials of a search, by number.
 

@@ -323,4 +323,4 @@ def test_the_sums_are_those_of_the_published_files(name: str, monkeypatch: pytes
 
 
 def test_it_is_part_of_the_public_api() -> None:
-    assert dlcore.data.builtin.download is fetch
+    assert dlcore.data.fetch is fetch

@@ -72,6 +72,7 @@ class MetricsFile(Callback):
     JSON has no NaN and no infinity: such a figure is null.
 
     >>> import dlcore as dl, numpy as np, tempfile
+    >>> import json
     >>> file = MetricsFile(f"{tempfile.mkdtemp()}/metrics.jsonl")
     >>> data = dl.data.Dataset(np.eye(2, dtype=np.float32), np.arange(2))
     >>> _ = dl.Trainer(dl.nn.Dense(2), device="cpu", callbacks=[file]).fit(data, epochs=2)

@@ -62,6 +62,7 @@ class Run:
     A run of knn has one record and no weights, checkpoints and curves: its model is the training set.
 
     >>> import tempfile
+    >>> from dlcore.train.runs.creation import write_settings
     >>> folder = Path(tempfile.mkdtemp()) / "digits-mlp-001"
     >>> folder.mkdir()
     >>> write_settings(folder, config.Config.of(data="digits", model="mlp", epochs=2))
