@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from dlcore.train.callbacks.progress_lines import ProgressLines
     from dlcore.train.callbacks.unfreeze import Unfreeze
     from dlcore.train.checkpoint.arrays import load_weights, save_weights
-    from dlcore.train.checkpoint.model_json import load_model, save_model
+    from dlcore.train.checkpoint.model_json import save_model
     from dlcore.train.engine.callback import Callback
     from dlcore.train.engine.history import History
     from dlcore.train.engine.signals import Interrupted
     from dlcore.train.engine.trainer import Trainer
+    from dlcore.train.runs.load import load_model
 
 __all__ = [
     "Callback",
@@ -51,7 +52,7 @@ _HOME = {
     "ProgressLines": "callbacks.progress_lines",
     "Trainer": "engine.trainer",
     "Unfreeze": "callbacks.unfreeze",
-    "load_model": "checkpoint.model_json",
+    "load_model": "runs.load",
     "load_weights": "checkpoint.arrays",
     "save_model": "checkpoint.model_json",
     "save_weights": "checkpoint.arrays",

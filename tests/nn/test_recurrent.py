@@ -16,7 +16,8 @@ from dlcore import functional as F
 from dlcore import losses, nn
 from dlcore.errors import ConfigError, ShapeError
 from dlcore.testing import gradient_check_function
-from dlcore.train.checkpoint.model_json import load_model, save_model
+from dlcore.train.checkpoint.model_json import save_model
+from dlcore.train.runs.load import load_model
 
 CELLS = {"rnn": (F.rnn, 1, 1), "lstm": (F.lstm, 4, 2), "gru": (F.gru, 3, 1)}
 LAYERS = [nn.RNN, nn.LSTM, nn.GRU]

@@ -11,9 +11,10 @@ import pytest
 import dlcore as dl
 from dlcore import nn
 from dlcore.errors import CheckpointError
-from dlcore.train.checkpoint.model_json import load_model, new_model, save_about, save_model
+from dlcore.train.checkpoint.model_json import new_model, save_about, save_model
 from dlcore.train.config import config
 from dlcore.train.runs.creation import write_settings
+from dlcore.train.runs.load import load_model
 from dlcore.train.runs.run import Run
 
 X = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)

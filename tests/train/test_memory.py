@@ -16,7 +16,7 @@ from backends.runtime import memory
 from backends.runtime.device import CPU, resolve
 from dlcore.cli import main
 from dlcore.train.engine.memory import Memory, limit_of
-from dlcore.train.runs import creation, run
+from dlcore.train.runs import creation, files
 
 pytestmark = pytest.mark.level2
 
@@ -167,7 +167,7 @@ def test_a_run_that_has_too_little_memory_ends_in_one_line_and_leaves_nothing(
     begun: list[Path] = []
     write = creation.write_settings
     monkeypatch.setattr(
-        run, "write_settings", lambda folder, *args: begun.append(tmp_path / folder) or write(folder, *args)
+        files, "write_settings", lambda folder, *args: begun.append(tmp_path / folder) or write(folder, *args)
     )
     with standin.installed():
         code = main([*DIGITS, "--device", "cuda", "--memory-limit", "300KiB", "--batch-size", "1000"])

@@ -15,7 +15,8 @@ from dlcore import nn
 from dlcore.errors import CheckpointError
 from dlcore.train.checkpoint import model_json
 from dlcore.train.checkpoint.arrays import DamagedError, shapes_of
-from dlcore.train.checkpoint.model_json import load_about, load_model, rebuild, save_model
+from dlcore.train.checkpoint.model_json import load_about, rebuild, save_model
+from dlcore.train.runs.load import load_model
 from dlcore.train.runs.run import Run
 
 PICTURES = {"kind": "images", "size": [6, 6], "channels": 2}

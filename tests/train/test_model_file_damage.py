@@ -12,7 +12,8 @@ import pytest
 
 from dlcore import nn
 from dlcore.errors import CheckpointError, ConfigError
-from dlcore.train.checkpoint.model_json import load_model, rebuild, save_model
+from dlcore.train.checkpoint.model_json import rebuild, save_model
+from dlcore.train.runs.load import load_model
 
 IMAGE = (6, 6, 2)
 

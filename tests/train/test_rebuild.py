@@ -23,8 +23,9 @@ from dlcore import nn
 from dlcore.errors import CheckpointError, ConfigError, DeviceError
 from dlcore.train.assembly import zoo
 from dlcore.train.checkpoint import user_model
-from dlcore.train.checkpoint.model_json import describe, load_model, rebuild, save_model
+from dlcore.train.checkpoint.model_json import describe, rebuild, save_model
 from dlcore.train.config.config import ModelConfig
+from dlcore.train.runs.load import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -198,7 +199,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from dlcore.train.checkpoint.arrays import load_weights
-from dlcore.train.checkpoint.model_json import load_model
+from dlcore.train import load_model
 
 for folder in map(Path, sys.argv[1:]):
     model, about = load_model(folder)

@@ -19,7 +19,8 @@ from dlcore import nn
 from dlcore.errors import CheckpointError
 from dlcore.train.checkpoint import trust, user_model
 from dlcore.train.checkpoint.imports import imported, sources_of
-from dlcore.train.checkpoint.model_json import load_model, rebuild, save_model
+from dlcore.train.checkpoint.model_json import rebuild, save_model
+from dlcore.train.runs.load import load_model
 
 OWN = "from dlcore import nn\nfrom pathlib import Path\n\ndef build(outputs):\n    return nn.Dense(outputs)\n"
 RAN = "\nPath(r'{}').touch()\n"

@@ -33,14 +33,14 @@ from dlcore.nn.module import Module
 from dlcore.nn.parameter import Parameter
 from dlcore.train.checkpoint import user_model
 from dlcore.train.checkpoint.about import check_about
-from dlcore.train.checkpoint.arrays import set_weights, write_atomically
+from dlcore.train.checkpoint.arrays import write_atomically
 from dlcore.train.checkpoint.bounds import check_inputs, check_sizes, check_values, check_weights
 from dlcore.train.checkpoint.description import FORMAT, describe, rebuild, written
 from dlcore.train.checkpoint.kinds import brief
 from dlcore.train.checkpoint.trust import trusting
 from dlcore.version import __version__
 
-__all__ = ["describe", "load_about", "load_model", "rebuild", "save_about", "save_model"]
+__all__ = ["describe", "load_about", "rebuild", "save_about", "save_model"]
 
 _MODEL, _SOURCE = "model.json", "model.py"
 _LARGEST = 16 * 2**20
@@ -58,20 +58,21 @@ def save_model(
     outputs: int | dict[str, int] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Path:
-    """Write what :func:`load_model` needs to build ``model`` again; not its weights.
+    """Write what :func:`dlcore.train.load_model` needs to build ``model`` again; not its weights.
 
     path : of the file, ``model.json`` in the run's folder
     model : built
     reference : "file.py:build" where that function built the model; the file is copied to ``model.py`` beside ``path``
     outputs : that the function was called with
     about : what else a reader needs, such as task and classes: anything that JSON holds; it comes back from
-        :func:`load_model` as JSON gives it, a tuple as a list
+        :func:`dlcore.train.load_model` as JSON gives it, a tuple as a list
 
     The model is built again before anything is written, and compared layer by layer. Where it comes out otherwise, or
     cannot be built, the file holds the reason in its place, and a UserWarning says it. Returns the path. Raises
     ConfigError for a model that is not built or an ``about`` that JSON does not hold, CheckpointError where the folder
     cannot be written.
 
+    >>> from dlcore.train import load_model
     >>> import tempfile
     >>> from dlcore import nn
     >>> folder = tempfile.mkdtemp()
@@ -105,50 +106,12 @@ def save_model(
     return write_atomically(path, lambda: text)
 
 
-def load_model(
-    folder: str | Path, *, device: Device | str = "cpu", trust: bool = False
-) -> tuple[Module, dict[str, Any]]:
-    """The trained model of a run's folder, on ``device`` and in evaluation mode, and the ``about`` it was saved with.
-
-    trust : run the code of a run from somebody else, and remember it: its ``model.py``, and modules that its
-        ``model.json`` names beside dlcore's own. What was trained here by the same user needs none
-
-    The weights are those of ``model.safetensors``, or of the newest checkpoint where the run is not finished; call
-    ``model.train()`` to train on. A folder with a ``model.json`` alone, as :func:`save_model` makes it, is no run: its
-    model is as new, with the weights of ``build`` and in training mode.
-
-    Inputs are what the model was trained on, normalised where ``about`` has a normalizer. Raises CheckpointError, in
-    one line that names the file, where ``model.json`` is missing, damaged, of another program or of a later format,
-    where it says that the model cannot be rebuilt, where it needs code that is not trusted, where the model that comes
-    out, or the weights in the folder, have other parameters than it had, and where a run has no weights yet;
-    DeviceError where the device cannot be used.
-
-    >>> import tempfile
-    >>> from dlcore import nn
-    >>> from dlcore.train import save_weights
-    >>> folder = tempfile.mkdtemp()
-    >>> trained = nn.Dense(3).build((2,), seed=1)
-    >>> _ = save_model(f"{folder}/model.json", trained), save_weights(trained, f"{folder}/model.safetensors")
-    >>> model, about = load_model(folder)
-    >>> bool((model.w.numpy() == trained.w.numpy()).all()), model.training
-    (True, False)
-    """
-    from dlcore.train.runs.run import Run
-
-    model, about = new_model(folder, device=device, trust=trust)
-    run = Run(folder)
-    if run.has_weights or (run.folder / "config.toml").exists():
-        set_weights(model, run.weights()[0], run.folder)
-        model.eval()
-    return model, about
-
-
 def new_model(
     folder: str | Path, *, device: Device | str = "cpu", trust: bool = False
 ) -> tuple[Module, dict[str, Any]]:
     """The model of a run's folder as it was before training, in training mode, and its ``about``.
 
-    Arguments and errors are those of :func:`load_model`; its weights are new ones.
+    Arguments and errors are those of :func:`dlcore.train.load_model`; its weights are new ones.
 
     >>> import tempfile
     >>> from dlcore import nn
@@ -176,7 +139,7 @@ def new_model(
 def save_about(path: str | Path, shape: Sequence[int], about: dict[str, Any], why: str) -> Path:
     """Write the ``model.json`` of what is no Module: its examples' shape, and ``about`` as :func:`save_model` takes it.
 
-    why : :func:`load_model` does not rebuild it, in words
+    why : :func:`dlcore.train.load_model` does not rebuild it, in words
 
     Raises ConfigError and CheckpointError as :func:`save_model`. Returns the path.
 
@@ -204,8 +167,8 @@ def save_about(path: str | Path, shape: Sequence[int], about: dict[str, Any], wh
 def load_about(folder: str | Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     """What the ``model.json`` of a run says about its model, and the shape of an example; the model is not rebuilt.
 
-    Raises CheckpointError as :func:`load_model`, and where a key that every run has, such as classes, holds what it
-    never does.
+    Raises CheckpointError as :func:`dlcore.train.load_model`, and where a key that every run has, such as classes,
+    holds what it never does.
 
     >>> import tempfile
     >>> from dlcore import nn

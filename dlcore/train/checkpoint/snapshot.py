@@ -15,10 +15,9 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -50,15 +49,11 @@ from dlcore.train.checkpoint.lines import FILE as LINES
 from dlcore.train.checkpoint.lines import EpochLog, Growing, read_lines
 from dlcore.version import __version__
 
-if TYPE_CHECKING:
-    from dlcore.train.engine.callback import Callback
-
 __all__ = [
     "FOLDER",
     "LINES",
     "Snapshot",
     "files",
-    "find",
     "log_of",
     "newest",
     "paths",
@@ -254,26 +249,3 @@ def newest(folder: Path) -> Snapshot | None:
                 raise CheckpointError(f"{folder}: no checkpoint can be read; of the last: {error}") from None
             warnings.warn(f"{error}; falling back to the checkpoint before", stacklevel=2)
     return None
-
-
-def find(resume: str | Path, callbacks: Iterable[Callback] = ()) -> Snapshot | None:
-    """What ``fit(resume=...)`` means: a checkpoint, the newest of a run's folder, or with "auto" of the run's own.
-
-    None where "auto" finds nothing yet. Raises CheckpointError and ConfigError.
-    """
-    if not isinstance(resume, str | Path):
-        raise ConfigError(f"resume is {resume!r} but a path, or 'auto', is expected")
-    if resume == "auto":
-        folders = [callback.folder for callback in callbacks if callback.saves_runs]  # type: ignore[attr-defined]
-        if not folders:
-            raise ConfigError("resume: 'auto' needs a Checkpoint among the callbacks, in whose folder to look")
-        return newest(folders[0])
-    path = Path(resume).expanduser()
-    if path.is_file():
-        return read(path, follow=True)
-    if not path.is_dir():
-        raise CheckpointError(f"resume: there is no file or folder {path}; give a checkpoint or a run's folder")
-    found = newest(path)
-    if found is None:
-        raise CheckpointError(f"resume: {path} holds no checkpoint; give a run's folder, or train anew")
-    return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +15,17 @@ from backends.runtime import copies
 from dlcore.errors import CheckpointError, ConfigError, in_one_line
 from dlcore.losses import StandardizedMSE
 from dlcore.nn.module import Module
-from dlcore.train.checkpoint.arrays import (
-    set_weights,
-)
+from dlcore.train.checkpoint.arrays import set_weights
 from dlcore.train.checkpoint.lines import Growing
 from dlcore.train.checkpoint.own_code import changed
-from dlcore.train.checkpoint.snapshot import Snapshot
+from dlcore.train.checkpoint.snapshot import Snapshot, newest, read
 from dlcore.version import __version__
 
 if TYPE_CHECKING:
+    from dlcore.train.engine.callback import Callback
     from dlcore.train.engine.trainer import Trainer
 
-__all__ = ["after_epoch", "check", "first_not_finite", "go_back", "put_back", "put_back_callbacks", "take"]
+__all__ = ["after_epoch", "check", "find", "first_not_finite", "go_back", "put_back", "put_back_callbacks", "take"]
 
 
 def take(trainer: Trainer, epoch_done: bool = False) -> dict[str, Any]:
@@ -282,3 +282,26 @@ def put_back_callbacks(trainer: Trainer, snapshot: Snapshot) -> None:
             raise CheckpointError(
                 f"{snapshot.path}: the state of a callback, {held!r:.60}, does not fit: {in_one_line(error)}"
             ) from None
+
+
+def find(resume: str | Path, callbacks: Iterable[Callback] = ()) -> Snapshot | None:
+    """What ``fit(resume=...)`` means: a checkpoint, the newest of a run's folder, or with "auto" of the run's own.
+
+    None where "auto" finds nothing yet. Raises CheckpointError and ConfigError.
+    """
+    if not isinstance(resume, str | Path):
+        raise ConfigError(f"resume is {resume!r} but a path, or 'auto', is expected")
+    if resume == "auto":
+        folders = [callback.folder for callback in callbacks if callback.saves_runs]  # type: ignore[attr-defined]
+        if not folders:
+            raise ConfigError("resume: 'auto' needs a Checkpoint among the callbacks, in whose folder to look")
+        return newest(folders[0])
+    path = Path(resume).expanduser()
+    if path.is_file():
+        return read(path, follow=True)
+    if not path.is_dir():
+        raise CheckpointError(f"resume: there is no file or folder {path}; give a checkpoint or a run's folder")
+    found = newest(path)
+    if found is None:
+        raise CheckpointError(f"resume: {path} holds no checkpoint; give a run's folder, or train anew")
+    return found

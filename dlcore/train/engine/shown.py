@@ -1,69 +1,17 @@
-"""A trainer and its history as people see them, in text and in HTML."""
+"""A trainer as people see it, in text and in HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dlcore._core import markup
 from dlcore._core.configurable import one_line
-from dlcore._core.formatting import figure
+from dlcore.train.engine.history import _epochs, history_html, history_text
 
 if TYPE_CHECKING:
-    from dlcore.train.engine.history import History
     from dlcore.train.engine.trainer import Trainer
 
-__all__ = ["history_html", "history_text", "trainer_html", "trainer_text"]
-
-_NOT_MEASURED = ("epoch", "lr", "seconds", "examples_per_second")
-_NO_METRICS = ("epoch", "loss", "penalty", "lr", "seconds", "examples_per_second", "grad_norm", "grad_norm_max")
-_NO_METRICS += ("loss_scale", "skipped_steps")
-_PARTS = {"training": "", "development": "dev_", "train-dev": "train_dev_"}
-
-
-def history_text(history: History) -> str:
-    """``repr`` of a history: how many epochs there are, and the figures of the last one."""
-    count = len(history)
-    if not count:
-        return "History(no epochs)"
-    said = ", ".join(f"{name} {value}" for name, value in _measured(history.records[-1]).items())
-    best = "" if history.best_epoch is None else f"; weights of epoch {history.best_epoch + 1}"
-    return f"History({_epochs(count)}; the last: {said}{best})"
-
-
-def history_html(history: History) -> str:
-    """Curves of the loss and the first metric, and a table of the last and the best epoch."""
-    if not len(history):
-        return markup.together(markup.title("History", "no epochs"))
-    records, mark = history.records, history.best_epoch
-    names = list(dict.fromkeys(name for record in records for name in record))
-    metric = next((n for n in names if n not in _NO_METRICS and not n.startswith(("dev_", "train_dev_"))), None)
-    drawn = []
-    for name in filter(None, ["loss", metric]):
-        lines = {part: history[f"{before}{name}"] for part, before in _PARTS.items() if f"{before}{name}" in names}
-        drawn.append(markup.curves(name.replace("_", " "), lines, mark))
-    chosen = {"last epoch": records[-1]}
-    if mark is not None and mark < len(records):
-        chosen[f"epoch {mark + 1}, whose weights are kept"] = records[mark]
-    columns = [_measured(record) for record in chosen.values()]
-    rows = [(name.replace("_", " "), *(column.get(name, "") for column in columns)) for name in columns[0]]
-    return markup.together(
-        markup.title("History", _epochs(len(history))),
-        *drawn,
-        markup.table(("", *chosen), rows, numbers=range(1, len(chosen) + 1)),
-    )
-
-
-def _measured(record: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: figure(value)
-        for name, value in record.items()
-        if name not in _NOT_MEASURED and isinstance(value, int | float)
-    }
-
-
-def _epochs(count: int) -> str:
-    return f"{count:,} epoch{'s' * (count != 1)}"
+__all__ = ["trainer_html", "trainer_text"]
 
 
 def _settings(trainer: Trainer) -> dict[str, str]:

@@ -237,7 +237,7 @@ class Trainer:
         if "train" not in sets:
             raise DataError("train: None came but a Dataset is expected; make one by dl.data.Dataset(x, y)")
         with fitting(self.model, *self._own()), self._once():
-            found = None if resume is None else snapshot.find(resume, self.callbacks)
+            found = None if resume is None else resuming.find(resume, self.callbacks)
             if found is not None and resume == "auto" and found.plain["fit"] <= self.fits:
                 found = None  # of a fit that this trainer has done already
             self.batch_size = batch_size
