@@ -59,7 +59,7 @@ _HOME = {
     "transfer_weights": "assembly.finetune",
 }
 _PACKAGES = ("assembly", "callbacks", "checkpoint", "config", "engine", "runs")
-_RENAMED = ("models", "rebuild", "run", "trainer")
+_RENAMED = ("health", "history", "models", "rebuild", "run", "snapshot", "trainer", "transfer")
 
 
 def __getattr__(name: str) -> Any:
